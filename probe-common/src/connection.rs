@@ -1,0 +1,231 @@
+//! The engine: what a segment means to a connection.
+//!
+//! A caller hands over each segment with [`Connection::accept`]; where that says that there is something to read,
+//! it calls [`Connection::step`] until that is done, and counts what each step returns. A step reads one line or
+//! jumps over content, so that its cost is bounded, and the loop around it is the caller's: `bpf_loop` in a recent
+//! kernel, a plain loop elsewhere.
+
+use crate::{
+    exchange::Exchange,
+    flow::{Flow, Part},
+    pending::Pending,
+    protocol::Protocol,
+    reason::Reason,
+    sequence::distance,
+};
+
+mod message;
+mod reading;
+#[cfg(test)]
+mod tests;
+
+/// Where a connection is in its life.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing is known yet.
+    #[default]
+    New = 0,
+    /// No connection: a socket that listens.
+    Listening = 1,
+    /// Asked for, not established.
+    Connecting = 2,
+    /// Established while the probe looked on: sequence numbers are known from the first byte.
+    Open = 3,
+    /// Established before the probe looked.
+    Joined = 4,
+    /// Over.
+    Closed = 5,
+}
+
+/// Which direction of a connection: by role, whatever the hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// From client to server.
+    Request,
+    /// From server to client.
+    Response,
+}
+
+/// A TCP segment, or the segments that the kernel joined in one buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment {
+    /// Its direction.
+    pub side: Side,
+    /// Sequence number of the first byte of payload.
+    pub sequence: u32,
+    /// Bytes of payload.
+    pub length: u32,
+    /// Whether the direction ends behind it.
+    pub fin: bool,
+}
+
+impl Segment {
+    #[inline(always)]
+    const fn end(&self) -> u32 {
+        self.sequence.wrapping_add(self.length)
+    }
+}
+
+/// What [`Connection::accept`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Bytes of the stream that are new.
+    pub fresh: u32,
+    /// Whether [`Connection::step`] is to be called.
+    pub due: bool,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Whether there is more in the segment.
+    pub more: bool,
+    /// A request that has come to its end.
+    pub exchange: Option<Exchange>,
+    /// Something that escaped.
+    pub unmeasured: Option<Reason>,
+}
+
+/// How many segments of a connection that was joined late are tried for the start of a request before it is taken
+/// to speak something else.
+const ATTEMPTS: u8 = 16;
+
+/// The state of a connection. All zero is that of a socket that nothing is known of.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// From client to server.
+    pub request: Flow,
+    /// From server to client.
+    pub response: Flow,
+    /// Requests without an answer.
+    pub pending: Pending,
+    /// When the last request began.
+    pub last_request: u64,
+    /// The client's address, of a connection that was accepted.
+    pub client: [u8; 16],
+    /// Index of the service.
+    pub service: u32,
+    /// [`crate::service::Role`]
+    pub role: u8,
+    /// Where it is in its life.
+    pub stage: Stage,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Segments that were tried in vain for the start of a request.
+    pub attempts: u8,
+    /// Who opened the socket, if the probe saw it.
+    pub owner: Owner,
+    /// Whether it has been given its service.
+    pub introduced: bool,
+}
+
+/// Who connected or listened.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Owner {
+    /// Name of the task; empty if the socket is older than the probe.
+    pub command: [u8; 16],
+    /// Its process.
+    pub process: u32,
+    /// Its thread: the process itself, if it is the main one.
+    pub thread: u32,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self {
+            request: Flow::default(),
+            response: Flow::default(),
+            pending: Pending::default(),
+            last_request: 0,
+            client: [0; 16],
+            service: 0,
+            role: 0,
+            stage: Stage::New,
+            protocol: Protocol::Unknown,
+            attempts: 0,
+            owner: Owner::default(),
+            introduced: false,
+        }
+    }
+}
+
+impl Connection {
+    #[inline(always)]
+    fn flow(&mut self, side: Side) -> &mut Flow {
+        match side {
+            Side::Request => &mut self.request,
+            Side::Response => &mut self.response,
+        }
+    }
+
+    /// Takes note of a segment. Cheap where no message begins or ends in it: no byte is read.
+    #[inline(always)]
+    pub fn accept(&mut self, segment: &Segment) -> Accepted {
+        let unread = self.protocol as u8 == Protocol::Opaque as u8;
+        let answerable = self.pending.waiting() > 0;
+        let flow = self.flow(segment.side);
+        // Before this segment moves it: what lies between here and there has gone by.
+        let fresh = flow.advance(segment.sequence, segment.length);
+        let nothing = Accepted { fresh, due: false };
+        let read = Accepted { fresh, due: true };
+        if unread {
+            return nothing;
+        }
+        let part = flow.part;
+        if segment.fin && matches!(part, Part::UntilClose) {
+            return read;
+        }
+        if segment.length == 0 || matches!(part, Part::Stream) {
+            return nothing;
+        }
+        if !flow.synced || matches!(part, Part::Lost) {
+            return self.resynchronise(segment, fresh, answerable);
+        }
+        let ahead = distance(flow.cursor, segment.end());
+        if ahead <= 0 {
+            return nothing;
+        }
+        let ahead = u64::from(ahead.unsigned_abs());
+        if flow.remaining > ahead {
+            flow.remaining -= ahead;
+            flow.cursor = segment.end();
+            return nothing;
+        }
+        let missing = distance(flow.cursor, segment.sequence);
+        if missing > 0 && u64::from(missing.unsigned_abs()) > flow.remaining {
+            // A head, or the start of one, is missing. It will be sent again.
+            return nothing;
+        }
+        read
+    }
+
+    /// A segment of a direction whose place in the conversation is not known.
+    #[inline(always)]
+    fn resynchronise(&mut self, segment: &Segment, fresh: u32, answerable: bool) -> Accepted {
+        let lost = matches!(self.flow(segment.side).part, Part::Lost);
+        // A request starts a segment when nothing is in flight; an answer, when one is due.
+        let due = match segment.side {
+            Side::Request => fresh > 0 && !(lost && answerable),
+            Side::Response => {
+                if lost {
+                    // Only the time of its last byte is to be had.
+                    return Accepted {
+                        fresh,
+                        due: fresh > 0,
+                    };
+                }
+                answerable
+            }
+        };
+        if due {
+            let flow = self.flow(segment.side);
+            flow.next_message();
+            flow.cursor = segment.sequence;
+            flow.synced = true;
+        }
+        Accepted { fresh, due }
+    }
+}

@@ -1,0 +1,325 @@
+//! What a line means: where messages begin and end (RFC 9112), and which answer belongs to which request.
+
+use super::{ATTEMPTS, Connection, Side, Stage, Step, reading::Line};
+use crate::{
+    exchange::{ABORTED, Exchange},
+    flow::{BAD, CHUNKED, Flow, HAS_LENGTH, Part},
+    http1::{self, Extent, Field},
+    pending::Request,
+    protocol::{Method, Protocol},
+    reason::Reason,
+    window::Window,
+};
+
+/// What reading came to.
+#[derive(Clone, Copy)]
+pub(super) enum Outcome {
+    /// Nothing that counts.
+    Nothing,
+    /// A head is complete.
+    Headed,
+    /// A message is complete: its last byte came at that time.
+    Ended { at: u64 },
+    /// So is an answer after which the connection is a stream.
+    Switched { at: u64 },
+    /// The client speaks again: an answer that did not show its end is over.
+    Turned,
+    /// The rest of this message cannot be read.
+    Escaped(Reason),
+    /// A request that there is no place for.
+    TooDeep,
+}
+
+/// An answer that has ended.
+struct Answer {
+    status: u16,
+    first: u64,
+    last: u64,
+}
+
+impl Connection {
+    /// Reads a line: all of it, or the start of one that is too long.
+    #[inline(always)]
+    pub(super) fn line(&mut self, side: Side, now: u64, window: &mut Window, line: &Line) -> Outcome {
+        let flow = self.flow(side);
+        let empty = line.start == line.end;
+        let outcome = match flow.part {
+            // Empty lines before a message are to be ignored (RFC 9112, section 2.2).
+            Part::Start if empty => Outcome::Nothing,
+            Part::Start => match side {
+                Side::Request => self.request_start(window, line),
+                Side::Response => self.response_start(window, line),
+            },
+            Part::Fields => field(flow, window, line),
+            Part::Tail => {
+                flow.part = flow.after;
+                return Outcome::Nothing;
+            }
+            Part::ChunkSize => chunk(flow, window, line),
+            Part::Trailer if empty => Outcome::Ended { at: now },
+            _ => Outcome::Nothing,
+        };
+        let flow = self.flow(side);
+        if matches!(outcome, Outcome::Headed) {
+            return self.head_end(side, now);
+        }
+        if matches!(line.extent, Extent::Start) && !matches!(flow.part, Part::Lost | Part::Stream) {
+            flow.after = flow.part;
+            flow.part = Part::Tail;
+        }
+        outcome
+    }
+
+    /// The segment ended within a line that is short so far.
+    #[inline(always)]
+    pub(super) fn unfinished(&mut self, side: Side, window: &mut Window, line: &Line) -> Outcome {
+        // Whether a connection that was joined late is at the start of a message is a guess: no line is kept that
+        // does not look like one.
+        let guess = matches!(self.stage, Stage::Joined) && matches!(self.protocol, Protocol::Unknown);
+        if guess && http1::method(window, line.start).is_none() {
+            return self.not_a_message(side);
+        }
+        let flow = self.flow(side);
+        window.take_carry(line.end, &mut flow.carry);
+        flow.carried = (line.end - line.start) as u8;
+        Outcome::Nothing
+    }
+
+    #[inline(always)]
+    fn request_start(&mut self, window: &mut Window, line: &Line) -> Outcome {
+        let Some(method) = http1::request_line(window, line.start, line.end, line.extent) else {
+            return self.not_a_message(Side::Request);
+        };
+        self.protocol = Protocol::Http1;
+        self.attempts = 0;
+        self.request.part = Part::Fields;
+        self.last_request = self.request.started;
+        if !self.pending.push(Request {
+            started: self.request.started,
+            method,
+        }) {
+            return Outcome::TooDeep;
+        }
+        let open_ended = matches!(self.response.part, Part::UntilClose | Part::Lost);
+        if open_ended {
+            Outcome::Turned
+        } else {
+            Outcome::Nothing
+        }
+    }
+
+    #[inline(always)]
+    fn response_start(&mut self, window: &mut Window, line: &Line) -> Outcome {
+        let status = http1::status_line(window, line.start, line.end);
+        // A server that speaks first speaks another protocol.
+        let Some(status) = status.filter(|_| !matches!(self.protocol, Protocol::Unknown)) else {
+            return self.not_a_message(Side::Response);
+        };
+        self.response.status = status;
+        self.response.part = Part::Fields;
+        Outcome::Nothing
+    }
+
+    /// What should have been a message's first line is something else.
+    #[inline(always)]
+    fn not_a_message(&mut self, side: Side) -> Outcome {
+        if !matches!(self.protocol, Protocol::Unknown) {
+            return Outcome::Escaped(Reason::BadFraming);
+        }
+        if matches!(self.stage, Stage::Joined) && self.attempts < ATTEMPTS {
+            // In the midst of a message: the next segment may begin one.
+            self.attempts += 1;
+            let flow = self.flow(side);
+            flow.synced = false;
+            flow.part = Part::Lost;
+            return Outcome::Nothing;
+        }
+        self.protocol = Protocol::Opaque;
+        self.request.part = Part::Stream;
+        self.response.part = Part::Stream;
+        Outcome::Nothing
+    }
+
+    /// The head is complete: what frames the content (RFC 9112, section 6.3)?
+    #[inline(always)]
+    fn head_end(&mut self, side: Side, now: u64) -> Outcome {
+        let method = match self.pending.first() {
+            Some(request) => request.method,
+            None => Method::Other,
+        };
+        let response = matches!(side, Side::Response);
+        let flow = self.flow(side);
+        if flow.facts & BAD != 0 {
+            return Outcome::Escaped(Reason::BadFraming);
+        }
+        let mut empty = false;
+        if response {
+            let (status, class) = (flow.status, flow.status / 100);
+            if status == 101 || (matches!(method, Method::Connect) && class == 2) {
+                return Outcome::Switched { at: now };
+            }
+            if class == 1 {
+                // An interim response: the one that counts is still to come.
+                flow.next_message();
+                return Outcome::Nothing;
+            }
+            empty = matches!(method, Method::Head) || status == 204 || status == 304;
+        }
+        if empty {
+            return Outcome::Ended { at: now };
+        }
+        if flow.facts & CHUNKED != 0 {
+            flow.part = Part::ChunkSize;
+        } else if flow.facts & HAS_LENGTH != 0 && flow.length > 0 {
+            flow.part = Part::Content;
+            flow.remaining = flow.length;
+        } else if response && flow.facts & HAS_LENGTH == 0 {
+            flow.part = Part::UntilClose;
+            flow.latest = now;
+        } else {
+            return Outcome::Ended { at: now };
+        }
+        Outcome::Nothing
+    }
+
+    /// Draws the consequences.
+    #[inline(always)]
+    pub(super) fn conclude(&mut self, side: Side, outcome: Outcome) -> Step {
+        let (at, switched) = match outcome {
+            Outcome::Nothing | Outcome::Headed => return Step::default(),
+            Outcome::Escaped(reason) => {
+                let flow = self.flow(side);
+                flow.part = Part::Lost;
+                flow.carried = 0;
+                flow.remaining = 0;
+                return Step {
+                    unmeasured: Some(reason),
+                    ..Step::default()
+                };
+            }
+            Outcome::TooDeep => {
+                return Step {
+                    unmeasured: Some(Reason::PipelineTooDeep),
+                    ..Step::default()
+                };
+            }
+            Outcome::Ended { .. } if matches!(side, Side::Request) => {
+                self.request.next_message();
+                return Step::default();
+            }
+            Outcome::Ended { at } => (at, false),
+            Outcome::Switched { at } => (at, true),
+            Outcome::Turned => {
+                self.response.synced = false;
+                (self.response.latest, false)
+            }
+        };
+        let answer = Answer {
+            status: self.response.status,
+            first: self.response.started,
+            last: at,
+        };
+        self.response.next_message();
+        if switched {
+            self.request.part = Part::Stream;
+            self.response.part = Part::Stream;
+        }
+        self.answered(&answer)
+    }
+
+    /// The oldest request has had its answer.
+    #[inline(always)]
+    fn answered(&mut self, answer: &Answer) -> Step {
+        let Some(request) = self.pending.first() else {
+            return Step {
+                unmeasured: Some(Reason::JoinedLate),
+                ..Step::default()
+            };
+        };
+        self.pending.pop();
+        if answer.status == UNSEEN {
+            // Not even its first line was read, which has been counted.
+            return Step::default();
+        }
+        let exchange = Exchange {
+            protocol: self.protocol,
+            method: request.method,
+            status: if answer.status == CLOSED {
+                ABORTED
+            } else {
+                answer.status
+            },
+            first_byte: answer.first.saturating_sub(request.started),
+            duration: answer.last.saturating_sub(request.started),
+        };
+        Step {
+            exchange: Some(exchange),
+            ..Step::default()
+        }
+    }
+
+    /// The connection is over. To be called until it returns no exchange: one for each request that got no answer,
+    /// or none to the end; an answer that ends with the connection is complete.
+    #[inline(always)]
+    pub fn close(&mut self, now: u64) -> Step {
+        if self.pending.waiting() == 0 {
+            return Step::default();
+        }
+        let complete = matches!(self.response.part, Part::UntilClose);
+        let answer = if complete {
+            Answer {
+                status: self.response.status,
+                first: self.response.started,
+                last: self.response.latest,
+            }
+        } else {
+            Answer {
+                status: CLOSED,
+                first: now,
+                last: now,
+            }
+        };
+        self.response.next_message();
+        self.answered(&answer)
+    }
+}
+
+/// In place of a status: the answer's first line went by unread.
+const UNSEEN: u16 = 0;
+/// In place of a status: the connection ended first.
+const CLOSED: u16 = u16::MAX;
+
+/// A line of a head's fields.
+#[inline(always)]
+fn field(flow: &mut Flow, window: &mut Window, line: &Line) -> Outcome {
+    match http1::field(window, line.start, line.end, line.extent) {
+        Field::Other => {}
+        Field::End => return Outcome::Headed,
+        Field::Length(length) => {
+            // Two that differ are an attack (RFC 9112, section 6.3).
+            if flow.facts & HAS_LENGTH != 0 && flow.length != length {
+                flow.facts |= BAD;
+            }
+            flow.length = length;
+            flow.facts |= HAS_LENGTH;
+        }
+        Field::Chunked => flow.facts |= CHUNKED,
+        Field::Bad => flow.facts |= BAD,
+    }
+    Outcome::Nothing
+}
+
+/// The first line of a chunk.
+#[inline(always)]
+fn chunk(flow: &mut Flow, window: &mut Window, line: &Line) -> Outcome {
+    match http1::chunk_size(window, line.start, line.end) {
+        Some(0) => flow.part = Part::Trailer,
+        Some(size) => {
+            // The line ending behind the content is jumped over with it.
+            flow.remaining = size + 2;
+            flow.part = Part::Chunk;
+        }
+        None => return Outcome::Escaped(Reason::BadFraming),
+    }
+    Outcome::Nothing
+}

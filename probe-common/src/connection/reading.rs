@@ -1,0 +1,191 @@
+//! Reading a segment: from one line to the next, over content without looking at it.
+
+use super::{Connection, Segment, Step, message::Outcome};
+use crate::{
+    flow::Part,
+    http1::Extent,
+    reason::Reason,
+    sequence::distance,
+    window::{CARRY, Payload, Window},
+};
+
+/// A stretch of a window that is to be read as a line.
+pub(super) struct Line {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) extent: Extent,
+}
+
+/// What [`Connection::next_line`] found.
+enum Found {
+    Line(Line),
+    /// The segment ended within the line, whose start is kept for the next one.
+    Unfinished(Line),
+    /// Nothing yet: the window was moved, or the rest of a long line went by.
+    Nothing,
+    Unreadable,
+}
+
+impl Connection {
+    /// Reads one line of a segment, or jumps over content. `now` is the segment's time in nanoseconds; `window` was
+    /// cleared before the first step of the segment.
+    #[inline(always)]
+    pub fn step(
+        &mut self,
+        segment: &Segment,
+        now: u64,
+        window: &mut Window,
+        payload: &(impl Payload + ?Sized),
+    ) -> Step {
+        let outcome = self.read(segment, now, window, payload);
+        // One place, so that what follows is compiled and verified once.
+        let mut step = self.conclude(segment.side, outcome);
+        self.settle(segment, &mut step);
+        step
+    }
+
+    #[inline(always)]
+    fn read(
+        &mut self,
+        segment: &Segment,
+        now: u64,
+        window: &mut Window,
+        payload: &(impl Payload + ?Sized),
+    ) -> Outcome {
+        let flow = self.flow(segment.side);
+        if flow.remaining > 0 {
+            let left = u64::from(distance(flow.cursor, segment.end()).unsigned_abs());
+            let taken = if flow.remaining > left {
+                left
+            } else {
+                flow.remaining
+            };
+            flow.remaining -= taken;
+            flow.cursor = flow.cursor.wrapping_add(taken as u32);
+            if flow.remaining > 0 {
+                return Outcome::Nothing;
+            }
+            if matches!(flow.part, Part::Content) {
+                return Outcome::Ended { at: now };
+            }
+            flow.part = Part::ChunkSize;
+            return Outcome::Nothing;
+        }
+        match flow.part {
+            Part::UntilClose => {
+                if segment.length > 0 {
+                    flow.latest = now;
+                    flow.cursor = segment.end();
+                }
+                if segment.fin {
+                    Outcome::Ended { at: flow.latest }
+                } else {
+                    Outcome::Nothing
+                }
+            }
+            Part::Lost => {
+                flow.latest = now;
+                Outcome::Nothing
+            }
+            Part::Stream => Outcome::Nothing,
+            _ => match self.next_line(segment, now, window, payload) {
+                Found::Line(line) => self.line(segment.side, now, window, &line),
+                Found::Unfinished(line) => self.unfinished(segment.side, window, &line),
+                Found::Nothing => Outcome::Nothing,
+                Found::Unreadable => Outcome::Escaped(Reason::Unreadable),
+            },
+        }
+    }
+
+    /// Finds the next line of a segment, and moves the cursor behind it.
+    #[inline(always)]
+    fn next_line(
+        &mut self,
+        segment: &Segment,
+        now: u64,
+        window: &mut Window,
+        payload: &(impl Payload + ?Sized),
+    ) -> Found {
+        let flow = self.flow(segment.side);
+        let offset = distance(segment.sequence, flow.cursor).unsigned_abs();
+        if offset >= segment.length {
+            return Found::Nothing;
+        }
+        let mut first = window.index_of(offset).unwrap_or(0);
+        if first == 0 {
+            if window.load(payload, offset, segment.length).is_err() {
+                return Found::Unreadable;
+            }
+            window.put_carry(&flow.carry);
+            first = CARRY;
+        }
+        if flow.carried == 0 && matches!(flow.part, Part::Start) {
+            flow.started = now;
+        }
+        let first = window.forget(first as u64) as usize;
+        let start = window.forget((first - (flow.carried as usize & 63)) as u64) as usize;
+        let end = window.end();
+        if let Some(newline) = window.newline(first) {
+            flow.cursor = flow.cursor.wrapping_add((newline + 1 - first) as u32);
+            flow.carried = 0;
+            let cut = newline > start && window.byte(newline - 1) == b'\r';
+            return Found::Line(Line {
+                start,
+                end: newline - usize::from(cut),
+                extent: Extent::Whole,
+            });
+        }
+        if window.more_behind(segment.length) {
+            if first != CARRY {
+                // The line goes on behind the window, which the next step reads from the line's start.
+                window.clear();
+                return Found::Nothing;
+            }
+        } else if end - start <= CARRY {
+            flow.cursor = segment.end();
+            return Found::Unfinished(Line {
+                start,
+                end,
+                extent: Extent::Start,
+            });
+        }
+        flow.cursor = flow.cursor.wrapping_add((end - first) as u32);
+        flow.carried = 0;
+        if matches!(flow.part, Part::Tail) {
+            return Found::Nothing;
+        }
+        Found::Line(Line {
+            start,
+            end,
+            extent: Extent::Start,
+        })
+    }
+
+    /// Says whether a segment has more, and where it has not, whether something behind it went by already.
+    #[inline(always)]
+    fn settle(&mut self, segment: &Segment, step: &mut Step) {
+        let flow = self.flow(segment.side);
+        if matches!(flow.part, Part::Stream | Part::Lost) || !flow.synced {
+            return;
+        }
+        if distance(flow.cursor, segment.end()) > 0 {
+            step.more = true;
+            return;
+        }
+        let passed = distance(flow.cursor, flow.high);
+        if passed <= 0 {
+            return;
+        }
+        let passed = u64::from(passed.unsigned_abs());
+        if flow.remaining > passed {
+            flow.remaining -= passed;
+            flow.cursor = flow.high;
+        } else if matches!(flow.part, Part::UntilClose) {
+            flow.cursor = flow.high;
+        } else {
+            flow.part = Part::Lost;
+            flow.remaining = 0;
+            step.unmeasured = Some(Reason::HeadLost);
+        }
+    }
+}

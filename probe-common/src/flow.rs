@@ -1,0 +1,133 @@
+//! One direction of a connection: how far it has been read, and what comes next.
+
+use crate::{sequence::distance, window::CARRY};
+
+/// What the next byte of a direction belongs to.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// A message's first line.
+    #[default]
+    Start = 0,
+    /// The fields of its head.
+    Fields = 1,
+    /// The rest of a line that is longer than what is kept of one.
+    Tail = 2,
+    /// Content of known length.
+    Content = 3,
+    /// The first line of a chunk.
+    ChunkSize = 4,
+    /// A chunk's content and the line ending behind it.
+    Chunk = 5,
+    /// The fields behind the last chunk.
+    Trailer = 6,
+    /// Content that ends with the connection, or with the turn of the conversation.
+    UntilClose = 7,
+    /// No messages any more: the connection was upgraded, or became a tunnel.
+    Stream = 8,
+    /// Part of a message went by unread; it ends with the turn of the conversation.
+    Lost = 9,
+}
+
+/// The head had `Content-Length`.
+pub const HAS_LENGTH: u8 = 1;
+/// The head had `Transfer-Encoding` that ends in `chunked`.
+pub const CHUNKED: u8 = 2;
+/// The head contradicts itself.
+pub const BAD: u8 = 4;
+
+/// The state of one direction. All zero is the state before the first byte.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    /// Content that is still to come before the next line, in bytes.
+    pub remaining: u64,
+    /// `Content-Length` of the head that is being read.
+    pub length: u64,
+    /// When the first byte of the message in progress came.
+    pub started: u64,
+    /// When the last byte so far came, while that is what will end the message.
+    pub latest: u64,
+    /// Sequence number of the next byte to read.
+    pub cursor: u32,
+    /// Sequence number behind the furthest byte seen.
+    pub high: u32,
+    /// Status code of the response in progress.
+    pub status: u16,
+    /// What the next byte belongs to.
+    pub part: Part,
+    /// What follows a [`Part::Tail`].
+    pub after: Part,
+    /// Facts from the head in progress.
+    pub facts: u8,
+    /// Bytes of an unfinished line, at the end of `carry`.
+    pub carried: u8,
+    /// Whether `high` is valid.
+    pub seen: bool,
+    /// Whether `cursor` is valid.
+    pub synced: bool,
+    /// The start of an unfinished line.
+    pub carry: [u8; CARRY],
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self {
+            remaining: 0,
+            length: 0,
+            started: 0,
+            latest: 0,
+            cursor: 0,
+            high: 0,
+            status: 0,
+            part: Part::Start,
+            after: Part::Start,
+            facts: 0,
+            carried: 0,
+            seen: false,
+            synced: false,
+            carry: [0; CARRY],
+        }
+    }
+}
+
+/// The largest window that TCP can have (RFC 7323, section 2.3): what lies further ahead is not of this connection.
+const LARGEST_WINDOW: i32 = 1 << 30;
+
+impl Flow {
+    /// The first byte will have this sequence number.
+    #[inline(always)]
+    pub fn begin_at(&mut self, sequence: u32) {
+        self.cursor = sequence;
+        self.high = sequence;
+        self.seen = true;
+        self.synced = true;
+    }
+
+    /// Notes that a segment was seen, and returns how many bytes of the stream are new with it: retransmitted and
+    /// duplicated bytes are not; those that a lost segment leaves out are counted now, and not when they come.
+    #[inline(always)]
+    pub fn advance(&mut self, sequence: u32, length: u32) -> u32 {
+        let end = sequence.wrapping_add(length);
+        if !self.seen {
+            self.seen = true;
+            self.high = sequence;
+        }
+        let ahead = distance(self.high, end);
+        if ahead <= 0 || ahead > LARGEST_WINDOW {
+            return 0;
+        }
+        self.high = end;
+        ahead.unsigned_abs()
+    }
+
+    /// Makes ready for the next message.
+    #[inline(always)]
+    pub fn next_message(&mut self) {
+        self.part = Part::Start;
+        self.facts = 0;
+        self.status = 0;
+        self.carried = 0;
+        self.remaining = 0;
+    }
+}

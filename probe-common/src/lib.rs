@@ -1,0 +1,30 @@
+//! What both sides of the probe share: the types in the maps, and the parsers, the connection engine and the
+//! histogram's arithmetic as pure functions.
+//!
+//! Nothing here allocates, panics, blocks or knows of BPF: the same code runs in a kernel hook, over a slice in
+//! a test, and over a capture on disk.
+
+#![no_std]
+#![cfg_attr(not(feature = "user"), forbid(unsafe_code))]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "sequence numbers, indices and buckets are cut to their width on purpose, and a check would be a panic"
+)]
+
+pub mod bucket;
+pub mod connection;
+pub mod counters;
+pub mod exchange;
+pub mod flow;
+pub mod http1;
+pub mod interface;
+pub mod pending;
+pub mod protocol;
+pub mod reason;
+pub mod sequence;
+pub mod service;
+pub mod user;
+pub mod window;
+
+#[cfg(feature = "user")]
+mod pod;

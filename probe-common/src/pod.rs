@@ -1,0 +1,27 @@
+//! The types that the agent reads out of maps.
+
+use crate::{
+    counters::ServiceCounters,
+    exchange::{LatencyCell, LatencyKey},
+    interface::InterfaceCounters,
+    service::{ServiceEntry, ServiceKey},
+    user::{Client, ClientKey},
+};
+
+macro_rules! pod {
+    ($($name:ty),+ $(,)?) => {$(
+        // SAFETY: `repr(C)`, integers only, no padding that is not a field: any bytes are a value.
+        unsafe impl aya::Pod for $name {}
+    )+};
+}
+
+pod!(
+    ServiceKey,
+    ServiceEntry,
+    ServiceCounters,
+    LatencyKey,
+    LatencyCell,
+    ClientKey,
+    Client,
+    InterfaceCounters
+);

@@ -1,0 +1,71 @@
+//! Why something escaped measurement.
+
+/// A way in which a request, a byte or a user can escape: the label of `traffic_probe_unmeasured_total`.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// A response to a request that was sent before the probe looked.
+    JoinedLate = 0,
+    /// The table of services was full: counted under `other`.
+    ServicesFull = 1,
+    /// The table of latency buckets was full: the request is not counted.
+    LatencyFull = 2,
+    /// The table of clients was full: the user is not counted.
+    ClientsFull = 3,
+    /// More requests in flight on a connection than the engine keeps times of.
+    PipelineTooDeep = 4,
+    /// A message head was lost between segments, and the rest of the message was skipped.
+    HeadLost = 5,
+    /// The kernel would not let the packet's bytes be read.
+    Unreadable = 6,
+    /// No memory for a socket's state: the connection is not counted.
+    SocketState = 7,
+    /// More message heads in one packet than one run of a program may read.
+    PacketTooDense = 8,
+    /// Another CPU was at the same table's bucket: a lost update.
+    Contended = 9,
+    /// A message with framing that contradicts itself: its connection is no longer read.
+    BadFraming = 10,
+    /// All buffers of this CPU were in use by runs that this one interrupted.
+    NoBuffer = 11,
+}
+
+impl Reason {
+    /// Every reason, indexed by its value.
+    pub const ALL: [Self; 12] = [
+        Self::JoinedLate,
+        Self::ServicesFull,
+        Self::LatencyFull,
+        Self::ClientsFull,
+        Self::PipelineTooDeep,
+        Self::HeadLost,
+        Self::Unreadable,
+        Self::SocketState,
+        Self::PacketTooDense,
+        Self::Contended,
+        Self::BadFraming,
+        Self::NoBuffer,
+    ];
+
+    /// How many reasons there are: the size of the kernel's table of them.
+    pub const COUNT: u32 = Self::ALL.len() as u32;
+
+    /// The value of the label `reason`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::JoinedLate => "joined_late",
+            Self::ServicesFull => "services_full",
+            Self::LatencyFull => "latency_full",
+            Self::ClientsFull => "clients_full",
+            Self::PipelineTooDeep => "pipeline_too_deep",
+            Self::HeadLost => "head_lost",
+            Self::Unreadable => "unreadable",
+            Self::SocketState => "socket_state",
+            Self::PacketTooDense => "packet_too_dense",
+            Self::Contended => "contended",
+            Self::BadFraming => "bad_framing",
+            Self::NoBuffer => "no_buffer",
+        }
+    }
+}

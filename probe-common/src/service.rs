@@ -1,0 +1,66 @@
+//! What a service is to the kernel: who owns the socket, and the server's port.
+
+/// On which end of a connection a socket is.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The socket accepted the connection, or listens.
+    #[default]
+    Server = 0,
+    /// The socket connected.
+    Client = 1,
+}
+
+impl Role {
+    /// Both roles, indexed by their value.
+    pub const ALL: [Self; 2] = [Self::Server, Self::Client];
+
+    /// The value of the label `role`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        }
+    }
+
+    /// The role that a map's key names.
+    #[must_use]
+    pub fn from_key(value: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(value)).copied()
+    }
+}
+
+/// Key of the table that gives each service its index in the others.
+///
+/// Several keys may turn out to be one service once user space has found their names: the threads of a process,
+/// or a listener that is older than the probe and the one that a restart made.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey {
+    /// The socket's cgroup2 id: the inode number of its directory.
+    pub cgroup: u64,
+    /// Name of the task that listened or connected (`TASK_COMM_LEN`); empty if the socket is older than the probe.
+    pub command: [u8; 16],
+    /// The process, if the task is not its main thread and so has a name of its own; else 0.
+    pub process: u32,
+    /// The server's port, in both roles.
+    pub port: u16,
+    /// [`Role`]
+    pub role: u8,
+    /// Zero: the kernel hashes every byte of a key.
+    pub padding: u8,
+}
+
+/// What the kernel knows of a service.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceEntry {
+    /// Index in the tables of counters; 0 is the service `other`, to which what finds no room is counted.
+    pub index: u32,
+    /// The process that was seen first; 0 if the sockets are older than the probe.
+    pub process: u32,
+}
+
+/// Index of the service `other`.
+pub const OTHER: u32 = 0;

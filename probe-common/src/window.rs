@@ -1,0 +1,216 @@
+//! The part of a packet's payload that is being read, and where its bytes come from.
+
+/// Where the bytes of a packet's payload are: an skb, a slice, a capture.
+pub trait Payload {
+    /// Copies `length` bytes from `offset` of the payload into `to`, from [`CARRY`] on.
+    ///
+    /// # Errors
+    /// [`Unreadable`] if the bytes are not there.
+    fn read(&self, offset: u32, length: u32, to: &mut [u8; SIZE]) -> Result<(), Unreadable>;
+}
+
+/// The bytes of a payload could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable;
+
+/// Longest start of an unfinished line that is carried over to the next packet. The longest line that decides
+/// anything, `Content-Length: 18446744073709551615`, is shorter.
+pub const CARRY: usize = 40;
+
+/// Bytes of payload that are read at a time.
+pub const READ: usize = 512;
+
+/// Indices are masked with this, so that the verifier and the compiler both see that they are in bounds.
+const MASK: usize = 1023;
+
+/// Size of a window: what a masked index and the word behind it can reach.
+pub const SIZE: usize = MASK + 1 + 8;
+
+/// A stretch of payload, behind the start of a line that an earlier packet left unfinished.
+#[repr(C)]
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// Offset in the payload of the byte at [`CARRY`].
+    base: u32,
+    /// Bytes of payload read.
+    length: u32,
+    /// Where [`Window::forget`] passes values through.
+    passed: u64,
+    bytes: [u8; SIZE],
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            base: 0,
+            length: 0,
+            passed: 0,
+            bytes: [0; SIZE],
+        }
+    }
+}
+
+impl Window {
+    /// Forgets what an earlier packet left.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        self.base = 0;
+        self.length = 0;
+    }
+
+    /// Index of a byte of the payload, if it has been read.
+    #[inline(always)]
+    #[must_use]
+    pub fn index_of(&self, offset: u32) -> Option<usize> {
+        let ahead = offset.wrapping_sub(self.base);
+        if ahead < self.length {
+            Some(CARRY + ahead as usize)
+        } else {
+            None
+        }
+    }
+
+    /// Index behind the last byte.
+    #[inline(always)]
+    #[must_use]
+    pub fn end(&self) -> usize {
+        CARRY + self.length as usize
+    }
+
+    /// Whether the payload, `total` bytes long, goes on behind the window.
+    #[inline(always)]
+    #[must_use]
+    pub fn more_behind(&self, total: u32) -> bool {
+        self.base + self.length < total
+    }
+
+    /// Reads from `offset` of a payload that is `total` bytes long.
+    #[inline(always)]
+    pub fn load(
+        &mut self,
+        payload: &(impl Payload + ?Sized),
+        offset: u32,
+        total: u32,
+    ) -> Result<(), Unreadable> {
+        let left = total.wrapping_sub(offset);
+        let length = if left > READ as u32 { READ as u32 } else { left };
+        self.base = offset;
+        self.length = 0;
+        payload.read(offset, length, &mut self.bytes)?;
+        self.length = length;
+        Ok(())
+    }
+
+    /// The byte at an index.
+    #[inline(always)]
+    #[must_use]
+    pub fn byte(&self, index: usize) -> u8 {
+        self.bytes[index & MASK]
+    }
+
+    /// The eight bytes from an index on, the first one lowest.
+    #[inline(always)]
+    #[must_use]
+    pub fn word(&self, index: usize) -> u64 {
+        let index = index & MASK;
+        let mut word = [0; 8];
+        word.copy_from_slice(&self.bytes[index..index + 8]);
+        u64::from_le_bytes(word)
+    }
+
+    /// The same value, of which the verifier knows nothing any more.
+    ///
+    /// It follows every way out of a loop to the end of the program, once for each number of rounds that the loop can
+    /// make, unless nothing that is still needed tells the ways apart. What has been in a map's memory does not.
+    #[inline(always)]
+    pub fn forget(&mut self, value: u64) -> u64 {
+        self.passed = value;
+        *core::hint::black_box(&mut self.passed)
+    }
+
+    /// Index of the first newline from `from` on, before the end.
+    #[inline(always)]
+    #[must_use]
+    pub fn newline(&mut self, from: usize) -> Option<usize> {
+        let newline = self.search(from);
+        match self.forget(newline.unwrap_or(0) as u64) as usize {
+            0 => None,
+            newline => Some(newline),
+        }
+    }
+
+    #[inline(always)]
+    fn search(&self, from: usize) -> Option<usize> {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const NEWLINE: u64 = 0x0a;
+        const HIGHS: u64 = 0x8080_8080_8080_8080;
+        let end = self.end();
+        let mut at = from;
+        for _ in 0..=READ.div_ceil(8) {
+            if at >= end {
+                return None;
+            }
+            // A byte of `zeros` is zero where the word has a newline; the lowest such byte is found exactly.
+            let zeros = self.word(at) ^ (ONES * NEWLINE);
+            let found = zeros.wrapping_sub(ONES) & !zeros & HIGHS;
+            if found != 0 {
+                let newline = at + lowest_byte(found);
+                return if newline < end { Some(newline) } else { None };
+            }
+            at += 8;
+        }
+        None
+    }
+
+    /// Puts the start of an unfinished line before the bytes that were read.
+    #[inline(always)]
+    pub fn put_carry(&mut self, carry: &[u8; CARRY]) {
+        self.bytes[..CARRY].copy_from_slice(carry);
+    }
+
+    /// The bytes before `end`: the start of an unfinished line lies at their end.
+    #[inline(always)]
+    pub fn take_carry(&self, end: usize, carry: &mut [u8; CARRY]) {
+        // Word by word: a copy of variable offset would become a call that the BPF target does not have.
+        let from = end.wrapping_sub(CARRY);
+        for (i, bytes) in carry.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            *bytes = self.word(from.wrapping_add(8 * i)).to_le_bytes();
+        }
+    }
+}
+
+/// Which byte of a word holds its lowest set bit. BPF has no instruction to count trailing zeros before its newest
+/// kernels, and the compiler's replacement multiplies by a table; three comparisons are shorter.
+#[inline(always)]
+#[expect(
+    clippy::verbose_bit_mask,
+    reason = "what is suggested is the missing instruction"
+)]
+fn lowest_byte(word: u64) -> usize {
+    let mut word = word;
+    let mut byte = 0;
+    if word & 0xffff_ffff == 0 {
+        word >>= 32;
+        byte += 4;
+    }
+    if word & 0xffff == 0 {
+        word >>= 16;
+        byte += 2;
+    }
+    if word & 0xff == 0 {
+        byte += 1;
+    }
+    byte
+}
+
+/// A payload in memory.
+impl Payload for [u8] {
+    fn read(&self, offset: u32, length: u32, to: &mut [u8; SIZE]) -> Result<(), Unreadable> {
+        let (offset, length) = (offset as usize, length as usize);
+        let bytes = self.get(offset..offset + length).ok_or(Unreadable)?;
+        to.get_mut(CARRY..CARRY + length)
+            .ok_or(Unreadable)?
+            .copy_from_slice(bytes);
+        Ok(())
+    }
+}

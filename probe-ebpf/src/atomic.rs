@@ -1,0 +1,18 @@
+//! Atomic addition, the one atomic operation that kernel 5.10 has (`BPF_XADD`; those that return a value are of 5.12).
+//!
+//! As assembly, because the compiler offers no atomic operations for the oldest BPF, and its own choice of instruction
+//! for them differs between versions.
+
+use core::arch::asm;
+
+/// Adds to a counter that another CPU, or a run that interrupts this one, may be adding to.
+///
+/// # Safety
+/// `counter` points into a map's value, aligned to 8 bytes.
+#[inline(always)]
+pub unsafe fn add(counter: *mut u64, value: u64) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        asm!("lock *(u64 *)({counter} + 0) += {value}", counter = in(reg) counter, value = in(reg) value);
+    };
+}

@@ -1,0 +1,79 @@
+//! The histograms: one entry for each series and bucket in which something fell.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use probe_common::{
+    bucket,
+    exchange::{Exchange, LatencyCell, LatencyKey, Span},
+    reason::Reason,
+};
+
+use crate::{atomic, complaint, maps::LATENCIES};
+
+/// -EEXIST
+const EXISTS: i32 = -17;
+/// -E2BIG
+const FULL: i32 = -7;
+/// -ENOMEM
+const NO_MEMORY: i32 = -12;
+
+/// Counts a request that has come to its end.
+#[inline(always)]
+pub fn record(service: u32, exchange: &Exchange) {
+    let mut key = LatencyKey {
+        service,
+        status: exchange.status,
+        bucket: bucket::of_nanoseconds(exchange.duration),
+        protocol: exchange.protocol as u8,
+        method: exchange.method as u8,
+        span: Span::Both as u8,
+        padding: 0,
+    };
+    if exchange.first_byte == exchange.duration {
+        // Where the whole response came at once, one entry serves both histograms.
+        add(&key, exchange.duration);
+        return;
+    }
+    key.span = Span::Duration as u8;
+    add(&key, exchange.duration);
+    key.span = Span::FirstByte as u8;
+    key.bucket = bucket::of_nanoseconds(exchange.first_byte);
+    add(&key, exchange.first_byte);
+}
+
+/// Adds one to an entry.
+#[inline(never)]
+fn add(key: &LatencyKey, nanoseconds: u64) {
+    if bump(key, nanoseconds) {
+        return;
+    }
+    let first = LatencyCell {
+        count: 1,
+        sum: nanoseconds,
+    };
+    match LATENCIES.insert(key, first, u64::from(BPF_NOEXIST)) {
+        Ok(()) => {}
+        // Another CPU made the entry in between.
+        Err(EXISTS) if bump(key, nanoseconds) => {}
+        Err(FULL | NO_MEMORY) => complaint::count(Reason::LatencyFull),
+        Err(_) => complaint::count(Reason::Contended),
+    }
+}
+
+#[inline(always)]
+fn bump(key: &LatencyKey, nanoseconds: u64) -> bool {
+    let Some(cell) = LATENCIES.get_ptr_mut(key) else {
+        return false;
+    };
+    add_to(cell, nanoseconds);
+    true
+}
+
+/// Adds to a cell of this CPU. Atomically: a run in a softirq may interrupt one in process context.
+#[inline(always)]
+fn add_to(cell: *mut LatencyCell, nanoseconds: u64) {
+    // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
+    unsafe {
+        atomic::add(&raw mut (*cell).count, 1);
+        atomic::add(&raw mut (*cell).sum, nanoseconds);
+    }
+}

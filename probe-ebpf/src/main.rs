@@ -1,0 +1,103 @@
+//! The kernel side of traffic-probe: the entry points. Each is a thin adapter; what a packet means to a connection
+//! is decided in `probe-common`.
+//!
+//! Every program only looks: its verdict is the neutral one of its hook, whatever happens.
+
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+#![expect(
+    missing_docs,
+    reason = "the macros of aya make items that cannot be documented"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the macros of aya hand contexts over by value"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "ports and lengths come in wider fields than they are, and a check would be a panic"
+)]
+
+mod atomic;
+mod clients;
+mod complaint;
+mod hooks;
+mod latency;
+mod maps;
+mod packet;
+mod scratch;
+mod services;
+
+use aya_ebpf::{
+    bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
+    macros::{btf_tracepoint, cgroup_skb, classifier, sock_ops, xdp},
+    programs::{BtfTracePointContext, SkBuffContext, SockOpsContext, TcContext, XdpContext},
+};
+use probe_common::interface::Way;
+
+use crate::hooks::{connection_life, interface, socket_state, socket_traffic};
+
+/// A cgroup program's verdict: let the packet pass.
+const ALLOW: i32 = 1;
+
+/// Packets that arrive at sockets. Kernel 5.17 (`bpf_loop`).
+#[cgroup_skb(ingress)]
+pub fn socket_receive(ctx: SkBuffContext) -> i32 {
+    socket_traffic::observe(&ctx, Way::Receive, socket_traffic::Loop::Helper);
+    ALLOW
+}
+
+/// Packets that sockets send. Kernel 5.17 (`bpf_loop`).
+#[cgroup_skb(egress)]
+pub fn socket_transmit(ctx: SkBuffContext) -> i32 {
+    socket_traffic::observe(&ctx, Way::Transmit, socket_traffic::Loop::Helper);
+    ALLOW
+}
+
+/// Connections established. Kernel 5.10 (`bpf_sk_storage_get` in `sock_ops`: 5.2; `snd_nxt` and `sk`: 5.10).
+#[sock_ops]
+pub fn connections(ctx: SockOpsContext) -> u32 {
+    connection_life::observe(&ctx);
+    1
+}
+
+/// Sockets that listen, connect and close. Kernel 5.11 (`bpf_sk_storage_get` in tracing programs).
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn socket_states(ctx: BtfTracePointContext) -> i32 {
+    socket_state::observe(&ctx);
+    0
+}
+
+/// Packets that an interface receives. Kernel 5.10 (clsact), 6.6 (TCX).
+#[classifier]
+pub fn interface_receive(ctx: TcContext) -> i32 {
+    interface::observe_skb(&ctx, Way::Receive);
+    TC_ACT_UNSPEC
+}
+
+/// Packets that an interface sends. Kernel 5.10 (clsact), 6.6 (TCX).
+#[classifier]
+pub fn interface_transmit(ctx: TcContext) -> i32 {
+    interface::observe_skb(&ctx, Way::Transmit);
+    TC_ACT_UNSPEC
+}
+
+/// Packets that an interface's driver receives. Kernel 5.10.
+#[xdp]
+pub fn interface_driver(ctx: XdpContext) -> u32 {
+    interface::observe_frame(&ctx);
+    XDP_PASS
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier refuses a program in which this can be reached.
+    loop {}
+}
+
+/// Some helpers are for programs with this licence only.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,103 @@
+//! The maps. Capacities are those of the defaults: the agent sets them before it loads.
+//!
+//! | map | key | value | bytes an entry | written by | deleted by | when full |
+//! |---|---|---|---|---|---|---|
+//! | `SOCKETS` | socket | `Connection` | 600 a socket | socket and connection programs | the kernel, with the socket | `socket_state` |
+//! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | agent | counted to service 0 |
+//! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
+//! | `COUNTERS` | service index | `ServiceCounters` | 64 a CPU | socket and connection programs | never | cannot be |
+//! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs | agent | `latency_full` |
+//! | `CLIENTS` | `ClientKey` | `Client` | 100 | connection programs | agent | `clients_full` |
+//! | `INTERFACES` | interface index | `InterfaceCounters` | 392 a CPU | interface programs | agent | cannot be: the agent makes the entries |
+//! | `UNMEASURED` | `Reason` | count | 8 a CPU | all | never | cannot be |
+//! | `SCRATCH` | slot | `Scratch` | 1.1 KiB a CPU | socket programs | never | `no_buffer` |
+//! | `COMPLAINTS` | `Reason` | time | 8 | all | never | cannot be |
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    Global,
+    bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_SK_STORAGE},
+    macros::{btf_map, map},
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, Queue},
+};
+use probe_common::{
+    connection::Connection,
+    counters::ServiceCounters,
+    exchange::{LatencyCell, LatencyKey},
+    interface::InterfaceCounters,
+    reason::Reason,
+    service::{ServiceEntry, ServiceKey},
+    user::{Client, ClientKey},
+};
+
+use crate::scratch::{SLOTS, Scratch};
+
+/// Definition of a map of socket storage, as BTF: aya-ebpf's own has no room for flags.
+#[repr(C)]
+pub struct SocketStorage<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize],
+}
+
+// SAFETY: the pointers are never followed; they are there for their types.
+unsafe impl<T> Sync for SocketStorage<T> {}
+
+impl<T> SocketStorage<T> {
+    const fn new() -> Self {
+        Self {
+            r#type: core::ptr::null(),
+            key: core::ptr::null(),
+            value: core::ptr::null(),
+            max_entries: core::ptr::null(),
+            map_flags: core::ptr::null(),
+        }
+    }
+
+    /// What the helpers take.
+    #[inline(always)]
+    pub fn as_ptr(&self) -> *mut c_void {
+        core::ptr::from_ref(self).cast_mut().cast()
+    }
+}
+
+/// The state of each socket. `BPF_F_CLONE` (kernel 5.4): a connection that is accepted starts with its listener's,
+/// and so knows its service without a look-up.
+#[btf_map]
+pub static SOCKETS: SocketStorage<Connection> = SocketStorage::new();
+
+#[map]
+pub static SERVICES: HashMap<ServiceKey, ServiceEntry> = HashMap::with_max_entries(4096, 0);
+
+#[map]
+pub static FREE_SERVICES: Queue<u32> = Queue::with_max_entries(4096, 0);
+
+#[map]
+pub static COUNTERS: PerCpuArray<ServiceCounters> = PerCpuArray::with_max_entries(4096, 0);
+
+#[map]
+pub static LATENCIES: PerCpuHashMap<LatencyKey, LatencyCell> =
+    PerCpuHashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static CLIENTS: HashMap<ClientKey, Client> = HashMap::with_max_entries(262_144, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static INTERFACES: PerCpuHashMap<u32, InterfaceCounters> =
+    PerCpuHashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static UNMEASURED: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::COUNT, 0);
+
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SLOTS, 0);
+
+#[map]
+pub static COMPLAINTS: Array<u64> = Array::with_max_entries(Reason::COUNT, 0);
+
+/// Whether closes come from `sock_ops`, where tracing programs may not use socket storage (before kernel 5.11).
+#[unsafe(no_mangle)]
+pub static STATES_BY_SOCK_OPS: Global<u8> = Global::new(0);

@@ -1,0 +1,89 @@
+//! Where TCP is in a packet, read straight from its linear part: headers always lie there.
+
+use aya_ebpf::bindings::__sk_buff;
+
+/// The TCP header of a packet, and its payload.
+pub struct Tcp {
+    /// Sequence number of the first byte of payload.
+    pub sequence: u32,
+    /// Offset of the payload in the packet.
+    pub offset: u32,
+    /// Bytes of payload.
+    pub length: u32,
+    /// Destination port.
+    pub destination: u16,
+    /// Whether the direction ends here.
+    pub fin: bool,
+}
+
+/// Extension headers that are passed over before TCP (RFC 8200, section 4): more is not IPv6 as anyone sends it.
+const EXTENSIONS: usize = 4;
+
+const TCP: u8 = 6;
+const FIN: u8 = 1;
+const SYN: u8 = 2;
+
+/// Finds the TCP header of a packet that begins with its IP header, as those of cgroup programs do.
+#[inline(always)]
+pub fn tcp(skb: *mut __sk_buff) -> Option<Tcp> {
+    // SAFETY: fields of the context, which the verifier knows.
+    let (data, end, total) = unsafe { ((*skb).data as usize, (*skb).data_end as usize, (*skb).len) };
+    let header = transport(data, end)?;
+    let at = data + header;
+    if at + 20 > end {
+        return None;
+    }
+    // SAFETY: within the packet, as compared above.
+    let (ports, sequence, offset_flags) = unsafe {
+        (
+            (at as *const [u8; 4]).read_unaligned(),
+            ((at + 4) as *const [u8; 4]).read_unaligned(),
+            ((at + 12) as *const [u8; 2]).read_unaligned(),
+        )
+    };
+    let offset = header as u32 + u32::from(offset_flags[0] >> 4) * 4;
+    let flags = offset_flags[1];
+    // A SYN takes a sequence number of its own: payload with it (TCP Fast Open) begins one further.
+    let sequence = u32::from_be_bytes(sequence).wrapping_add(u32::from(flags & SYN != 0));
+    Some(Tcp {
+        sequence,
+        offset,
+        length: total.saturating_sub(offset),
+        destination: u16::from_be_bytes([ports[2], ports[3]]),
+        fin: flags & FIN != 0,
+    })
+}
+
+/// Offset of the TCP header behind the IP headers.
+#[inline(always)]
+fn transport(data: usize, end: usize) -> Option<usize> {
+    if data + 20 > end {
+        return None;
+    }
+    // SAFETY: within the packet, as compared above.
+    let first = unsafe { *(data as *const u8) };
+    if first >> 4 == 4 {
+        // A socket's packets are no fragments: they are put together before, and taken apart behind it.
+        return Some(usize::from(first & 0xf) * 4);
+    }
+    if data + 40 > end {
+        return None;
+    }
+    // SAFETY: as above.
+    let mut next = unsafe { *((data + 6) as *const u8) };
+    let mut offset = 40;
+    for _ in 0..EXTENSIONS {
+        if next == TCP {
+            return Some(offset);
+        }
+        let at = data + offset;
+        if at + 8 > end {
+            return None;
+        }
+        // SAFETY: as above.
+        let (following, length) = unsafe { (*(at as *const u8), *((at + 1) as *const u8)) };
+        next = following;
+        offset += (usize::from(length) + 1) * 8;
+    }
+    None
+}

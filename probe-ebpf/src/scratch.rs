@@ -1,0 +1,61 @@
+//! Buffers for packets' bytes, too large for the stack.
+//!
+//! A program that runs in process context can be interrupted, on the same CPU, by one in a softirq, and that by none:
+//! so a run takes a slot that is free. On a fully preemptible kernel a task may be preempted between the look at a
+//! slot and the claim of it; the claim then shows to have been lost when it is given back.
+
+use probe_common::window::Window;
+
+use crate::maps::SCRATCH;
+
+/// Runs that can be under way at once on a CPU.
+pub const SLOTS: u32 = 4;
+
+/// The packet that is being read.
+#[repr(C)]
+pub struct Task {
+    /// Its time, in nanoseconds of the monotonic clock.
+    pub now: u64,
+    /// Offset of the payload in it.
+    pub offset: u32,
+    /// Sequence number of the first byte of payload.
+    pub sequence: u32,
+    /// Bytes of payload.
+    pub length: u32,
+    /// 1 if the direction ends behind it.
+    pub fin: u32,
+}
+
+/// A buffer, and whether it is in use.
+#[repr(C)]
+pub struct Scratch {
+    busy: u64,
+    /// What is being read.
+    pub task: Task,
+    /// The buffer.
+    pub window: Window,
+}
+
+/// Takes a free slot of this CPU. It must be given back.
+#[inline(always)]
+pub fn take() -> Option<*mut Scratch> {
+    for slot in 0..SLOTS {
+        let scratch = SCRATCH.get_ptr_mut(slot)?;
+        // SAFETY: the map's value, valid for the program's run, of this CPU.
+        unsafe {
+            if (*scratch).busy == 0 {
+                (*scratch).busy = 1;
+                (*scratch).window.clear();
+                return Some(scratch);
+            }
+        }
+    }
+    None
+}
+
+/// Gives a slot back.
+#[inline(always)]
+pub fn give_back(scratch: *mut Scratch) {
+    // SAFETY: as in `take`, from which the pointer comes.
+    unsafe { (*scratch).busy = 0 };
+}

@@ -1,0 +1,139 @@
+//! Where the cgroup2 hierarchy is mounted. On hybrid hosts it is not at one usual place, and there may be several.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
+};
+
+/// Why there is no cgroup2 hierarchy to attach to.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCgroup2 {
+    /// None is mounted.
+    #[error(
+        "no cgroup2 hierarchy is mounted, and the probe attaches to its root: mount one with \
+         `mount -t cgroup2 none /sys/fs/cgroup`, or on a host with cgroup v1 at another empty directory"
+    )]
+    NotMounted,
+    /// Those that are mounted show only a part of the hierarchy, or cannot be read.
+    #[error(
+        "the cgroup2 mount at {} shows only a part of the hierarchy or cannot be read: run the probe in the host's \
+         cgroup namespace, as root", .0.display()
+    )]
+    NotRoot(PathBuf),
+    /// The mounts are not known.
+    #[error("cannot read /proc/self/mountinfo to find the cgroup2 hierarchy: {0}; is /proc mounted?")]
+    Mounts(#[from] io::Error),
+}
+
+/// The directory where the root of the cgroup2 hierarchy is mounted.
+pub fn cgroup2_root() -> Result<PathBuf, NoCgroup2> {
+    let mountinfo = fs::read("/proc/self/mountinfo")?;
+    choose(&cgroup2_mounts(&mountinfo), |path| fs::read_dir(path).is_ok())
+}
+
+/// A mount of cgroup2.
+#[derive(Debug, PartialEq, Eq)]
+struct Mount {
+    /// The directory of the hierarchy that is mounted.
+    root: Vec<u8>,
+    /// Where.
+    point: PathBuf,
+}
+
+fn choose(mounts: &[Mount], readable: impl Fn(&Path) -> bool) -> Result<PathBuf, NoCgroup2> {
+    let whole = mounts
+        .iter()
+        .find(|mount| mount.root == b"/" && readable(&mount.point));
+    match (whole, mounts.first()) {
+        (Some(mount), _) => Ok(mount.point.clone()),
+        (None, Some(mount)) => Err(NoCgroup2::NotRoot(mount.point.clone())),
+        (None, None) => Err(NoCgroup2::NotMounted),
+    }
+}
+
+/// The mounts of cgroup2 in the text of `/proc/PID/mountinfo`: see `proc(5)`.
+fn cgroup2_mounts(mountinfo: &[u8]) -> Vec<Mount> {
+    mountinfo
+        .split(|byte| *byte == b'\n')
+        .filter_map(cgroup2_mount)
+        .collect()
+}
+
+fn cgroup2_mount(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let root = fields.nth(3)?;
+    let point = fields.next()?;
+    // Optional fields end with a dash; the type follows.
+    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    (kind == b"cgroup2").then(|| Mount {
+        root: unescape(root),
+        point: PathBuf::from(OsString::from_vec(unescape(point))),
+    })
+}
+
+/// Undoes the kernel's `\040` for a blank, and the like.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, tail @ ..] = rest {
+        let escape = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match escape.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) if *first == b'\\' => {
+                text.push(byte);
+                rest = &tail[3..];
+            }
+            _ => {
+                text.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &[u8] = b"\
+        24 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
+        30 24 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
+        31 30 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+        32 30 0:28 / /sys/fs/cgroup/unified rw,relatime shared:9 master:2 - cgroup2 cgroup2 rw\n";
+
+    fn chosen(mountinfo: &[u8], readable: bool) -> Result<PathBuf, NoCgroup2> {
+        choose(&cgroup2_mounts(mountinfo), |_| readable)
+    }
+
+    #[test]
+    fn a_hybrid_host_has_it_elsewhere() {
+        assert_eq!(chosen(HYBRID, true).unwrap(), Path::new("/sys/fs/cgroup/unified"));
+    }
+
+    #[test]
+    fn a_mount_of_a_part_is_passed_over() {
+        let mounts = b"\
+            40 1 0:28 /system.slice /part rw - cgroup2 cgroup2 rw\n\
+            41 1 0:28 / /with\\040blank rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(chosen(mounts, true).unwrap(), Path::new("/with blank"));
+        assert!(
+            matches!(chosen(&mounts[..54], true), Err(NoCgroup2::NotRoot(path)) if path == Path::new("/part"))
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_told_apart() {
+        assert!(matches!(chosen(b"", true), Err(NoCgroup2::NotMounted)));
+        assert!(matches!(chosen(HYBRID, false), Err(NoCgroup2::NotRoot(_))));
+        assert!(NoCgroup2::NotMounted.to_string().contains("mount -t cgroup2"));
+    }
+
+    #[test]
+    fn this_machine_can_be_asked() {
+        if let Ok(root) = cgroup2_root() {
+            assert!(root.join("cgroup.procs").exists(), "{}", root.display());
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Who listens on a port: for sockets that are older than the probe.
+//!
+//! A table of each network namespace tells the listening sockets, the descriptors of processes who holds them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::Path,
+    time::Instant,
+};
+
+use super::{
+    pace::{Known, Leave, Pace},
+    process::Procfs,
+};
+
+/// The process that systemd is: it holds sockets for those that it starts.
+const INIT: u32 = 1;
+
+/// The owners of listening ports, as of the last look.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    owners: HashMap<u16, Vec<Owner>>,
+    pace: Pace,
+}
+
+#[derive(Debug)]
+struct Owner {
+    name: String,
+    cgroup: Option<String>,
+}
+
+/// A socket that listens.
+#[derive(Debug, PartialEq, Eq)]
+struct Listener {
+    port: u16,
+    inode: u64,
+}
+
+impl Listeners {
+    /// The name of the process that listens on a port: in several network namespaces there may be several, of which
+    /// the one in `cgroup` is meant, if it is among them.
+    pub(super) fn owner(
+        &mut self,
+        procfs: &Procfs,
+        port: u16,
+        cgroup: Option<&str>,
+        now: Instant,
+        since: Instant,
+    ) -> Known<Option<String>> {
+        if !self.owners.contains_key(&port) {
+            match self.pace.ask(now, since) {
+                Leave::Look => self.owners = look(procfs),
+                Leave::Conclude => {}
+                Leave::Wait => return Known::NotYet,
+            }
+        }
+        let owners = self.owners.get(&port).map_or(&[][..], Vec::as_slice);
+        let near = owners
+            .iter()
+            .find(|owner| cgroup.is_some() && owner.cgroup.as_deref() == cgroup);
+        Known::Yes(near.or(owners.first()).map(|owner| owner.name.clone()))
+    }
+}
+
+fn look(procfs: &Procfs) -> HashMap<u16, Vec<Owner>> {
+    let mut processes = procfs.processes();
+    let mut wanted = listening(procfs, &processes);
+    // Of those who share a socket the first is the one who opened it, unless that is systemd.
+    processes.sort_unstable_by_key(|process| (*process == INIT, *process));
+    let mut owners: HashMap<u16, Vec<Owner>> = HashMap::new();
+    for process in processes {
+        if wanted.is_empty() {
+            break;
+        }
+        for inode in sockets(&procfs.directory(process)) {
+            let Some(port) = wanted.remove(&inode) else {
+                continue;
+            };
+            if let Some(name) = procfs.name(process) {
+                owners.entry(port).or_default().push(Owner {
+                    name,
+                    cgroup: procfs.cgroup(process),
+                });
+            }
+        }
+    }
+    owners
+}
+
+/// The listening sockets of all network namespaces, port by inode. One process of each namespace is asked.
+fn listening(procfs: &Procfs, processes: &[u32]) -> HashMap<u64, u16> {
+    let mut namespaces = HashSet::new();
+    let mut listeners = HashMap::new();
+    for process in processes {
+        let directory = procfs.directory(*process);
+        let Ok(namespace) = fs::read_link(directory.join("ns/net")) else {
+            continue;
+        };
+        if namespaces.insert(namespace) {
+            for table in ["net/tcp", "net/tcp6"] {
+                if let Ok(file) = File::open(directory.join(table)) {
+                    listeners
+                        .extend(parse_table(BufReader::new(file)).map(|found| (found.inode, found.port)));
+                }
+            }
+        }
+    }
+    listeners
+}
+
+/// The inodes of the sockets that a process holds.
+fn sockets(directory: &Path) -> impl Iterator<Item = u64> {
+    let descriptors = fs::read_dir(directory.join("fd")).into_iter().flatten().flatten();
+    descriptors.filter_map(|descriptor| {
+        let target = fs::read_link(descriptor.path()).ok()?;
+        target
+            .to_str()?
+            .strip_prefix("socket:[")?
+            .strip_suffix(']')?
+            .parse()
+            .ok()
+    })
+}
+
+/// The listeners in the text of `/proc/net/tcp`: see `proc_net_tcp` in the kernel's documentation. The kernel lists
+/// them before all connections, of which there may be many: reading ends with the first of those.
+fn parse_table(table: impl BufRead) -> impl Iterator<Item = Listener> {
+    table
+        .lines()
+        .map_while(Result::ok)
+        .skip(1)
+        .map_while(|line| parse_line(&line))
+}
+
+fn parse_line(line: &str) -> Option<Listener> {
+    const LISTEN: &str = "0A";
+    let mut fields = line.split_ascii_whitespace();
+    let (_, port) = fields.nth(1)?.rsplit_once(':')?;
+    let state = fields.nth(1)?;
+    let inode = fields.nth(5)?;
+    (state == LISTEN).then_some(Listener {
+        port: u16::from_str_radix(port, 16).ok()?,
+        inode: inode.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000 100 0 0 10 0
+   1: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1 0000000000000000 100 0 0 10 0
+   2: 0100007F:1F90 0100007F:A0B2 01 00000000:00000000 00:00000000 00000000     0        0 4713 1 0000000000000000 20 4 30 10 -1
+   3: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4714 1 0000000000000000 100 0 0 10 0
+";
+
+    #[test]
+    fn listeners_are_read_up_to_the_first_connection() {
+        let listeners: Vec<_> = parse_table(TABLE.as_bytes()).collect();
+        assert_eq!(
+            listeners,
+            [
+                Listener {
+                    port: 8080,
+                    inode: 4711
+                },
+                Listener {
+                    port: 22,
+                    inode: 4712
+                }
+            ]
+        );
+    }
+
+    #[test]
+    fn ipv6_has_the_same_shape() {
+        let line = "   0: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A \
+                    00000000:00000000 00:00000000 00000000     0        0 99 1 0000000000000000 100 0 0 10 0";
+        assert_eq!(parse_line(line), Some(Listener { port: 80, inode: 99 }));
+    }
+
+    #[test]
+    fn our_own_listener_is_found() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let procfs = Procfs::default();
+        let now = Instant::now();
+        let cgroup = procfs.cgroup(std::process::id());
+        let owner = Listeners::default().owner(&procfs, port, cgroup.as_deref(), now, now);
+        assert_eq!(owner, Known::Yes(procfs.name(std::process::id())));
+    }
+}

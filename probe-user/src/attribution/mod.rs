@@ -1,0 +1,157 @@
+//! Who a service is: from what the kernel knows of a socket to a name that people use.
+//!
+//! The cgroup tells of containers and systemd units; where it does not (a session, the root), the process does.
+//! A name, once given, stays: if it changed, a service's counters would jump from one series to another. So a name
+//! is given only when all that could tell was asked, and asking is bounded: see [`pace`].
+
+mod cgroup_mount;
+mod cgroup_name;
+mod cgroup_tree;
+mod listeners;
+mod pace;
+mod process;
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration, time::Instant};
+
+use probe_common::service::{OTHER, Role, ServiceEntry, ServiceKey};
+
+pub use cgroup_mount::{NoCgroup2, cgroup2_root};
+use cgroup_tree::CgroupTree;
+use listeners::Listeners;
+use pace::Known;
+use process::Procfs;
+
+/// A name that nobody asked for in this time is forgotten, when room is needed.
+const FORGET_AFTER: Duration = Duration::from_mins(10);
+
+/// From this many names on, forgetting is worth a look; doubled when it was in vain.
+const FEW_NAMES: usize = 8192;
+
+/// Gives services their names.
+#[derive(Debug)]
+pub struct Attribution {
+    cgroups: CgroupTree,
+    procfs: Procfs,
+    listeners: Listeners,
+    names: HashMap<ServiceKey, Name>,
+    /// Keys without a name yet, with the moment they were first asked for.
+    waiting: HashMap<ServiceKey, Instant>,
+    look_at: usize,
+}
+
+#[derive(Debug)]
+struct Name {
+    name: Arc<str>,
+    asked: Instant,
+}
+
+impl Attribution {
+    /// Attribution on a node whose cgroup2 hierarchy is mounted at `cgroup2`: see [`cgroup2_root`].
+    #[must_use]
+    pub fn new(cgroup2: PathBuf) -> Self {
+        Self::with_procfs(cgroup2, Procfs::default())
+    }
+
+    fn with_procfs(cgroup2: PathBuf, procfs: Procfs) -> Self {
+        Self {
+            cgroups: CgroupTree::new(cgroup2),
+            procfs,
+            listeners: Listeners::default(),
+            names: HashMap::new(),
+            waiting: HashMap::new(),
+            look_at: FEW_NAMES,
+        }
+    }
+
+    /// The name of a service. None if what could tell was looked at a moment ago, before the service was there: ask
+    /// again at the next pass, a second later at most. Its counters are totals, so nothing is lost by waiting; a
+    /// guess now would have to stay.
+    pub fn name(&mut self, key: &ServiceKey, entry: &ServiceEntry) -> Option<Arc<str>> {
+        self.name_at(Instant::now(), key, *entry)
+    }
+
+    fn name_at(&mut self, now: Instant, key: &ServiceKey, entry: ServiceEntry) -> Option<Arc<str>> {
+        if entry.index == OTHER {
+            return Some(Arc::from("other"));
+        }
+        if let Some(known) = self.names.get_mut(key) {
+            known.asked = now;
+            return Some(Arc::clone(&known.name));
+        }
+        let since = *self.waiting.entry(*key).or_insert(now);
+        let Known::Yes(name) = self.resolve(now, since, key, entry) else {
+            return None;
+        };
+        self.waiting.remove(key);
+        self.forget_unused(now);
+        let name: Arc<str> = name.unwrap_or_else(|| "unknown".into()).into();
+        self.names.insert(
+            *key,
+            Name {
+                name: Arc::clone(&name),
+                asked: now,
+            },
+        );
+        Some(name)
+    }
+
+    /// Asks the cgroup, then the process; none if neither tells.
+    fn resolve(
+        &mut self,
+        now: Instant,
+        since: Instant,
+        key: &ServiceKey,
+        entry: ServiceEntry,
+    ) -> Known<Option<String>> {
+        let cgroup = match self.cgroups.path(key.cgroup, now, since) {
+            Known::NotYet => return Known::NotYet,
+            Known::Yes(cgroup) => cgroup.map(str::to_owned),
+        };
+        if let Some(name) = cgroup.as_deref().and_then(cgroup_name::of_path) {
+            return Known::Yes(Some(name));
+        }
+        let command = text(&key.command);
+        if !command.is_empty() && !process::is_init(entry.process, &command) {
+            // The name of a main thread is the process's own.
+            let leader = (key.process != 0)
+                .then(|| self.procfs.leader(key.process, &command, cgroup.as_deref()))
+                .flatten();
+            return Known::Yes(Some(leader.unwrap_or(command)));
+        }
+        // A socket that is older than the probe, or that systemd opened for another: the one who holds it tells.
+        match Role::from_key(key.role) {
+            Some(Role::Server) => {
+                match self
+                    .listeners
+                    .owner(&self.procfs, key.port, cgroup.as_deref(), now, since)
+                {
+                    Known::NotYet => Known::NotYet,
+                    Known::Yes(owner) => {
+                        Known::Yes(owner.or_else(|| (!command.is_empty()).then_some(command)))
+                    }
+                }
+            }
+            _ => Known::Yes((!command.is_empty()).then_some(command)),
+        }
+    }
+
+    /// Services come and go; memory stays bounded by those that the kernel's table holds.
+    fn forget_unused(&mut self, now: Instant) {
+        if self.names.len() + self.waiting.len() < self.look_at {
+            return;
+        }
+        let recent = |moment: Instant| now.saturating_duration_since(moment) < FORGET_AFTER;
+        self.names.retain(|_, name| recent(name.asked));
+        self.waiting.retain(|_, since| recent(*since));
+        self.look_at = (self.names.len() * 2).max(FEW_NAMES);
+    }
+}
+
+/// The text of a kernel's string: up to the first zero.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! What procfs tells of a process.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A mount of procfs.
+#[derive(Clone, Debug)]
+pub(super) struct Procfs {
+    root: PathBuf,
+}
+
+impl Default for Procfs {
+    fn default() -> Self {
+        Self { root: "/proc".into() }
+    }
+}
+
+/// Whether a socket was made by init for another: systemd's socket activation.
+pub(super) fn is_init(process: u32, command: &str) -> bool {
+    process == 1 || command == "systemd"
+}
+
+impl Procfs {
+    #[cfg(test)]
+    pub(super) fn at(root: &Path) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The directory of a process.
+    pub(super) fn directory(&self, process: u32) -> PathBuf {
+        self.root.join(process.to_string())
+    }
+
+    /// The processes that there are, in the order of their numbers.
+    pub(super) fn processes(&self) -> Vec<u32> {
+        let Ok(entries) = fs::read_dir(&self.root) else {
+            return Vec::new();
+        };
+        let mut processes: Vec<_> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        processes.sort_unstable();
+        processes
+    }
+
+    /// The name of a process: that of its main thread.
+    pub(super) fn name(&self, process: u32) -> Option<String> {
+        name(&self.directory(process))
+    }
+
+    /// The name of the process that a thread was seen in, if that is still the same process: its number may by now
+    /// belong to another, or be of another PID namespace than ours. It is the same if it has a thread of that name,
+    /// or lives in the cgroup of the socket, unless that is the root, where on some hosts everything lives.
+    pub(super) fn leader(&self, process: u32, thread: &str, cgroup: Option<&str>) -> Option<String> {
+        let directory = self.directory(process);
+        let has_thread = || {
+            let tasks = fs::read_dir(directory.join("task")).ok();
+            tasks
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(|task| name(&task.path()).as_deref() == Some(thread))
+        };
+        let in_cgroup =
+            || cgroup.is_some_and(|path| path != "/") && self.cgroup(process).as_deref() == cgroup;
+        if has_thread() || in_cgroup() {
+            name(&directory)
+        } else {
+            None
+        }
+    }
+
+    /// The path of a process's cgroup in the cgroup2 hierarchy.
+    pub(super) fn cgroup(&self, process: u32) -> Option<String> {
+        let text = fs::read_to_string(self.directory(process).join("cgroup")).ok()?;
+        text.lines()
+            .find_map(|line| line.strip_prefix("0::"))
+            .map(str::to_owned)
+    }
+}
+
+fn name(directory: &Path) -> Option<String> {
+    let text = fs::read(directory.join("comm")).ok()?;
+    Some(String::from_utf8_lossy(&text).trim_end().to_owned()).filter(|name| !name.is_empty())
+}

@@ -1,0 +1,159 @@
+//! The command line: what was typed, or set in the environment, before it means anything.
+//!
+//! Parsing has no side effects and knows each flag by itself; what flags mean together is decided in
+//! [`RunArgs::settings`], which gives what the program needs.
+
+mod duration;
+mod run_args;
+
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+
+pub use run_args::{BadSettings, RunArgs};
+
+/// Measures every service on this node from within the kernel: requests, latency, errors, bandwidth and users.
+#[derive(Debug, Parser)]
+#[command(
+    name = "traffic-probe",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What traffic-probe can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Count this node's traffic and serve it at /metrics, until interrupted
+    Run(RunArgs),
+    /// Show what this kernel and these privileges allow, what is missing, and how to mend it
+    Check(CheckArgs),
+}
+
+/// Flags of `traffic-probe check`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct CheckArgs {
+    /// How to show the findings
+    #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_FORMAT")]
+    pub format: CheckFormat,
+}
+
+/// How findings are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// A line each, for people.
+    #[default]
+    Text,
+    /// One JSON document, for programs.
+    Json,
+}
+
+/// Flags about logs, which every command has.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Logging")]
+pub struct LogArgs {
+    /// What to log: a level (off, error, warn, info, debug, trace), or also levels by module: `info,probe_user=debug`
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        default_value = "info",
+        env = "TRAFFIC_PROBE_LOG_LEVEL"
+    )]
+    #[arg(value_parser = log_filter)]
+    pub log_level: LogFilter,
+    /// How log lines look, on standard error
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "TRAFFIC_PROBE_LOG_FORMAT"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object a line, for collectors of logs.
+    Json,
+}
+
+/// A filter of log lines that is known to be well formed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFilter(pub String);
+
+fn log_filter(typed: &str) -> Result<LogFilter, String> {
+    // A misspelt level would be taken for the name of a module, and silence all others.
+    let misspelt = typed
+        .split(',')
+        .find(|part| !part.contains(['=', '[']) && LevelFilter::from_str(part.trim()).is_err());
+    if let Some(part) = misspelt {
+        return Err(format!(
+            "`{part}` is no level: choose off, error, warn, info, debug or trace"
+        ));
+    }
+    match EnvFilter::try_new(typed) {
+        Ok(_) => Ok(LogFilter(typed.to_owned())),
+        Err(error) => Err(format!(
+            "{error}: write a level, or levels by module such as info,probe_user=debug"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_help_and_an_environment_variable() {
+        for command in Cli::command().get_subcommands() {
+            for flag in command
+                .get_arguments()
+                .filter(|flag| !["help", "version"].contains(&flag.get_id().as_str()))
+            {
+                assert!(flag.get_help().is_some(), "{} has no help", flag.get_id());
+                let variable = flag
+                    .get_env()
+                    .unwrap_or_else(|| panic!("{} has no variable", flag.get_id()));
+                assert!(variable.to_string_lossy().starts_with("TRAFFIC_PROBE_"));
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_flag_is_answered_with_the_nearest() {
+        let error = Cli::try_parse_from(["traffic-probe", "run", "--intervall", "1s"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnknownArgument);
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("--interval"), "{error}");
+    }
+
+    #[test]
+    fn a_misspelt_level_is_not_taken_for_a_module() {
+        assert!(log_filter("info").is_ok());
+        assert!(log_filter("warn,probe_user=debug").is_ok());
+        assert!(log_filter("inof").unwrap_err().contains("`inof` is no level"));
+        assert!(log_filter("info,probe_user=loud").is_err());
+    }
+}

@@ -1,0 +1,239 @@
+//! The flags of `traffic-probe run`, and what they mean together.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{Args, builder::NonEmptyStringValueParser, value_parser};
+
+use super::duration;
+use crate::{
+    interface_filter::InterfaceGlob,
+    settings::{Capacities, ErrorClass, Settings},
+};
+
+/// Below this, collecting would cost more than counting.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Above this, "now" means nothing any more.
+const LONGEST_WINDOW: Duration = Duration::from_hours(1);
+
+/// Flags of `traffic-probe run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Address and port to serve /metrics, /healthz and /readyz at
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:9464",
+        env = "TRAFFIC_PROBE_LISTEN"
+    )]
+    #[arg(value_parser = address)]
+    listen: SocketAddr,
+    /// Time between two passes over the kernel's tables
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "1s",
+        env = "TRAFFIC_PROBE_INTERVAL"
+    )]
+    #[arg(value_parser = duration::parse)]
+    interval: Duration,
+    /// Time over which rates and quantiles are taken
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10s",
+        env = "TRAFFIC_PROBE_WINDOW"
+    )]
+    #[arg(value_parser = duration::parse)]
+    window: Duration,
+    /// For how long after its last request a client without a connection still counts as a user
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "60s",
+        env = "TRAFFIC_PROBE_USERS_WINDOW"
+    )]
+    #[arg(value_parser = duration::parse)]
+    users_window: Duration,
+    /// Interfaces to count, by glob, or with `!` before it not to count; repeatable [default: all]
+    #[arg(
+        long,
+        value_name = "GLOB",
+        value_delimiter = ',',
+        env = "TRAFFIC_PROBE_INTERFACES"
+    )]
+    interfaces: Vec<InterfaceGlob>,
+    /// Interfaces whose incoming packets are counted by XDP, before the rest of the kernel sees them; repeatable
+    /// [default: none]
+    #[arg(long, value_name = "IFACE", value_delimiter = ',', env = "TRAFFIC_PROBE_XDP")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    xdp: Vec<String>,
+    /// Which answers count as errors: the server's (5xx), or also those that it blames on the client (4xx)
+    #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_ERRORS")]
+    errors: ErrorClass,
+    /// How many services the kernel's table has room for
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4096,
+        env = "TRAFFIC_PROBE_MAX_SERVICES"
+    )]
+    #[arg(value_parser = value_parser!(u32).range(2..=1 << 20), help_heading = "Capacities")]
+    max_services: u32,
+    /// How many latency entries (a histogram's bucket of a series each) it has room for
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 65_536,
+        env = "TRAFFIC_PROBE_MAX_SERIES"
+    )]
+    #[arg(value_parser = value_parser!(u32).range(64..=1 << 24), help_heading = "Capacities")]
+    max_series: u32,
+    /// How many clients it has room for, over all services
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 262_144,
+        env = "TRAFFIC_PROBE_MAX_CLIENTS"
+    )]
+    #[arg(value_parser = value_parser!(u32).range(64..=1 << 26), help_heading = "Capacities")]
+    max_clients: u32,
+}
+
+/// Settings that contradict each other.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadSettings {
+    /// Too many passes.
+    #[error(
+        "--interval {} is too short: each pass reads all of the kernel's tables; choose {} or more",
+        duration::show(*.0), duration::show(SHORTEST_INTERVAL)
+    )]
+    Interval(Duration),
+    /// No rate can be taken.
+    #[error(
+        "--window {} is shorter than --interval {}: a rate needs two passes; choose a longer window or a shorter interval",
+        duration::show(*.window), duration::show(*.interval)
+    )]
+    Window {
+        /// What was asked for.
+        window: Duration,
+        /// What it must not be below.
+        interval: Duration,
+    },
+    /// Not a window any more.
+    #[error("{flag} {} is too long: choose {} or less", duration::show(*.asked), duration::show(LONGEST_WINDOW))]
+    TooLong {
+        /// The flag.
+        flag: &'static str,
+        /// What was asked for.
+        asked: Duration,
+    },
+    /// Users come and go between two passes unseen.
+    #[error("--users-window 0s would count nobody: choose 1s or more")]
+    UsersWindow,
+}
+
+impl RunArgs {
+    /// What the program needs, if the flags make sense together.
+    pub fn settings(self) -> Result<Settings, BadSettings> {
+        let Self {
+            interval,
+            window,
+            users_window,
+            ..
+        } = self;
+        if interval < SHORTEST_INTERVAL {
+            return Err(BadSettings::Interval(interval));
+        }
+        if window < interval {
+            return Err(BadSettings::Window { window, interval });
+        }
+        for (flag, asked) in [("--window", window), ("--users-window", users_window)] {
+            if asked > LONGEST_WINDOW {
+                return Err(BadSettings::TooLong { flag, asked });
+            }
+        }
+        if users_window.is_zero() {
+            return Err(BadSettings::UsersWindow);
+        }
+        Ok(Settings {
+            listen: self.listen,
+            interval,
+            window,
+            users_window,
+            interfaces: self.interfaces.into_iter().collect(),
+            xdp: self.xdp,
+            errors: self.errors,
+            capacities: Capacities {
+                services: self.max_services,
+                series: self.max_series,
+                clients: self.max_clients,
+            },
+        })
+    }
+}
+
+fn address(typed: &str) -> Result<SocketAddr, String> {
+    typed.parse().map_err(|_| {
+        format!("`{typed}` is not an address with a port: write 127.0.0.1:9464, 0.0.0.0:9464 or [::1]:9464")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn settings(flags: &[&str]) -> Result<Settings, BadSettings> {
+        match Cli::parse_from(["traffic-probe", "run"].iter().chain(flags)).command {
+            Command::Run(run) => run.settings(),
+            Command::Check(_) => unreachable!("`run` was typed"),
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let settings = settings(&[]).unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:9464");
+        assert_eq!(settings.interval, Duration::from_secs(1));
+        assert_eq!(settings.window, Duration::from_secs(10));
+        assert_eq!(settings.users_window, Duration::from_mins(1));
+        assert_eq!(settings.errors, ErrorClass::Server);
+        assert_eq!(
+            settings.capacities,
+            Capacities {
+                services: 4096,
+                series: 65_536,
+                clients: 262_144
+            }
+        );
+    }
+
+    #[test]
+    fn interfaces_are_repeated_or_parted_by_commas() {
+        let settings = settings(&["--interfaces", "eth*,!eth1", "--interfaces", "lo"]).unwrap();
+        assert!(settings.interfaces.admits("eth0"));
+        assert!(!settings.interfaces.admits("eth1"));
+        assert!(settings.interfaces.admits("lo"));
+        assert!(!settings.interfaces.admits("wlan0"));
+    }
+
+    #[test]
+    fn contradictions_are_sentences() {
+        let sentence = |flags: &[&str]| settings(flags).unwrap_err().to_string();
+        assert!(sentence(&["--interval", "10ms"]).starts_with("--interval 10ms is too short"));
+        assert!(sentence(&["--interval", "2s", "--window", "1s"]).contains("shorter than --interval 2s"));
+        assert!(sentence(&["--window", "2h"]).starts_with("--window 2h is too long"));
+        assert!(sentence(&["--users-window", "0s"]).contains("nobody"));
+    }
+
+    #[test]
+    fn a_port_alone_is_no_address() {
+        let error = Cli::try_parse_from(["traffic-probe", "run", "--listen", "9464"])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("127.0.0.1:9464"), "{error}");
+    }
+}

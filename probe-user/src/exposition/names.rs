@@ -1,0 +1,165 @@
+//! Every metric: its name, type, labels, unit and meaning. The reference in `docs/metrics.md` is tested against this.
+
+/// What is known of a metric before it has a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name, with the unit's name as Prometheus has it.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its labels, in the order in which they are shown.
+    pub labels: &'static [&'static str],
+    /// What one is one of.
+    pub unit: Unit,
+    /// What it means: the text of `# HELP`.
+    pub help: &'static str,
+}
+
+/// The type of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only ever grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by upper edge, with a sum.
+    Histogram,
+    /// A gauge with the label `quantile`, which the text format keeps for summaries where a type is given.
+    Untyped,
+}
+
+impl Kind {
+    /// As `# TYPE` has it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Untyped => "untyped",
+        }
+    }
+}
+
+/// The unit of a metric's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A count of what the name says.
+    Count,
+    /// Events per second.
+    PerSecond,
+    /// Bits per second.
+    BytesPerSecond,
+    /// Bytes.
+    Bytes,
+    /// Seconds.
+    Seconds,
+    /// A part of one.
+    Ratio,
+}
+
+const SERVICE: &[&str] = &["service", "port", "role"];
+const PROTOCOL: &[&str] = &["service", "port", "role", "protocol"];
+const REQUEST: &[&str] = &["service", "port", "role", "protocol", "method", "status"];
+const DIRECTION: &[&str] = &["service", "port", "role", "direction"];
+const INTERFACE: &[&str] = &["interface", "direction", "family", "transport"];
+
+macro_rules! metrics {
+    ($($ident:ident = $name:literal, $kind:ident, $labels:expr, $unit:ident, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $ident: Metric = Metric {
+                name: $name,
+                kind: Kind::$kind,
+                labels: $labels,
+                unit: Unit::$unit,
+                help: $help,
+            };
+        )*
+
+        /// Every metric of the probe. The agent's `process_*` come from the Prometheus library.
+        pub const ALL: &[Metric] = &[$($ident),*];
+    };
+}
+
+metrics! {
+    REQUESTS = "traffic_requests_total", Counter, REQUEST, Count,
+        "Requests that were answered, or that ended without an answer (status aborted).";
+    REQUEST_DURATION = "traffic_request_duration_seconds", Histogram, REQUEST, Seconds,
+        "First byte of the request to last byte of its response, timed in the kernel.";
+    TIME_TO_FIRST_BYTE = "traffic_time_to_first_byte_seconds", Histogram, PROTOCOL, Seconds,
+        "First byte of the request to first byte of its response, timed in the kernel.";
+    REQUESTS_PER_SECOND = "traffic_requests_per_second", Gauge, PROTOCOL, PerSecond,
+        "Requests per second over the window, however they ended.";
+    TRANSACTIONS_PER_SECOND = "traffic_transactions_per_second", Gauge, PROTOCOL, PerSecond,
+        "Requests per second over the window that did not fail.";
+    REQUEST_LATENCY = "traffic_request_latency_seconds", Untyped,
+        &["service", "port", "role", "protocol", "quantile"], Seconds,
+        "Duration of the requests of the window: its average (avg) and quantiles; absent while there are none.";
+    ERROR_RATIO = "traffic_error_ratio", Gauge, PROTOCOL, Ratio,
+        "Part of the requests of the window that failed; absent while there are none.";
+    BYTES = "traffic_bytes_total", Counter, DIRECTION, Bytes,
+        "TCP payload, each byte of a stream once whatever was sent again.";
+    PACKETS = "traffic_packets_total", Counter, DIRECTION, Count,
+        "TCP packets on the wire, as the service's sockets sent and received them.";
+    BANDWIDTH = "traffic_bandwidth_bytes_per_second", Gauge, DIRECTION, BytesPerSecond,
+        "TCP payload per second over the window.";
+    CONNECTIONS_OPEN = "traffic_connections_open", Gauge, SERVICE, Count,
+        "TCP connections that are open now.";
+    CONNECTIONS_OPENED = "traffic_connections_opened_total", Counter, SERVICE, Count,
+        "TCP connections that were established.";
+    CONNECTIONS_CLOSED = "traffic_connections_closed_total", Counter, SERVICE, Count,
+        "TCP connections that were closed, of those that the probe knew.";
+    CONNECTION_FAILURES = "traffic_connection_failures_total", Counter, SERVICE, Count,
+        "Attempts at a TCP connection that were refused or timed out.";
+    CONCURRENT_USERS = "traffic_concurrent_users", Gauge, &["service", "port"], Count,
+        "Distinct client addresses with a connection open, or with a request in the users' window.";
+    INTERFACE_BYTES = "traffic_interface_bytes_total", Counter, INTERFACE, Bytes,
+        "Bytes of the frames that crossed the interface.";
+    INTERFACE_PACKETS = "traffic_interface_packets_total", Counter, INTERFACE, Count,
+        "Packets that crossed the interface.";
+    INTERFACE_BANDWIDTH = "traffic_interface_bandwidth_bytes_per_second", Gauge, INTERFACE, BytesPerSecond,
+        "Bytes per second across the interface over the window.";
+    UNMEASURED = "traffic_probe_unmeasured_total", Counter, &["reason"], Count,
+        "What escaped measurement, by reason.";
+    TABLE_ENTRIES = "traffic_probe_table_entries", Gauge, &["table"], Count,
+        "Entries in use in a table of the kernel side.";
+    TABLE_CAPACITY = "traffic_probe_table_capacity", Gauge, &["table"], Count,
+        "Entries that a table of the kernel side has room for.";
+    COLLECTION = "traffic_probe_collection_seconds", Gauge, &[], Seconds,
+        "How long the last pass over the kernel's tables took.";
+    BUILD_INFO = "traffic_probe_build_info", Gauge, &["version"], Count,
+        "Always 1: the version of the agent is in the label.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        for metric in ALL {
+            let name = metric.name;
+            assert!(name.starts_with("traffic_"), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+            assert!(metric.help.ends_with('.'), "{name}: help is a sentence");
+            let suffix = match metric.unit {
+                Unit::Count => continue,
+                Unit::PerSecond => "_per_second",
+                Unit::BytesPerSecond => "_bytes_per_second",
+                Unit::Bytes => "_bytes",
+                Unit::Seconds => "_seconds",
+                Unit::Ratio => "_ratio",
+            };
+            assert!(name.trim_end_matches("_total").ends_with(suffix), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_distinct() {
+        let mut names: Vec<_> = ALL.iter().map(|metric| metric.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+}

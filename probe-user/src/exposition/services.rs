@@ -1,0 +1,229 @@
+//! What is known of services.
+
+use std::fmt::Write;
+
+use probe_common::{exchange::ABORTED, interface::Way, protocol::Protocol, service::Role};
+
+use super::{family::Family, names};
+use crate::{
+    report::{Rates, RequestRates},
+    snapshot::{Connections, Service, ServiceId, Snapshot},
+};
+
+/// The quantiles of `traffic_request_latency_seconds`, with their labels.
+const QUANTILES: [(&str, f64); 3] = [("0.5", 0.5), ("0.95", 0.95), ("0.99", 0.99)];
+
+pub(super) fn totals(snapshot: &Snapshot) -> Vec<Family> {
+    let mut totals = Totals::default();
+    for (id, service) in &snapshot.services {
+        totals.add(&Identity::new(id), service);
+    }
+    let Totals {
+        requests,
+        volumes: Volumes { bytes, packets },
+        connections,
+        users,
+    } = totals;
+    let mut families = vec![
+        requests.total,
+        requests.duration,
+        requests.first_byte,
+        bytes,
+        packets,
+        users,
+    ];
+    families.extend(connections.0);
+    families
+}
+
+pub(super) fn rates(rates: &Rates) -> Vec<Family> {
+    let mut bandwidth = Family::new(&names::BANDWIDTH);
+    let mut requests = RequestFamilies::default();
+    for (id, service) in &rates.services {
+        let identity = Identity::new(id);
+        let [name, port, role] = identity.labels();
+        bandwidth.add(&[name, port, role, Way::Receive.label()], service.received);
+        bandwidth.add(&[name, port, role, Way::Transmit.label()], service.sent);
+        for (protocol, rates) in &service.requests {
+            requests.add(&identity, *protocol, rates);
+        }
+    }
+    let RequestFamilies {
+        requests,
+        transactions,
+        latency,
+        errors,
+    } = requests;
+    vec![bandwidth, requests, transactions, latency, errors]
+}
+
+/// The values of the labels that say whose a series is.
+struct Identity<'a> {
+    service: &'a str,
+    port: String,
+    role: Role,
+}
+
+impl<'a> Identity<'a> {
+    fn new(id: &'a ServiceId) -> Self {
+        Self {
+            service: &id.service,
+            port: id.port.to_string(),
+            role: id.role,
+        }
+    }
+
+    fn labels(&self) -> [&str; 3] {
+        [self.service, &self.port, self.role.label()]
+    }
+}
+
+struct Totals {
+    requests: RequestTotals,
+    volumes: Volumes,
+    connections: ConnectionFamilies,
+    users: Family,
+}
+
+struct RequestTotals {
+    total: Family,
+    duration: Family,
+    first_byte: Family,
+}
+
+struct Volumes {
+    bytes: Family,
+    packets: Family,
+}
+
+struct ConnectionFamilies([Family; 4]);
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            requests: RequestTotals {
+                total: Family::new(&names::REQUESTS),
+                duration: Family::new(&names::REQUEST_DURATION),
+                first_byte: Family::new(&names::TIME_TO_FIRST_BYTE),
+            },
+            volumes: Volumes {
+                bytes: Family::new(&names::BYTES),
+                packets: Family::new(&names::PACKETS),
+            },
+            connections: ConnectionFamilies([
+                Family::new(&names::CONNECTIONS_OPEN),
+                Family::new(&names::CONNECTIONS_OPENED),
+                Family::new(&names::CONNECTIONS_CLOSED),
+                Family::new(&names::CONNECTION_FAILURES),
+            ]),
+            users: Family::new(&names::CONCURRENT_USERS),
+        }
+    }
+}
+
+impl Totals {
+    fn add(&mut self, identity: &Identity<'_>, service: &Service) {
+        self.requests.add(identity, service);
+        self.volumes.add(identity, service);
+        self.connections.add(identity, service.connections);
+        // Users are those of a service; a caller has none.
+        if identity.role == Role::Server {
+            self.users
+                .add(&[identity.service, &identity.port], service.users as f64);
+        }
+    }
+}
+
+impl RequestTotals {
+    fn add(&mut self, identity: &Identity<'_>, service: &Service) {
+        let [name, port, role] = identity.labels();
+        let mut status = String::new();
+        for (kind, durations) in &service.requests {
+            status.clear();
+            match kind.status {
+                ABORTED => status.push_str("aborted"),
+                // Writing to a string cannot fail.
+                number => _ = write!(status, "{number:03}"),
+            }
+            let labels = [
+                name,
+                port,
+                role,
+                kind.protocol.label(),
+                kind.method.label(),
+                &status,
+            ];
+            self.total.add(&labels, durations.count as f64);
+            self.duration.add_histogram(&labels, durations);
+        }
+        for (protocol, times) in &service.first_byte {
+            self.first_byte
+                .add_histogram(&[name, port, role, protocol.label()], times);
+        }
+    }
+}
+
+impl Volumes {
+    fn add(&mut self, identity: &Identity<'_>, service: &Service) {
+        let [name, port, role] = identity.labels();
+        for (way, volume) in [(Way::Receive, service.received), (Way::Transmit, service.sent)] {
+            let labels = [name, port, role, way.label()];
+            self.bytes.add(&labels, volume.bytes as f64);
+            self.packets.add(&labels, volume.packets as f64);
+        }
+    }
+}
+
+impl ConnectionFamilies {
+    fn add(&mut self, identity: &Identity<'_>, connections: Connections) {
+        let Connections {
+            opened,
+            closed,
+            open,
+            failed,
+        } = connections;
+        for (family, value) in self.0.iter_mut().zip([open, opened, closed, failed]) {
+            family.add(&identity.labels(), value as f64);
+        }
+    }
+}
+
+struct RequestFamilies {
+    requests: Family,
+    transactions: Family,
+    latency: Family,
+    errors: Family,
+}
+
+impl Default for RequestFamilies {
+    fn default() -> Self {
+        Self {
+            requests: Family::new(&names::REQUESTS_PER_SECOND),
+            transactions: Family::new(&names::TRANSACTIONS_PER_SECOND),
+            latency: Family::new(&names::REQUEST_LATENCY),
+            errors: Family::new(&names::ERROR_RATIO),
+        }
+    }
+}
+
+impl RequestFamilies {
+    fn add(&mut self, identity: &Identity<'_>, protocol: Protocol, rates: &RequestRates) {
+        let [name, port, role] = identity.labels();
+        let labels = [name, port, role, protocol.label()];
+        self.requests.add(&labels, rates.requests);
+        self.transactions.add(&labels, rates.transactions);
+        if let Some(ratio) = rates.error_ratio {
+            self.errors.add(&labels, ratio);
+        }
+        let mut add_latency = |quantile, value: Option<f64>| {
+            if let Some(value) = value {
+                self.latency
+                    .add(&[name, port, role, protocol.label(), quantile], value);
+            }
+        };
+        add_latency("avg", rates.durations.average());
+        for (label, quantile) in QUANTILES {
+            add_latency(label, rates.durations.quantile(quantile));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! A report in which every metric has a value.
+
+use std::time::{Duration, Instant};
+
+use probe_common::{
+    bucket::of_nanoseconds,
+    counters::Volume,
+    exchange::ABORTED,
+    protocol::{Method, Protocol},
+    reason::Reason,
+    service::Role,
+};
+
+use crate::{
+    histogram::Histogram,
+    report::Report,
+    settings::ErrorClass,
+    snapshot::{Connections, InterfaceVolumes, RequestKind, Service, ServiceId, Snapshot, Table},
+    window::Window,
+};
+
+const MILLISECOND: u64 = 1_000_000;
+
+/// Ten seconds in which a server answered a hundred requests of a caller, a millisecond each.
+pub(super) fn report(name: &str) -> Report {
+    let start = Instant::now();
+    let mut window = Window::new(Duration::from_secs(10), ErrorClass::Server);
+    window.push(empty(start));
+    window.push(busy(name, start + Duration::from_secs(10)))
+}
+
+/// The same, an hour later.
+pub(super) fn idle_report() -> Report {
+    let start = Instant::now();
+    let mut window = Window::new(Duration::from_secs(10), ErrorClass::Server);
+    window.push(busy("nginx", start));
+    window.push(busy("nginx", start + Duration::from_secs(10)))
+}
+
+fn empty(taken: Instant) -> Snapshot {
+    Snapshot {
+        taken,
+        collection: Duration::from_millis(2),
+        services: [].into(),
+        interfaces: [].into(),
+        unmeasured: Reason::ALL.map(|reason| (reason, 0)).into(),
+        tables: vec![Table {
+            name: "services",
+            entries: 2,
+            capacity: 4096,
+        }],
+    }
+}
+
+fn busy(name: &str, taken: Instant) -> Snapshot {
+    let identity = |service: &str, role| ServiceId {
+        service: service.into(),
+        port: 80,
+        role,
+    };
+    let mut interface = InterfaceVolumes::default();
+    interface[1][0][0] = Volume {
+        bytes: 100_000,
+        packets: 100,
+    };
+    Snapshot {
+        services: [
+            (identity(name, Role::Server), service(3)),
+            (identity("curl", Role::Client), service(0)),
+        ]
+        .into(),
+        interfaces: [
+            ("eth0".into(), interface),
+            ("lo".into(), InterfaceVolumes::default()),
+        ]
+        .into(),
+        ..empty(taken)
+    }
+}
+
+fn service(users: u64) -> Service {
+    let answer = |method, status, count| {
+        (
+            RequestKind {
+                protocol: Protocol::Http1,
+                method,
+                status,
+            },
+            milliseconds(count),
+        )
+    };
+    Service {
+        received: Volume {
+            bytes: 10_000,
+            packets: 100,
+        },
+        sent: Volume {
+            bytes: 90_000,
+            packets: 150,
+        },
+        connections: Connections {
+            opened: 10,
+            closed: 6,
+            open: 4,
+            failed: 1,
+        },
+        users,
+        requests: [
+            answer(Method::Get, 200, 90),
+            answer(Method::Get, 503, 8),
+            answer(Method::Post, ABORTED, 2),
+        ]
+        .into(),
+        first_byte: [(Protocol::Http1, milliseconds(98))].into(),
+    }
+}
+
+fn milliseconds(count: u64) -> Histogram {
+    let mut histogram = Histogram::default();
+    histogram.add(of_nanoseconds(MILLISECOND), count, count * MILLISECOND);
+    histogram
+}

@@ -1,0 +1,289 @@
+//! The one place where the kernel's maps are read.
+
+use std::{
+    collections::{BTreeMap, HashMap as StdHashMap},
+    time::{Duration, Instant},
+};
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap},
+};
+use probe_common::{
+    counters::{ServiceCounters, Volume},
+    exchange::{LatencyCell, LatencyKey, Span},
+    protocol::{Method, Protocol},
+    reason::Reason,
+    service::{OTHER, Role, ServiceEntry, ServiceKey},
+    user::{Client, ClientKey},
+};
+
+use super::{
+    error::{CollectError, StartError},
+    interfaces::Interfaces,
+    users,
+};
+use crate::{
+    attribution::Attribution,
+    snapshot::{RequestKind, Service, ServiceId, Snapshot, Table},
+};
+
+/// The maps that the agent reads.
+pub(super) struct Maps {
+    services: HashMap<MapData, ServiceKey, ServiceEntry>,
+    counters: PerCpuArray<MapData, ServiceCounters>,
+    latencies: PerCpuHashMap<MapData, LatencyKey, LatencyCell>,
+    clients: HashMap<MapData, ClientKey, Client>,
+    unmeasured: PerCpuArray<MapData, u64>,
+    capacities: [u64; 3],
+}
+
+/// A map of the object, as the type that the agent reads it by.
+fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, map: &'static str) -> Result<T, StartError> {
+    let taken = ebpf.take_map(map).ok_or(StartError::Missing {
+        what: "map",
+        name: map,
+    })?;
+    T::try_from(taken).map_err(|source| StartError::Map { map, source })
+}
+
+/// Says which map could not be read.
+fn unread(map: &'static str) -> impl Fn(MapError) -> CollectError {
+    move |source| CollectError::Map { map, source }
+}
+
+impl Maps {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, StartError> {
+        let capacity = |ebpf: &Ebpf, map| capacity(ebpf, map).unwrap_or_default();
+        let capacities = ["SERVICES", "LATENCIES", "CLIENTS"].map(|map| capacity(ebpf, map));
+        Ok(Self {
+            services: take(ebpf, "SERVICES")?,
+            counters: take(ebpf, "COUNTERS")?,
+            latencies: take(ebpf, "LATENCIES")?,
+            clients: take(ebpf, "CLIENTS")?,
+            unmeasured: take(ebpf, "UNMEASURED")?,
+            capacities,
+        })
+    }
+
+    /// One pass.
+    pub(super) fn collect(
+        &mut self,
+        users_window: Duration,
+        attribution: &mut Attribution,
+        interfaces: &Interfaces,
+    ) -> Result<Snapshot, CollectError> {
+        let taken = Instant::now();
+        let names = self.names(attribution)?;
+        let users = users::count(&mut self.clients, users::now(), users_window).map_err(unread("CLIENTS"))?;
+        let mut services = BTreeMap::new();
+        for (&index, id) in &names {
+            let service: &mut Service = services.entry(id.clone()).or_default();
+            self.add_counters(index, service)?;
+            service.users += users.by_service.get(&index).copied().unwrap_or_default();
+        }
+        // Of the service that stands for all that found no room, only what it has is shown.
+        services.retain(|id, service| id.port != 0 || *service != Service::default());
+        let series = self.add_latencies(&names, &mut services)?;
+        let tables = [
+            ("services", names.len() as u64),
+            ("series", series),
+            ("clients", users.entries),
+        ]
+        .into_iter()
+        .zip(self.capacities)
+        .map(|((name, entries), capacity)| Table {
+            name,
+            entries,
+            capacity,
+        })
+        .collect();
+        Ok(Snapshot {
+            taken,
+            services,
+            interfaces: interfaces.volumes().map_err(unread("INTERFACES"))?,
+            unmeasured: self.unmeasured()?,
+            tables,
+            collection: taken.elapsed(),
+        })
+    }
+
+    /// Who the services are, by their index.
+    fn names(&self, attribution: &mut Attribution) -> Result<StdHashMap<u32, ServiceId>, CollectError> {
+        let mut names = StdHashMap::new();
+        let other = ServiceId {
+            service: "other".into(),
+            port: 0,
+            role: Role::Server,
+        };
+        names.insert(OTHER, other);
+        for entry in &self.services {
+            let (key, entry) = entry.map_err(unread("SERVICES"))?;
+            // One that has no name yet waits for the next pass: its counters are totals.
+            let Some(service) = attribution.name(&key, &entry) else {
+                continue;
+            };
+            let role = Role::from_key(key.role).unwrap_or_default();
+            names.insert(
+                entry.index,
+                ServiceId {
+                    service: service.to_string(),
+                    port: key.port,
+                    role,
+                },
+            );
+        }
+        Ok(names)
+    }
+
+    fn add_counters(&self, index: u32, service: &mut Service) -> Result<(), CollectError> {
+        let mut sum = ServiceCounters::default();
+        for cpu in self.counters.get(&index, 0).map_err(unread("COUNTERS"))?.iter() {
+            add_volume(&mut sum.received, cpu.received);
+            add_volume(&mut sum.sent, cpu.sent);
+            sum.opened += cpu.opened;
+            sum.joined += cpu.joined;
+            sum.closed += cpu.closed;
+            sum.failed += cpu.failed;
+        }
+        add_volume(&mut service.received, sum.received);
+        add_volume(&mut service.sent, sum.sent);
+        service.connections.opened += sum.opened;
+        service.connections.closed += sum.closed;
+        service.connections.failed += sum.failed;
+        // The CPUs are read one after the other: a close may be seen whose opening was not.
+        service.connections.open += (sum.opened + sum.joined).saturating_sub(sum.closed);
+        Ok(())
+    }
+
+    /// Adds the histograms, and returns how many entries there are.
+    fn add_latencies(
+        &self,
+        names: &StdHashMap<u32, ServiceId>,
+        services: &mut BTreeMap<ServiceId, Service>,
+    ) -> Result<u64, CollectError> {
+        let mut entries = 0;
+        for entry in &self.latencies {
+            let (key, cells) = entry.map_err(unread("LATENCIES"))?;
+            entries += 1;
+            let count: u64 = cells.iter().map(|cell| cell.count).sum();
+            let sum = cells.iter().map(|cell| cell.sum).sum();
+            // A service that has no name yet, or came after the names were read, waits likewise.
+            let Some(service) = names
+                .get(&key.service)
+                .map(|id| services.entry(id.clone()).or_default())
+            else {
+                continue;
+            };
+            add_latency(service, &key, count, sum);
+        }
+        Ok(entries)
+    }
+
+    fn unmeasured(&self) -> Result<Vec<(Reason, u64)>, CollectError> {
+        Reason::ALL
+            .into_iter()
+            .map(|reason| {
+                let counts = self
+                    .unmeasured
+                    .get(&(reason as u32), 0)
+                    .map_err(unread("UNMEASURED"))?;
+                Ok((reason, counts.iter().sum()))
+            })
+            .collect()
+    }
+}
+
+fn add_volume(sum: &mut Volume, volume: Volume) {
+    sum.bytes += volume.bytes;
+    sum.packets += volume.packets;
+}
+
+/// Adds an entry of the sparse histograms to those that it belongs to. A key that this agent does not know is of
+/// another version's making, and is passed over.
+fn add_latency(service: &mut Service, key: &LatencyKey, count: u64, sum: u64) {
+    let (Some(protocol), Some(method), Some(span)) = (
+        Protocol::from_key(key.protocol),
+        Method::from_key(key.method),
+        Span::from_key(key.span),
+    ) else {
+        return;
+    };
+    if span != Span::FirstByte {
+        let kind = RequestKind {
+            protocol,
+            method,
+            status: key.status,
+        };
+        service
+            .requests
+            .entry(kind)
+            .or_default()
+            .add(key.bucket, count, sum);
+    }
+    if span != Span::Duration {
+        service
+            .first_byte
+            .entry(protocol)
+            .or_default()
+            .add(key.bucket, count, sum);
+    }
+}
+
+/// How many entries a map was made for.
+fn capacity(ebpf: &Ebpf, map: &str) -> Option<u64> {
+    let (Map::HashMap(data) | Map::PerCpuHashMap(data)) = ebpf.map(map)? else {
+        return None;
+    };
+    Some(u64::from(data.info().ok()?.max_entries()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(span: Span) -> LatencyKey {
+        LatencyKey {
+            status: 200,
+            bucket: 80,
+            protocol: Protocol::Http1 as u8,
+            method: Method::Get as u8,
+            span: span as u8,
+            ..LatencyKey::default()
+        }
+    }
+
+    #[test]
+    fn one_entry_serves_both_histograms_where_the_answer_came_at_once() {
+        let mut service = Service::default();
+        add_latency(&mut service, &key(Span::Both), 3, 30);
+        add_latency(&mut service, &key(Span::Duration), 2, 20);
+        add_latency(&mut service, &key(Span::FirstByte), 2, 10);
+        let kind = RequestKind {
+            protocol: Protocol::Http1,
+            method: Method::Get,
+            status: 200,
+        };
+        assert_eq!(
+            (service.requests[&kind].count, service.requests[&kind].sum),
+            (5, 50)
+        );
+        let first_byte = &service.first_byte[&Protocol::Http1];
+        assert_eq!((first_byte.count, first_byte.sum), (5, 40));
+    }
+
+    #[test]
+    fn a_key_of_another_version_is_passed_over() {
+        let mut service = Service::default();
+        add_latency(
+            &mut service,
+            &LatencyKey {
+                protocol: 200,
+                ..key(Span::Both)
+            },
+            1,
+            1,
+        );
+        assert_eq!(service, Service::default());
+    }
+}

@@ -1,0 +1,117 @@
+//! What can go wrong with the kernel, as sentences.
+
+use std::path::PathBuf;
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+
+/// Why the probe could not be put in place.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The object was refused as a whole.
+    #[error(
+        "cannot load the kernel side: {0}; `traffic-probe check` says what this kernel and these privileges allow"
+    )]
+    Object(#[source] EbpfError),
+    /// The kernel has no type information.
+    #[error(
+        "cannot read the kernel's type information at /sys/kernel/btf/vmlinux: {0}; the kernel must be built with \
+         CONFIG_DEBUG_INFO_BTF, as those of the usual distributions are"
+    )]
+    Btf(#[source] aya::BtfError),
+    /// The object lacks something that the agent expects.
+    #[error(
+        "the embedded kernel side has no {what} `{name}`: agent and object were built from different sources, build again"
+    )]
+    Missing {
+        /// A program or a map.
+        what: &'static str,
+        /// Its name.
+        name: &'static str,
+    },
+    /// A program was refused.
+    #[error(
+        "the kernel refused the program `{program}`: {reason}; `traffic-probe check` says what it allows"
+    )]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// A program could not be attached.
+    #[error("cannot attach `{program}` to {place}: {reason}")]
+    Attach {
+        /// Its name.
+        program: &'static str,
+        /// Where.
+        place: String,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// An interface that was asked for by name.
+    #[error("there is no interface `{0}`, which --xdp names: `ip link` lists those that there are")]
+    NoInterface(String),
+    /// The cgroup hierarchy.
+    #[error("cannot open the cgroup2 root {path}: {source}")]
+    Cgroup {
+        /// Where it is mounted.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A map could not be prepared.
+    #[error("cannot prepare the map `{map}`: {source}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// Why.
+        source: MapError,
+    },
+}
+
+/// Why a pass over the maps failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// A map could not be read.
+    #[error("cannot read the map `{map}`: {source}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// Why.
+        source: MapError,
+    },
+}
+
+/// An error of aya with its causes in one line, and without the verifier's log, which fills screens.
+#[must_use]
+pub fn reason(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
+            let log = verifier_log.to_string();
+            tracing::debug!("the verifier's log:\n{log}");
+            // Its last words before the statistics say what it did not like.
+            let words = log.lines().rev().find(|line| {
+                !line.is_empty()
+                    && !line.starts_with("processed ")
+                    && !line.starts_with("verification time")
+                    && !line.starts_with("stack depth")
+            });
+            words.map_or_else(|| io_error.to_string(), |words| format!("{io_error} ({words})"))
+        }
+        other => {
+            let mut text = other.to_string();
+            let mut cause = std::error::Error::source(other);
+            while let Some(error) = cause {
+                let words = error.to_string();
+                if !text.contains(&words) {
+                    text = format!("{text}: {words}");
+                }
+                cause = error.source();
+            }
+            text
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The object with the programs and maps, and what of it a kernel can have.
+
+use aya::{Btf, Ebpf, EbpfLoader, maps::Queue, programs::Program, util::KernelVersion};
+
+use super::error::{StartError, reason};
+use crate::settings::Capacities;
+
+/// The kernel side, as `cargo xtask build` made it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe-ebpf"));
+
+/// What this kernel has of that which makes a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// Who tells of sockets that listen, connect and close.
+    pub states: StateSource,
+}
+
+/// Who tells of sockets that listen, connect and close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateSource {
+    /// The tracepoint `inet_sock_set_state`, which also knows the task (kernel 5.11).
+    Tracepoint,
+    /// The state callback of `sock_ops`: connections that the probe saw open, without the task's name.
+    SockOps,
+}
+
+impl Features {
+    /// Looks at the kernel that runs.
+    #[must_use]
+    pub fn of_this_kernel() -> Self {
+        let tracepoint = at_least(KernelVersion::new(5, 11, 0));
+        Self {
+            states: if tracepoint {
+                StateSource::Tracepoint
+            } else {
+                StateSource::SockOps
+            },
+        }
+    }
+}
+
+/// Whether the kernel that runs is of this version or a later one; so it is taken to be, if it does not tell.
+pub(super) fn at_least(version: KernelVersion) -> bool {
+    KernelVersion::current().map_or(true, |current| current >= version)
+}
+
+/// The programs, and what each is attached to.
+pub(super) const SOCKET_RECEIVE: &str = "socket_receive";
+pub(super) const SOCKET_TRANSMIT: &str = "socket_transmit";
+pub(super) const CONNECTIONS: &str = "connections";
+pub(super) const SOCKET_STATES: &str = "socket_states";
+pub(super) const INTERFACE_RECEIVE: &str = "interface_receive";
+pub(super) const INTERFACE_TRANSMIT: &str = "interface_transmit";
+pub(super) const INTERFACE_DRIVER: &str = "interface_driver";
+
+/// Makes the maps and loads the programs that this kernel can have; attaches none.
+///
+/// # Errors
+/// A sentence for each thing that the kernel can refuse.
+pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartError> {
+    let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
+    let by_sock_ops = u8::from(features.states == StateSource::SockOps);
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(&btf))
+        .override_global("STATES_BY_SOCK_OPS", &by_sock_ops, true)
+        .map_max_entries("SERVICES", capacities.services)
+        .map_max_entries("FREE_SERVICES", capacities.services)
+        .map_max_entries("COUNTERS", capacities.services)
+        .map_max_entries("LATENCIES", capacities.series)
+        .map_max_entries("CLIENTS", capacities.clients)
+        .load(OBJECT)
+        .map_err(StartError::Object)?;
+    for program in [
+        SOCKET_RECEIVE,
+        SOCKET_TRANSMIT,
+        CONNECTIONS,
+        INTERFACE_RECEIVE,
+        INTERFACE_TRANSMIT,
+    ] {
+        load_program(&mut ebpf, program, &btf)?;
+    }
+    if features.states == StateSource::Tracepoint {
+        load_program(&mut ebpf, SOCKET_STATES, &btf)?;
+    }
+    hand_out_indices(&mut ebpf, capacities.services)?;
+    Ok(ebpf)
+}
+
+/// Loads one program.
+pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str, btf: &Btf) -> Result<(), StartError> {
+    let loaded = match ebpf.program_mut(name) {
+        Some(Program::CgroupSkb(program)) => program.load(),
+        Some(Program::SockOps(program)) => program.load(),
+        Some(Program::BtfTracePoint(program)) => program.load("inet_sock_set_state", btf),
+        Some(Program::SchedClassifier(program)) => program.load(),
+        Some(Program::Xdp(program)) => program.load(),
+        _ => {
+            return Err(StartError::Missing {
+                what: "program",
+                name,
+            });
+        }
+    };
+    loaded.map_err(|error| StartError::Program {
+        program: name,
+        reason: reason(&error),
+    })
+}
+
+/// Fills the queue of free indices for services; 0 is not among them, it is the service `other`.
+fn hand_out_indices(ebpf: &mut Ebpf, services: u32) -> Result<(), StartError> {
+    const MAP: &str = "FREE_SERVICES";
+    let map = ebpf.map_mut(MAP).ok_or(StartError::Missing {
+        what: "map",
+        name: MAP,
+    })?;
+    let mut free: Queue<_, u32> =
+        Queue::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
+    for index in 1..services {
+        free.push(index, 0)
+            .map_err(|source| StartError::Map { map: MAP, source })?;
+    }
+    Ok(())
+}

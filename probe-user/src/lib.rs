@@ -1,0 +1,18 @@
+//! The agent of traffic-probe. Data flows one way: the kernel's maps, [`snapshot::Snapshot`], [`window`], exporters.
+
+pub mod attribution;
+pub mod check;
+pub mod cli;
+pub mod exposition;
+pub mod histogram;
+pub mod interface_filter;
+pub mod kernel;
+pub mod latest;
+pub mod live;
+pub mod logs;
+pub mod report;
+pub mod run;
+pub mod server;
+pub mod settings;
+pub mod snapshot;
+pub mod window;

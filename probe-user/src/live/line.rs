@@ -1,0 +1,196 @@
+//! A report in one line.
+
+use std::collections::BTreeSet;
+
+use probe_common::service::Role;
+
+use crate::report::Report;
+
+/// Between the parts of the line.
+pub(super) const SEPARATOR: &str = " · ";
+
+/// What a node does, in one line: `3 services · 1,234 req/s · in 1.2, out 34.5 Mbit/s · 17 users · P99 12.3 ms`.
+#[must_use]
+pub fn summary(report: &Report) -> String {
+    let services = &report.snapshot.services;
+    let names: BTreeSet<_> = services.keys().map(|id| &id.service).collect();
+    let users: u64 = services.values().map(|service| service.users).sum();
+    let mut parts = vec![count(names.len() as u64, "service")];
+    if let Some(rates) = &report.rates {
+        // What this node serves; if it serves nothing, what it asks of others.
+        let [served, made] = Role::ALL.map(|role| rates.requests(role));
+        let (requests, made) = if served.durations.count == 0 && made.durations.count > 0 {
+            (made, " made")
+        } else {
+            (served, "")
+        };
+        parts.push(format!("{} req/s{made}", number(requests.requests)));
+        // Not `sum()`, which of nothing is -0.
+        let [received, sent] = rates
+            .services
+            .values()
+            .fold([0.0, 0.0], |[received, sent], rates| {
+                [received + rates.received, sent + rates.sent]
+            });
+        parts.push(bandwidth(received * 8.0, sent * 8.0));
+        parts.push(count(users, "user"));
+        parts.extend(
+            requests
+                .durations
+                .quantile(0.99)
+                .map(|p99| format!("P99 {}", duration(p99))),
+        );
+    }
+    parts.join(SEPARATOR)
+}
+
+fn count(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", grouped(count))
+}
+
+/// A rate: with a decimal while it is small.
+fn number(rate: f64) -> String {
+    if rate > 0.0 && rate < 10.0 {
+        format!("{rate:.1}")
+    } else {
+        grouped(whole(rate))
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rates are positive and the cast saturates"
+)]
+fn whole(value: f64) -> u64 {
+    value.round() as u64
+}
+
+/// Digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut result = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            result.push(',');
+        }
+        result.push(digit);
+    }
+    result
+}
+
+/// Both ways in one unit, which keeps the line short.
+fn bandwidth(received: f64, sent: f64) -> String {
+    const UNITS: [(f64, &str); 3] = [(1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")];
+    let unit = UNITS.iter().find(|(size, _)| received.max(sent) >= *size);
+    unit.map_or_else(
+        || format!("in {received:.0}, out {sent:.0} bit/s"),
+        |(size, unit)| format!("in {:.1}, out {:.1} {unit}", received / size, sent / size),
+    )
+}
+
+fn duration(seconds: f64) -> String {
+    const UNITS: [(f64, &str); 2] = [(1.0, "s"), (1e-3, "ms")];
+    UNITS.iter().find(|(size, _)| seconds >= *size).map_or_else(
+        || format!("{:.0} µs", seconds * 1e6),
+        |(size, unit)| format!("{:.1} {unit}", seconds / size),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc, time::Duration, time::Instant};
+
+    use probe_common::{bucket::of_nanoseconds, protocol::Protocol};
+
+    use super::*;
+    use crate::{
+        report::{Rates, RequestRates, ServiceRates},
+        snapshot::{Service, ServiceId, Snapshot},
+    };
+
+    fn report() -> Report {
+        let id = ServiceId {
+            service: "nginx".into(),
+            port: 80,
+            role: Role::Server,
+        };
+        let service = Service {
+            users: 17,
+            ..Service::default()
+        };
+        let snapshot = Snapshot {
+            taken: Instant::now(),
+            collection: Duration::ZERO,
+            services: [(id.clone(), service)].into(),
+            interfaces: BTreeMap::new(),
+            unmeasured: Vec::new(),
+            tables: Vec::new(),
+        };
+        let mut requests = RequestRates {
+            requests: 1_234.4,
+            ..RequestRates::default()
+        };
+        requests.durations.add(of_nanoseconds(12_000_000), 100, 0);
+        let service = ServiceRates {
+            received: 156_250.0,
+            sent: 250e6,
+            requests: [(Protocol::Http1, requests)].into(),
+        };
+        let rates = Rates {
+            services: [(id, service)].into(),
+            ..Rates::default()
+        };
+        Report {
+            snapshot: Arc::new(snapshot),
+            rates: Some(rates),
+        }
+    }
+
+    #[test]
+    fn it_says_what_the_node_does() {
+        assert_eq!(
+            summary(&report()),
+            "1 service · 1,234 req/s · in 0.0, out 2.0 Gbit/s · 17 users · P99 11.5 ms"
+        );
+    }
+
+    #[test]
+    fn without_rates_it_says_what_it_knows() {
+        assert_eq!(
+            summary(&Report {
+                rates: None,
+                ..report()
+            }),
+            "1 service"
+        );
+    }
+
+    #[test]
+    fn a_quiet_node_is_no_less_than_nothing() {
+        let rates = Rates::default();
+        let snapshot = Snapshot {
+            services: BTreeMap::new(),
+            ..(*report().snapshot).clone()
+        };
+        assert_eq!(
+            summary(&Report {
+                snapshot: Arc::new(snapshot),
+                rates: Some(rates)
+            }),
+            "0 services · 0 req/s · in 0, out 0 bit/s · 0 users"
+        );
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(
+            [0.0, 0.25, 9.94, 999.6, 1_234_567.0].map(number),
+            ["0", "0.2", "9.9", "1,000", "1,234,567"]
+        );
+        assert_eq!(bandwidth(512.0, 0.0), "in 512, out 0 bit/s");
+        assert_eq!(bandwidth(1e3, 12.34e6), "in 0.0, out 12.3 Mbit/s");
+        assert_eq!([5e-5, 0.0123, 2.0].map(duration), ["50 µs", "12.3 ms", "2.0 s"]);
+    }
+}

@@ -1,0 +1,35 @@
+//! `traffic-probe`: what was typed, to what is done, to an exit code.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use probe_user::{
+    check,
+    cli::{Cli, Command},
+    live::Screen,
+    logs, run,
+};
+
+/// Exit code of a command line that makes no sense: `clap`'s own.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let screen = Screen::detect();
+    let done = logs::init(&cli.log, &screen).and_then(|()| match cli.command {
+        Command::Run(flags) => match flags.settings() {
+            Ok(settings) => run::run(&settings, &screen).map(|()| ExitCode::SUCCESS),
+            Err(error) => {
+                eprintln!("error: {error}");
+                Ok(ExitCode::from(USAGE))
+            }
+        },
+        Command::Check(flags) => check::check(flags).context("cannot show the findings"),
+    });
+    done.unwrap_or_else(|error| {
+        // The chain of causes in one line.
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

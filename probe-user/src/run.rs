@@ -1,0 +1,145 @@
+//! `traffic-probe run`: ties kernel side, window, exporters and signals together.
+
+mod ticker;
+
+use std::{net::TcpListener, sync::Arc, thread, time::Duration};
+
+use anyhow::{Context, anyhow};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+
+use crate::{
+    attribution::{Attribution, cgroup2_root},
+    check::privileges,
+    exposition::Exposition,
+    kernel::Probe,
+    latest::Latest,
+    live::{Screen, ScreenKind},
+    server,
+    settings::Settings,
+};
+use ticker::Ticker;
+
+/// Threads that serve and wait for signals; collecting has a thread of its own.
+const SERVER_THREADS: usize = 2;
+
+/// How often a log that is no terminal says what the node does.
+const SUMMARY_EVERY: Duration = Duration::from_mins(1);
+
+/// Counts and serves until a signal comes; then everything is detached.
+///
+/// What can fail without touching the kernel is tried first, so that a failed start leaves nothing behind.
+pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
+    privileges::demand()?;
+    let cgroup = cgroup2_root()?;
+    let listener = server::bind(settings.listen)?;
+    let runtime = runtime().context("cannot start the threads of the server")?;
+
+    // Signals are caught before anything is attached: one that comes in between must detach too.
+    let stop = runtime
+        .block_on(async { Stop::catch() })
+        .context("cannot catch signals")?;
+    let probe = Probe::start(settings, &cgroup)?;
+    let latest = Arc::new(Latest::default());
+    let ticker = Ticker {
+        attribution: Attribution::new(cgroup),
+        probe,
+        latest: Arc::clone(&latest),
+        screen: screen.clone(),
+    };
+    let ticking = Ticking::start(ticker, settings).context("cannot start the thread that collects")?;
+    announce(&listener, settings, screen);
+    let ended = runtime.block_on(serve(listener, latest, settings, stop, ticking.ended));
+    ticking.stop.shut();
+    let joined = ticking.thread.join();
+    screen.finish();
+    runtime.shutdown_background();
+    ended?;
+    joined.map_err(|_| {
+        anyhow!("the thread that collects failed: this is a bug, please report it with the log")
+    })?;
+    tracing::info!("detached");
+    Ok(())
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SERVER_THREADS)
+        .enable_all()
+        .build()
+}
+
+fn announce(listener: &TcpListener, settings: &Settings, screen: &Screen) {
+    let address = listener.local_addr().unwrap_or(settings.listen);
+    tracing::info!("counting; metrics at http://{address}/metrics");
+    if screen.kind() == ScreenKind::Terminal {
+        screen.show("the first rates are a moment away");
+    }
+}
+
+async fn serve(
+    listener: TcpListener,
+    latest: Arc<Latest>,
+    settings: &Settings,
+    mut stop: Stop,
+    ticks_ended: oneshot::Receiver<()>,
+) -> anyhow::Result<()> {
+    let exposition = Exposition::new(Arc::clone(&latest)).context("the table of metrics is malformed")?;
+    let routes = server::router(server::Service {
+        latest,
+        exposition,
+        interval: settings.interval,
+    });
+    tokio::select! {
+        served = server::serve(listener, routes) => served.context("cannot serve the metrics"),
+        () = stop.wait() => Ok(()),
+        // Its panic is reported when it is joined.
+        _ = ticks_ended => Ok(()),
+    }
+}
+
+/// The signals that end the agent.
+struct Stop {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// The thread that collects.
+struct Ticking {
+    thread: thread::JoinHandle<()>,
+    stop: ticker::StopHandle,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Ticking {
+    fn start(ticker: Ticker, settings: &Settings) -> std::io::Result<Self> {
+        let (stop, stopped) = ticker::stop_channel();
+        let (ending, ended) = oneshot::channel::<()>();
+        let settings = settings.clone();
+        let thread = thread::Builder::new().name("collect".into()).spawn(move || {
+            // Dropped when the thread ends, however it ends.
+            let _ending = ending;
+            ticker.run(&settings, &stopped);
+        })?;
+        Ok(Self { thread, stop, ended })
+    }
+}

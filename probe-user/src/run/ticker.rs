@@ -1,0 +1,153 @@
+//! The ticks: collect, take into the window, publish, show. On a thread of its own, since collecting blocks.
+
+use std::{
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use super::SUMMARY_EVERY;
+use crate::{
+    attribution::Attribution,
+    kernel::Probe,
+    latest::Latest,
+    live::{Screen, ScreenKind, summary},
+    report::Report,
+    settings::Settings,
+    window::Window,
+};
+
+/// What a tick needs.
+pub(super) struct Ticker {
+    pub(super) probe: Probe,
+    pub(super) attribution: Attribution,
+    pub(super) latest: Arc<Latest>,
+    pub(super) screen: Screen,
+}
+
+/// Ends the ticks.
+pub(super) struct StopHandle(mpsc::Sender<()>);
+
+/// Hears that they are to end.
+pub(super) struct Stopped(mpsc::Receiver<()>);
+
+pub(super) fn stop_channel() -> (StopHandle, Stopped) {
+    let (sender, receiver) = mpsc::channel();
+    (StopHandle(sender), Stopped(receiver))
+}
+
+impl StopHandle {
+    pub(super) fn shut(self) {
+        drop(self.0);
+    }
+}
+
+impl Stopped {
+    /// Waits until a moment, or until the end.
+    fn wait_until(&self, moment: Instant) -> Waited {
+        match self
+            .0
+            .recv_timeout(moment.saturating_duration_since(Instant::now()))
+        {
+            Err(mpsc::RecvTimeoutError::Timeout) => Waited::TickIsDue,
+            Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => Waited::Stopped,
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Waited {
+    TickIsDue,
+    Stopped,
+}
+
+impl Ticker {
+    /// Ticks until stopped. The probe is dropped, and so detached, on return.
+    pub(super) fn run(mut self, settings: &Settings, stopped: &Stopped) {
+        let mut window = Window::new(settings.window, settings.errors);
+        let mut health = Health::Collecting;
+        let mut next_summary = Instant::now() + SUMMARY_EVERY;
+        let mut due = Instant::now();
+        while stopped.wait_until(due) == Waited::TickIsDue {
+            due = next_tick(due, settings.interval, Instant::now());
+            match self.probe.collect(settings.users_window, &mut self.attribution) {
+                Ok(snapshot) => {
+                    health = health.recovered();
+                    let report = Arc::new(window.push(snapshot));
+                    self.latest.publish(Arc::clone(&report));
+                    self.show(&report, &mut next_summary);
+                }
+                Err(error) => health = health.failed(&error.into()),
+            }
+        }
+    }
+
+    fn show(&self, report: &Report, next_summary: &mut Instant) {
+        match self.screen.kind() {
+            ScreenKind::Terminal => self.screen.show(&summary(report)),
+            ScreenKind::Stream if Instant::now() >= *next_summary => {
+                *next_summary += SUMMARY_EVERY;
+                tracing::info!("{}", summary(report));
+            }
+            ScreenKind::Stream => {}
+        }
+    }
+}
+
+/// When the next tick is due. Those that were missed are skipped: a late one is not followed by a burst.
+fn next_tick(due: Instant, interval: Duration, now: Instant) -> Instant {
+    let next = due + interval;
+    if next > now {
+        return next;
+    }
+    now + interval
+}
+
+/// Whether passes succeed: each change is logged once, not each pass.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Collecting,
+    Failing,
+}
+
+impl Health {
+    fn recovered(self) -> Self {
+        if self == Self::Failing {
+            tracing::info!("collecting again");
+        }
+        Self::Collecting
+    }
+
+    fn failed(self, error: &anyhow::Error) -> Self {
+        if self == Self::Collecting {
+            tracing::error!("cannot collect: {error:#}; will go on trying");
+        }
+        Self::Failing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn ticks_keep_their_rhythm_and_skip_what_they_miss() {
+        let due = Instant::now();
+        assert_eq!(
+            next_tick(due, SECOND, due + SECOND / 10),
+            due + SECOND,
+            "lateness does not add up"
+        );
+        let late = due + SECOND * 7 / 2;
+        assert_eq!(next_tick(due, SECOND, late), late + SECOND);
+    }
+
+    #[test]
+    fn a_stop_ends_the_wait() {
+        let (stop, stopped) = stop_channel();
+        assert!(stopped.wait_until(Instant::now()) == Waited::TickIsDue);
+        stop.shut();
+        assert!(stopped.wait_until(Instant::now() + SECOND * 60) == Waited::Stopped);
+    }
+}

@@ -1,0 +1,10 @@
+//! The agent's HTTP server: `/metrics`, `/healthz`, `/readyz` and an index.
+
+mod listener;
+mod routes;
+
+pub use listener::{BindError, bind, serve};
+pub use routes::{Service, router};
+
+#[cfg(test)]
+mod tests;

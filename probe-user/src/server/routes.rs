@@ -1,0 +1,92 @@
+//! What is served at which path.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+
+use crate::{
+    exposition::{self, Exposition},
+    latest::Latest,
+};
+
+/// However short the interval, a busy machine may be this late without being ill.
+const LATE_AT_LEAST: Duration = Duration::from_secs(5);
+
+/// What the server serves.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Where reports are found.
+    pub latest: Arc<Latest>,
+    /// What renders them.
+    pub exposition: Exposition,
+    /// How often a report is due.
+    pub interval: Duration,
+}
+
+/// The server's routes.
+pub fn router(service: Service) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(health))
+        .route("/readyz", get(readiness))
+        .with_state(service)
+}
+
+async fn metrics(State(service): State<Service>) -> Response {
+    // Rendering a large node takes a while: not on a thread that others wait for.
+    match tokio::task::spawn_blocking(move || service.exposition.render()).await {
+        Ok(Ok(text)) => ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
+        Ok(Err(error)) => failure(&error),
+        Err(error) => failure(&error),
+    }
+}
+
+fn failure(error: &impl std::error::Error) -> Response {
+    tracing::error!("cannot render the metrics: {error}");
+    (
+        StatusCode::INTERNAL_SERVER_ERROR,
+        format!("cannot render the metrics: {error}\n"),
+    )
+        .into_response()
+}
+
+async fn health(State(service): State<Service>) -> (StatusCode, String) {
+    let age = service.latest.collected().elapsed();
+    let limit = (service.interval * 3).max(LATE_AT_LEAST);
+    if age <= limit {
+        return (StatusCode::OK, "ok\n".into());
+    }
+    let sentence = format!(
+        "the last pass over the kernel's tables was {:.1} s ago, and one is due every {:.1} s: see the log\n",
+        age.as_secs_f64(),
+        service.interval.as_secs_f64(),
+    );
+    (StatusCode::SERVICE_UNAVAILABLE, sentence)
+}
+
+async fn readiness(State(service): State<Service>) -> (StatusCode, &'static str) {
+    match service.latest.get() {
+        Some(_) => (StatusCode::OK, "ready\n"),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "nothing was collected yet\n"),
+    }
+}
+
+async fn index() -> Html<&'static str> {
+    Html(concat!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>traffic-probe</title>",
+        "<h1>traffic-probe ",
+        env!("CARGO_PKG_VERSION"),
+        "</h1><ul>",
+        "<li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>",
+        "<li><a href=\"/healthz\">/healthz</a>: 200 while the probe collects</li>",
+        "<li><a href=\"/readyz\">/readyz</a>: 200 once it has collected</li>",
+        "</ul></html>\n",
+    ))
+}

@@ -1,0 +1,49 @@
+//! What the agent needs to know to run, after flags and environment have been read and checked: see [`crate::cli`].
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::interface_filter::InterfaceFilter;
+
+/// The settings of the agent.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where `/metrics` is served.
+    pub listen: SocketAddr,
+    /// Time between two passes over the kernel's tables.
+    pub interval: Duration,
+    /// Time over which rates and quantiles are taken.
+    pub window: Duration,
+    /// For how long after its last request a client counts as a user.
+    pub users_window: Duration,
+    /// Which interfaces are counted.
+    pub interfaces: InterfaceFilter,
+    /// Interfaces whose ingress is counted by XDP rather than TC.
+    pub xdp: Vec<String>,
+    /// Which answers count as failed.
+    pub errors: ErrorClass,
+    /// Sizes of the kernel's tables.
+    pub capacities: Capacities,
+}
+
+/// How many entries the kernel's tables are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacities {
+    /// Services; what comes after is counted under `other`.
+    pub services: u32,
+    /// Latency entries: a bucket of a series each.
+    pub series: u32,
+    /// Clients that are told apart, over all services.
+    pub clients: u32,
+}
+
+/// Which statuses make a request a failed one. Requests without an answer always are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ErrorClass {
+    /// The server's errors only.
+    #[default]
+    #[value(name = "5xx")]
+    Server,
+    /// The server's errors and those that it blames on the client.
+    #[value(name = "4xx")]
+    ServerAndClient,
+}

@@ -1,0 +1,100 @@
+//! What the probe knows at one moment, as plain data: everything after the collector sees only this.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use probe_common::{
+    counters::Volume,
+    interface::ByKind,
+    protocol::{Method, Protocol},
+    reason::Reason,
+    service::Role,
+};
+
+use crate::histogram::Histogram;
+
+/// One pass over the kernel's maps, with the names of services joined to it. Counters are totals since the probe
+/// started.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When the pass began.
+    pub taken: Instant,
+    /// How long it took.
+    pub collection: Duration,
+    /// The services, by who they are.
+    pub services: BTreeMap<ServiceId, Service>,
+    /// The interfaces that are counted, by name.
+    pub interfaces: BTreeMap<String, InterfaceVolumes>,
+    /// What escaped measurement, by reason; every reason is there.
+    pub unmeasured: Vec<(Reason, u64)>,
+    /// How full each of the kernel's tables is.
+    pub tables: Vec<Table>,
+}
+
+/// Who a service is: the identity labels of its metrics.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId {
+    /// Name of the unit, container or process; of the caller, if the role is client.
+    pub service: String,
+    /// The server's port, in both roles; 0 for the service `other`.
+    pub port: u16,
+    /// On which end of its connections it is.
+    pub role: Role,
+}
+
+/// What was counted of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Payload received, each byte of a stream once.
+    pub received: Volume,
+    /// Payload sent, likewise.
+    pub sent: Volume,
+    /// Its TCP connections.
+    pub connections: Connections,
+    /// Distinct clients with a connection open, or with a request in the users' window; servers only.
+    pub users: u64,
+    /// Requests with their durations, by what they were.
+    pub requests: BTreeMap<RequestKind, Histogram>,
+    /// Times to first byte, by protocol.
+    pub first_byte: BTreeMap<Protocol, Histogram>,
+}
+
+/// TCP connections of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Established since the probe started.
+    pub opened: u64,
+    /// Closed since, of those that the probe knew.
+    pub closed: u64,
+    /// Open now.
+    pub open: u64,
+    /// Attempts that were refused or timed out.
+    pub failed: u64,
+}
+
+/// The labels of a request beyond those of its service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestKind {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The method.
+    pub method: Method,
+    /// The status code, [`probe_common::exchange::ABORTED`] if there was no answer.
+    pub status: u16,
+}
+
+/// What was counted on an interface, indexed by [`probe_common::interface::Way`], family and transport.
+pub type InterfaceVolumes = [ByKind; 2];
+
+/// How full a table of the kernel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// What it holds.
+    pub name: &'static str,
+    /// Entries in use.
+    pub entries: u64,
+    /// Entries that it can hold.
+    pub capacity: u64,
+}

@@ -1,0 +1,90 @@
+//! Builds the eBPF object, then the agent that embeds it.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    exec,
+    setup::{self, Toolchain},
+    workspace,
+};
+
+/// What the agent and the tests embed; `probe-user/build.rs` reads it.
+pub(crate) const EBPF_VARIABLE: &str = "TRAFFIC_PROBE_EBPF";
+
+const EBPF_PACKAGE: &str = "probe-ebpf";
+
+/// Leaves `target/release/traffic-probe`, setting up what that takes.
+pub(crate) fn build() -> Result<()> {
+    let toolchain = setup::ensure(&[])?;
+    agent(&ebpf(&toolchain)?)?;
+    eprintln!("build: {} is ready", workspace::agent().display());
+    Ok(())
+}
+
+/// Builds the kernel side; the path of the object is absolute.
+pub(crate) fn ebpf(toolchain: &Toolchain) -> Result<PathBuf> {
+    exec::run(ebpf_cargo(toolchain, "build").args(["--bin", EBPF_PACKAGE]))?;
+    let object = workspace::ebpf_target()
+        .join(ebpf_target())
+        .join("release")
+        .join(EBPF_PACKAGE);
+    if !object.is_file() {
+        bail!(
+            "cargo succeeded, but left no eBPF object at {}; is the bin still called {EBPF_PACKAGE}?",
+            object.display()
+        );
+    }
+    Ok(object)
+}
+
+/// Builds the agent around an object.
+pub(crate) fn agent(object: &Path) -> Result<()> {
+    let mut cargo = workspace::host_cargo("build");
+    cargo
+        .args(["--release", "-p", "probe-user", "--bin", "traffic-probe"])
+        .env(EBPF_VARIABLE, object);
+    exec::run(&mut cargo)
+}
+
+/// A cargo that compiles the kernel side: `build`, or `clippy`.
+pub(crate) fn ebpf_cargo(toolchain: &Toolchain, subcommand: &str) -> Command {
+    let linker = format!(
+        "CARGO_TARGET_{}_LINKER",
+        ebpf_target().to_uppercase().replace('-', "_")
+    );
+    let flags = format!(
+        "--cfg=bpf_target_arch=\"{}\" -Cdebuginfo=2 -Clink-arg=--btf",
+        env::consts::ARCH
+    );
+    let mut cargo = toolchain.cargo(subcommand);
+    cargo
+        .args([
+            "--release",
+            "--package",
+            EBPF_PACKAGE,
+            "-Z",
+            "build-std=core",
+            "--target",
+            ebpf_target(),
+        ])
+        .current_dir(workspace::root())
+        .env("CARGO_TARGET_DIR", workspace::ebpf_target())
+        .env("RUSTFLAGS", flags)
+        .env(linker, toolchain.linker());
+    cargo
+}
+
+/// BPF programs have the byte order of the machine that runs them.
+const fn ebpf_target() -> &'static str {
+    if cfg!(target_endian = "big") {
+        "bpfeb-unknown-none"
+    } else {
+        "bpfel-unknown-none"
+    }
+}

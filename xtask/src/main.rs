@@ -1,0 +1,67 @@
+//! `cargo xtask`: every step from a clean machine to a running, tested probe.
+
+#![forbid(unsafe_code)]
+
+mod build;
+mod clean;
+mod exec;
+mod lint;
+mod privilege;
+mod run;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Sets up, builds, runs and tests traffic-probe. Every command does the set-up that it needs.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Installs what building, testing and linting need; what is there already is left alone
+    Setup(setup::Options),
+    /// Builds the eBPF object and the agent that embeds it: target/release/traffic-probe
+    Build,
+    /// Builds the agent and becomes it: `cargo xtask run -- --listen 0.0.0.0:9464`
+    Run(run::Options),
+    /// Runs the tests: on the host (unit), on single programs (prog), on real traffic (e2e)
+    Test(test::Options),
+    /// Checks the format, clippy's opinion of every crate, and that no machine's path is in a file
+    Lint,
+    /// Removes what was built, and says what remains outside of the tree
+    Clean(clean::Options),
+    /// The part of the set-up that needs root: started by `setup` through sudo
+    #[command(hide = true)]
+    AsRoot(setup::SystemChanges),
+}
+
+fn main() -> ExitCode {
+    match dispatch(&Options::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: &Command) -> Result<()> {
+    match command {
+        Command::Setup(options) => setup::setup(options),
+        Command::Build => build::build(),
+        Command::Run(options) => run::run(options),
+        Command::Test(options) => test::test(options),
+        Command::Lint => lint::lint(),
+        Command::Clean(options) => clean::clean(options),
+        Command::AsRoot(changes) => changes.apply(),
+    }
+}

@@ -1,0 +1,105 @@
+//! Makes a machine fit to build and test: each step looks first, acts only where something is missing, and can be
+//! interrupted and rerun.
+//!
+//! First all that is missing from the *system* is collected (packages, mounts), so that root is asked for once; then
+//! the *user's* part follows (a toolchain of rustup, bpf-linker), which never runs through sudo.
+
+mod apt;
+mod linker;
+mod mounts;
+mod nightly;
+mod step;
+mod system;
+mod toolchain;
+mod tools;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use self::{
+    step::{Detail, Steps},
+    toolchain::Plan,
+};
+pub(crate) use self::{system::SystemChanges, toolchain::Toolchain};
+use crate::privilege;
+
+/// What `setup` takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// What to set up for; everything if not given
+    #[arg(long = "for", value_enum, value_delimiter = ',', value_name = "PURPOSE")]
+    groups: Vec<Group>,
+}
+
+/// What a machine is set up for.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Group {
+    /// The toolchain for eBPF
+    Build,
+    /// Servers, load generators and tools that the tests use
+    Tests,
+    /// rustfmt and clippy
+    Lint,
+    /// bpffs and tracefs, mounted
+    Mounts,
+}
+
+/// `cargo xtask setup`: a line for every step, also where there is nothing to do.
+pub(crate) fn setup(options: &Options) -> Result<()> {
+    let mut groups = options.groups.clone();
+    if groups.is_empty() {
+        groups = vec![Group::Build, Group::Tests, Group::Lint];
+    }
+    // A plain user's set-up should not ask for a password just for mounts, which `run` and `test` will want anyway.
+    if privilege::is_root() && !groups.contains(&Group::Mounts) {
+        groups.push(Group::Mounts);
+    }
+    // The lints depend on which toolchain it is.
+    let plan = (groups.contains(&Group::Build) || groups.contains(&Group::Lint)).then(toolchain::plan);
+    let mut steps = Steps::new(Detail::Every);
+    system_part(&groups, plan.as_ref(), &mut steps)?;
+    if let Some(plan) = plan {
+        plan.user_part(&mut steps)?;
+    }
+    steps.finish();
+    Ok(())
+}
+
+/// What the other commands call first: silent about what is there already. The toolchain is always among it, since
+/// each of them builds the eBPF object.
+pub(crate) fn ensure(groups: &[Group]) -> Result<Toolchain> {
+    let plan = toolchain::plan();
+    let mut steps = Steps::new(Detail::Changes);
+    system_part(groups, Some(&plan), &mut steps)?;
+    let toolchain = plan.user_part(&mut steps)?;
+    steps.finish();
+    Ok(toolchain)
+}
+
+/// Those packages that some set-up asks for and that are installed; empty where there is no dpkg.
+pub(crate) fn installed_packages() -> Vec<&'static str> {
+    let mut packages = [&toolchain::PACKAGES[..], &[toolchain::CLIPPY_PACKAGE]].concat();
+    packages.extend(tools::TESTS.iter().map(|tool| tool.package));
+    packages.dedup();
+    let missing = apt::missing(&packages);
+    packages.retain(|package| !missing.contains(package));
+    packages
+}
+
+fn system_part(groups: &[Group], plan: Option<&Plan>, steps: &mut Steps) -> Result<()> {
+    let wanted = |group| groups.contains(&group);
+    let mut changes = SystemChanges::default();
+    if let Some(plan) = plan {
+        plan.system_part(&mut changes, steps);
+        if wanted(Group::Lint) {
+            tools::lint(plan, &mut changes, steps)?;
+        }
+    }
+    if wanted(Group::Tests) {
+        tools::tests(&mut changes, steps)?;
+    }
+    if wanted(Group::Mounts) {
+        mounts::collect(&mut changes, steps);
+    }
+    changes.apply_or_offer(steps)
+}
