@@ -212,10 +212,7 @@ impl Connection {
             Side::Response => {
                 if lost {
                     // Only the time of its last byte is to be had.
-                    return Accepted {
-                        fresh,
-                        due: fresh > 0,
-                    };
+                    return Accepted { fresh, due: fresh > 0 };
                 }
                 answerable
             }

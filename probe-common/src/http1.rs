@@ -90,11 +90,7 @@ fn other_method(window: &mut Window, start: usize) -> Option<Method> {
         at += 1;
     }
     let end = window.forget(at as u64) as usize;
-    if end == start || window.byte(end) != b' ' {
-        None
-    } else {
-        Some(Method::Other)
-    }
+    if end == start || window.byte(end) != b' ' { None } else { Some(Method::Other) }
 }
 
 /// The status code of a status line, or `None` if it is not one (RFC 9112, section 4).
@@ -187,11 +183,7 @@ fn length(window: &mut Window, start: usize, end: usize, extent: Extent) -> Fiel
     let at = window.forget(at as u64) as usize;
     let behind = window.byte(at);
     let ended = at == end || (at < end && (behind == b' ' || behind == b'\t'));
-    if at == start || !ended {
-        Field::Bad
-    } else {
-        Field::Length(value)
-    }
+    if at == start || !ended { Field::Bad } else { Field::Length(value) }
 }
 
 /// The most spaces before or behind a field's value. Nobody sends more than one.
@@ -213,11 +205,7 @@ fn coding(window: &mut Window, end: usize, extent: Extent) -> Field {
     }
     let end = window.forget(end as u64) as usize;
     let last = window.word(end.wrapping_sub(8)) | LOWER;
-    if last >> 8 == word(*b"chunked\0") {
-        Field::Chunked
-    } else {
-        Field::Other
-    }
+    if last >> 8 == word(*b"chunked\0") { Field::Chunked } else { Field::Other }
 }
 
 /// The size of a chunk, or `None` if the line is not a chunk's first (RFC 9112, section 7.1).

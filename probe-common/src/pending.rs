@@ -28,11 +28,7 @@ pub struct Pending {
 
 impl Default for Pending {
     fn default() -> Self {
-        Self {
-            pushed: 0,
-            popped: 0,
-            slots: [0; DEPTH as usize],
-        }
+        Self { pushed: 0, popped: 0, slots: [0; DEPTH as usize] }
     }
 }
 
@@ -79,10 +75,7 @@ impl Pending {
             10 => Method::Query,
             _ => Method::Other,
         };
-        Some(Request {
-            started: slot >> METHOD_BITS,
-            method,
-        })
+        Some(Request { started: slot >> METHOD_BITS, method })
     }
 
     /// Removes the oldest one, if there is one.

@@ -29,9 +29,7 @@ impl Protocol {
     /// The protocol that a map's key names, if it is one that has requests.
     #[must_use]
     pub fn from_key(value: u8) -> Option<Self> {
-        Self::MEASURED
-            .into_iter()
-            .find(|protocol| *protocol as u8 == value)
+        Self::MEASURED.into_iter().find(|protocol| *protocol as u8 == value)
     }
 }
 

@@ -28,11 +28,15 @@ pub enum Reason {
     BadFraming = 10,
     /// All buffers of this CPU were in use by runs that this one interrupted.
     NoBuffer = 11,
+    /// A connection that speaks what the engine has no parser for: its bytes are counted, its requests are not.
+    OpaqueProtocol = 12,
+    /// A connection whose requests are not read because the kernel lacks `bpf_loop` (5.17).
+    KernelTooOld = 13,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -45,6 +49,8 @@ impl Reason {
         Self::Contended,
         Self::BadFraming,
         Self::NoBuffer,
+        Self::OpaqueProtocol,
+        Self::KernelTooOld,
     ];
 
     /// How many reasons there are: the size of the kernel's table of them.
@@ -66,6 +72,8 @@ impl Reason {
             Self::Contended => "contended",
             Self::BadFraming => "bad_framing",
             Self::NoBuffer => "no_buffer",
+            Self::OpaqueProtocol => "opaque_protocol",
+            Self::KernelTooOld => "kernel_too_old",
         }
     }
 }

@@ -41,12 +41,7 @@ pub struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self {
-            base: 0,
-            length: 0,
-            passed: 0,
-            bytes: [0; SIZE],
-        }
+        Self { base: 0, length: 0, passed: 0, bytes: [0; SIZE] }
     }
 }
 
@@ -63,11 +58,7 @@ impl Window {
     #[must_use]
     pub fn index_of(&self, offset: u32) -> Option<usize> {
         let ahead = offset.wrapping_sub(self.base);
-        if ahead < self.length {
-            Some(CARRY + ahead as usize)
-        } else {
-            None
-        }
+        if ahead < self.length { Some(CARRY + ahead as usize) } else { None }
     }
 
     /// Index behind the last byte.
@@ -182,10 +173,7 @@ impl Window {
 /// Which byte of a word holds its lowest set bit. BPF has no instruction to count trailing zeros before its newest
 /// kernels, and the compiler's replacement multiplies by a table; three comparisons are shorter.
 #[inline(always)]
-#[expect(
-    clippy::verbose_bit_mask,
-    reason = "what is suggested is the missing instruction"
-)]
+#[expect(clippy::verbose_bit_mask, reason = "what is suggested is the missing instruction")]
 fn lowest_byte(word: u64) -> usize {
     let mut word = word;
     let mut byte = 0;
@@ -208,9 +196,7 @@ impl Payload for [u8] {
     fn read(&self, offset: u32, length: u32, to: &mut [u8; SIZE]) -> Result<(), Unreadable> {
         let (offset, length) = (offset as usize, length as usize);
         let bytes = self.get(offset..offset + length).ok_or(Unreadable)?;
-        to.get_mut(CARRY..CARRY + length)
-            .ok_or(Unreadable)?
-            .copy_from_slice(bytes);
+        to.get_mut(CARRY..CARRY + length).ok_or(Unreadable)?.copy_from_slice(bytes);
         Ok(())
     }
 }

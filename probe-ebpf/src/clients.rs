@@ -7,43 +7,30 @@ use probe_common::{
     user::{Client, ClientKey},
 };
 
-use crate::{atomic, complaint, maps::CLIENTS};
+use crate::{atomic, maps::CLIENTS};
 
 /// -EEXIST
 const EXISTS: i32 = -17;
 
 /// A client has connected.
 #[inline(always)]
-pub fn arrive(connection: &Connection) {
-    let key = ClientKey {
-        address: connection.client,
-        service: connection.service,
-    };
+pub fn arrive(connection: &Connection) -> Result<(), Reason> {
+    let key = ClientKey { address: connection.client, service: connection.service };
     if add(&key, 1, 0) {
-        return;
+        return Ok(());
     }
-    match CLIENTS.insert(
-        key,
-        Client {
-            open: 1,
-            last_request: 0,
-        },
-        u64::from(BPF_NOEXIST),
-    ) {
-        Ok(()) => {}
+    match CLIENTS.insert(key, Client { open: 1, last_request: 0 }, u64::from(BPF_NOEXIST)) {
+        Ok(()) => Ok(()),
         // Another CPU made the entry in between.
-        Err(EXISTS) if add(&key, 1, 0) => {}
-        Err(_) => complaint::count(Reason::ClientsFull),
+        Err(EXISTS) if add(&key, 1, 0) => Ok(()),
+        Err(_) => Err(Reason::ClientsFull),
     }
 }
 
 /// A client's connection has closed.
 #[inline(always)]
 pub fn leave(connection: &Connection) {
-    let key = ClientKey {
-        address: connection.client,
-        service: connection.service,
-    };
+    let key = ClientKey { address: connection.client, service: connection.service };
     // No entry: the table was full when it came, which has been counted.
     let _ = add(&key, -1, connection.last_request);
 }

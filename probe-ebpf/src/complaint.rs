@@ -4,7 +4,10 @@ use aya_ebpf::{EbpfContext, helpers::bpf_ktime_get_ns};
 use aya_log_ebpf::warn;
 use probe_common::reason::Reason;
 
-use crate::maps::{COMPLAINTS, UNMEASURED};
+use crate::{
+    atomic,
+    maps::{COMPLAINTS, UNMEASURED},
+};
 
 /// At most one message a reason in this time, in nanoseconds: a flood of packets must not become one of messages.
 const SILENCE: u64 = 10_000_000_000;
@@ -13,18 +16,23 @@ const SILENCE: u64 = 10_000_000_000;
 #[inline(always)]
 pub fn count(reason: Reason) {
     if let Some(count) = UNMEASURED.get_ptr_mut(reason as u32) {
-        // SAFETY: the map's value, valid for the program's run, of this CPU.
-        unsafe { *count += 1 };
+        // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes. Atomically: a run in a softirq may
+        // interrupt one in process context.
+        unsafe { atomic::add(count, 1) };
     }
 }
 
-/// Counts something that escaped, and logs it if the last message of its kind was long ago.
-#[inline(never)]
+/// Counts something that escaped, and says so if the last message of its kind was long ago.
+#[inline(always)]
 pub fn file(ctx: &impl EbpfContext, reason: Reason, service: u32) {
     count(reason);
-    let Some(last) = COMPLAINTS.get_ptr_mut(reason as u32) else {
-        return;
-    };
+    say(ctx, reason as u32, service);
+}
+
+/// Says that something has escaped, unless that was said lately. The agent puts it into words.
+#[inline(never)]
+pub fn say(ctx: &impl EbpfContext, reason: u32, service: u32) {
+    let Some(last) = COMPLAINTS.get_ptr_mut(reason) else { return };
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     // SAFETY: the map's value, valid for the program's run. Two CPUs may both find it old: a message twice.
@@ -34,5 +42,5 @@ pub fn file(ctx: &impl EbpfContext, reason: Reason, service: u32) {
         }
         *last = now;
     }
-    warn!(ctx, "unmeasured: reason {} service {}", reason as u32, service);
+    warn!(ctx, "{} {}", reason, service);
 }

@@ -7,7 +7,7 @@ use probe_common::{
     reason::Reason,
 };
 
-use crate::{atomic, complaint, maps::LATENCIES};
+use crate::{atomic, maps::LATENCIES};
 
 /// -EEXIST
 const EXISTS: i32 = -17;
@@ -18,7 +18,7 @@ const NO_MEMORY: i32 = -12;
 
 /// Counts a request that has come to its end.
 #[inline(always)]
-pub fn record(service: u32, exchange: &Exchange) {
+pub fn record(service: u32, exchange: &Exchange) -> Result<(), Reason> {
     let mut key = LatencyKey {
         service,
         status: exchange.status,
@@ -28,34 +28,42 @@ pub fn record(service: u32, exchange: &Exchange) {
         span: Span::Both as u8,
         padding: 0,
     };
+    let mut result = 0;
     if exchange.first_byte == exchange.duration {
         // Where the whole response came at once, one entry serves both histograms.
-        add(&key, exchange.duration);
-        return;
+        result |= add(&key, exchange.duration);
+    } else {
+        key.span = Span::Duration as u8;
+        result |= add(&key, exchange.duration);
+        key.span = Span::FirstByte as u8;
+        key.bucket = bucket::of_nanoseconds(exchange.first_byte);
+        result |= add(&key, exchange.first_byte);
     }
-    key.span = Span::Duration as u8;
-    add(&key, exchange.duration);
-    key.span = Span::FirstByte as u8;
-    key.bucket = bucket::of_nanoseconds(exchange.first_byte);
-    add(&key, exchange.first_byte);
+    match result {
+        0 => Ok(()),
+        LACKED_ROOM => Err(Reason::LatencyFull),
+        _ => Err(Reason::Contended),
+    }
 }
 
-/// Adds one to an entry.
+/// What [`add`] returns when there was no room for an entry.
+const LACKED_ROOM: u32 = 1;
+/// What it returns when another CPU was in the way.
+const LOST_RACE: u32 = 2;
+
+/// Adds one to an entry; 0 if that went well.
 #[inline(never)]
-fn add(key: &LatencyKey, nanoseconds: u64) {
+fn add(key: &LatencyKey, nanoseconds: u64) -> u32 {
     if bump(key, nanoseconds) {
-        return;
+        return 0;
     }
-    let first = LatencyCell {
-        count: 1,
-        sum: nanoseconds,
-    };
+    let first = LatencyCell { count: 1, sum: nanoseconds };
     match LATENCIES.insert(key, first, u64::from(BPF_NOEXIST)) {
-        Ok(()) => {}
+        Ok(()) => 0,
         // Another CPU made the entry in between.
-        Err(EXISTS) if bump(key, nanoseconds) => {}
-        Err(FULL | NO_MEMORY) => complaint::count(Reason::LatencyFull),
-        Err(_) => complaint::count(Reason::Contended),
+        Err(EXISTS) if bump(key, nanoseconds) => 0,
+        Err(FULL | NO_MEMORY) => LACKED_ROOM,
+        Err(_) => LOST_RACE,
     }
 }
 

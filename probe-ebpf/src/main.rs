@@ -6,14 +6,8 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
-#![expect(
-    missing_docs,
-    reason = "the macros of aya make items that cannot be documented"
-)]
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "the macros of aya hand contexts over by value"
-)]
+#![expect(missing_docs, reason = "the macros of aya make items that cannot be documented")]
+#![expect(clippy::needless_pass_by_value, reason = "the macros of aya hand contexts over by value")]
 #![expect(
     clippy::cast_possible_truncation,
     reason = "ports and lengths come in wider fields than they are, and a check would be a panic"
@@ -36,7 +30,10 @@ use aya_ebpf::{
 };
 use probe_common::interface::Way;
 
-use crate::hooks::{connection_life, interface, socket_state, socket_traffic};
+use crate::hooks::{
+    connection_life, interface, socket_state,
+    socket_traffic::{self, Heads},
+};
 
 /// A cgroup program's verdict: let the packet pass.
 const ALLOW: i32 = 1;
@@ -44,14 +41,28 @@ const ALLOW: i32 = 1;
 /// Packets that arrive at sockets. Kernel 5.17 (`bpf_loop`).
 #[cgroup_skb(ingress)]
 pub fn socket_receive(ctx: SkBuffContext) -> i32 {
-    socket_traffic::observe(&ctx, Way::Receive, socket_traffic::Loop::Helper);
+    socket_traffic::observe(&ctx, Way::Receive, Heads::Read);
+    ALLOW
+}
+
+/// The same where there is no `bpf_loop`: bytes, packets, connections and users, but no requests. Kernel 5.10.
+#[cgroup_skb(ingress)]
+pub fn socket_receive_plain(ctx: SkBuffContext) -> i32 {
+    socket_traffic::observe(&ctx, Way::Receive, Heads::PassOver);
     ALLOW
 }
 
 /// Packets that sockets send. Kernel 5.17 (`bpf_loop`).
 #[cgroup_skb(egress)]
 pub fn socket_transmit(ctx: SkBuffContext) -> i32 {
-    socket_traffic::observe(&ctx, Way::Transmit, socket_traffic::Loop::Helper);
+    socket_traffic::observe(&ctx, Way::Transmit, Heads::Read);
+    ALLOW
+}
+
+/// The same where there is no `bpf_loop`. Kernel 5.10.
+#[cgroup_skb(egress)]
+pub fn socket_transmit_plain(ctx: SkBuffContext) -> i32 {
+    socket_traffic::observe(&ctx, Way::Transmit, Heads::PassOver);
     ALLOW
 }
 

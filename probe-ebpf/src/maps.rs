@@ -3,10 +3,10 @@
 //! | map | key | value | bytes an entry | written by | deleted by | when full |
 //! |---|---|---|---|---|---|---|
 //! | `SOCKETS` | socket | `Connection` | 600 a socket | socket and connection programs | the kernel, with the socket | `socket_state` |
-//! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | agent | counted to service 0 |
+//! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | never, so far | counted to service 0 |
 //! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
 //! | `COUNTERS` | service index | `ServiceCounters` | 64 a CPU | socket and connection programs | never | cannot be |
-//! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs | agent | `latency_full` |
+//! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs | never, so far | `latency_full` |
 //! | `CLIENTS` | `ClientKey` | `Client` | 100 | connection programs | agent | `clients_full` |
 //! | `INTERFACES` | interface index | `InterfaceCounters` | 392 a CPU | interface programs | agent | cannot be: the agent makes the entries |
 //! | `UNMEASURED` | `Reason` | count | 8 a CPU | all | never | cannot be |

@@ -24,6 +24,10 @@ pub struct Task {
     pub length: u32,
     /// 1 if the direction ends behind it.
     pub fin: u32,
+    /// One more than the last [`probe_common::reason::Reason`] for which something in it escaped; 0 if nothing did.
+    pub escaped: u32,
+    /// For the alignment of what follows.
+    pub padding: u32,
 }
 
 /// A buffer, and whether it is in use.

@@ -21,35 +21,27 @@ pub fn counters(service: u32) -> Option<*mut ServiceCounters> {
 }
 
 /// Gives a connection its service: by the socket's cgroup, by who opened it, and by the server's port.
-#[inline(never)]
-pub fn assign(connection: &mut Connection, sk: *mut bpf_sock, port: u16) {
+#[inline(always)]
+pub fn assign(connection: &mut Connection, sk: *mut bpf_sock, port: u16) -> Result<(), Reason> {
     // SAFETY: `sk` is a full socket (kernel 5.8 for this helper in cgroup_skb).
     let cgroup = unsafe { bpf_sk_cgroup_id(sk.cast()) };
-    assign_to_cgroup(connection, cgroup, port);
+    assign_to_cgroup(connection, cgroup, port)
 }
 
 /// The same, where the cgroup is known, or cannot be (0).
 #[inline(always)]
-pub fn assign_to_cgroup(connection: &mut Connection, cgroup: u64, port: u16) {
+pub fn assign_to_cgroup(connection: &mut Connection, cgroup: u64, port: u16) -> Result<(), Reason> {
     let owner = &connection.owner;
     // A main thread bears its process' name; another thread's name is its own, so the process tells it apart.
-    let process = if owner.thread == owner.process {
-        0
-    } else {
-        owner.process
-    };
-    let key = ServiceKey {
-        cgroup,
-        command: owner.command,
-        process,
-        port,
-        role: connection.role & 1,
-        padding: 0,
-    };
+    let process = if owner.thread == owner.process { 0 } else { owner.process };
+    let key =
+        ServiceKey { cgroup, command: owner.command, process, port, role: connection.role & 1, padding: 0 };
     connection.service = intern(&key, owner.process);
+    connection.introduced = true;
+    if connection.service == OTHER { Err(Reason::ServicesFull) } else { Ok(()) }
 }
 
-/// The index of a service; a new one, if it is seen for the first time.
+/// The index of a service, a new one if it is seen for the first time; [`OTHER`] if there is no room.
 #[inline(always)]
 fn intern(key: &ServiceKey, process: u32) -> u32 {
     if let Some(entry) = SERVICES.get_ptr(key) {
@@ -57,13 +49,9 @@ fn intern(key: &ServiceKey, process: u32) -> u32 {
         return unsafe { (*entry).index };
     }
     let Ok(Some(index)) = FREE_SERVICES.pop() else {
-        complaint::count(Reason::ServicesFull);
         return OTHER;
     };
-    if SERVICES
-        .insert(key, ServiceEntry { index, process }, u64::from(BPF_NOEXIST))
-        .is_ok()
-    {
+    if SERVICES.insert(key, ServiceEntry { index, process }, u64::from(BPF_NOEXIST)).is_ok() {
         return index;
     }
     // Another CPU was faster, or there is no room: the index goes back.
@@ -74,6 +62,5 @@ fn intern(key: &ServiceKey, process: u32) -> u32 {
         // SAFETY: as above.
         return unsafe { (*entry).index };
     }
-    complaint::count(Reason::ServicesFull);
     OTHER
 }

@@ -24,11 +24,7 @@ pub fn check(args: CheckArgs) -> io::Result<ExitCode> {
         CheckFormat::Json => render::json(&findings),
     };
     io::stdout().write_all(text.as_bytes())?;
-    Ok(if would_run(&findings) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if would_run(&findings) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Everything that was found, in the order in which it matters.

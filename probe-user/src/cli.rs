@@ -15,12 +15,7 @@ pub use run_args::{BadSettings, RunArgs};
 
 /// Measures every service on this node from within the kernel: requests, latency, errors, bandwidth and users.
 #[derive(Debug, Parser)]
-#[command(
-    name = "traffic-probe",
-    version,
-    propagate_version = true,
-    arg_required_else_help = true
-)]
+#[command(name = "traffic-probe", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -72,13 +67,7 @@ pub struct LogArgs {
     #[arg(value_parser = log_filter)]
     pub log_level: LogFilter,
     /// How log lines look, on standard error
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value_t,
-        env = "TRAFFIC_PROBE_LOG_FORMAT"
-    )]
+    #[arg(long, global = true, value_enum, default_value_t, env = "TRAFFIC_PROBE_LOG_FORMAT")]
     pub log_format: LogFormat,
 }
 
@@ -102,15 +91,13 @@ fn log_filter(typed: &str) -> Result<LogFilter, String> {
         .split(',')
         .find(|part| !part.contains(['=', '[']) && LevelFilter::from_str(part.trim()).is_err());
     if let Some(part) = misspelt {
-        return Err(format!(
-            "`{part}` is no level: choose off, error, warn, info, debug or trace"
-        ));
+        return Err(format!("`{part}` is no level: choose off, error, warn, info, debug or trace"));
     }
     match EnvFilter::try_new(typed) {
         Ok(_) => Ok(LogFilter(typed.to_owned())),
-        Err(error) => Err(format!(
-            "{error}: write a level, or levels by module such as info,probe_user=debug"
-        )),
+        Err(error) => {
+            Err(format!("{error}: write a level, or levels by module such as info,probe_user=debug"))
+        }
     }
 }
 
@@ -128,14 +115,11 @@ mod tests {
     #[test]
     fn every_flag_has_help_and_an_environment_variable() {
         for command in Cli::command().get_subcommands() {
-            for flag in command
-                .get_arguments()
-                .filter(|flag| !["help", "version"].contains(&flag.get_id().as_str()))
+            for flag in
+                command.get_arguments().filter(|flag| !["help", "version"].contains(&flag.get_id().as_str()))
             {
                 assert!(flag.get_help().is_some(), "{} has no help", flag.get_id());
-                let variable = flag
-                    .get_env()
-                    .unwrap_or_else(|| panic!("{} has no variable", flag.get_id()));
+                let variable = flag.get_env().unwrap_or_else(|| panic!("{} has no variable", flag.get_id()));
                 assert!(variable.to_string_lossy().starts_with("TRAFFIC_PROBE_"));
             }
         }

@@ -49,18 +49,11 @@ impl Histogram {
             .buckets
             .iter()
             .map(|(&bucket, &count)| {
-                (
-                    bucket,
-                    count.saturating_sub(earlier.buckets.get(&bucket).copied().unwrap_or_default()),
-                )
+                (bucket, count.saturating_sub(earlier.buckets.get(&bucket).copied().unwrap_or_default()))
             })
             .filter(|(_, count)| *count > 0)
             .collect();
-        Self {
-            buckets,
-            count: self.count - earlier.count,
-            sum: self.sum - earlier.sum,
-        }
+        Self { buckets, count: self.count - earlier.count, sum: self.sum - earlier.sum }
     }
 
     /// The mean, in seconds; none if it is empty.
@@ -116,10 +109,7 @@ mod tests {
         for quantile in [0.5, 0.95, 0.99] {
             let truth = quantile * 0.1;
             let measured = histogram.quantile(quantile).unwrap();
-            assert!(
-                (measured / truth - 1.0).abs() < 0.045,
-                "{quantile}: {measured} for {truth}"
-            );
+            assert!((measured / truth - 1.0).abs() < 0.045, "{quantile}: {measured} for {truth}");
         }
         assert!((histogram.average().unwrap() - 0.050_005).abs() < 1e-9);
     }
@@ -130,10 +120,7 @@ mod tests {
             let truth = ns as f64 / 1e9;
             for quantile in [0.0, 0.5, 0.99, 1.0] {
                 let measured = histogram([ns; 100]).quantile(quantile).unwrap();
-                assert!(
-                    (measured / truth - 1.0).abs() < 0.045,
-                    "{quantile}: {measured} for {truth}"
-                );
+                assert!((measured / truth - 1.0).abs() < 0.045, "{quantile}: {measured} for {truth}");
             }
         }
     }

@@ -55,11 +55,7 @@ impl FromStr for InterfaceGlob {
         }
         let pattern = Pattern::new(glob)
             .map_err(|error| BadGlob(format!("`{glob}` is not a glob ({}): see glob(7)", error.msg)))?;
-        Ok(if glob.len() == typed.len() {
-            Self::Include(pattern)
-        } else {
-            Self::Exclude(pattern)
-        })
+        Ok(if glob.len() == typed.len() { Self::Include(pattern) } else { Self::Exclude(pattern) })
     }
 }
 
@@ -80,11 +76,7 @@ mod tests {
     use super::*;
 
     fn admitted(globs: &[&str], name: &str) -> bool {
-        globs
-            .iter()
-            .map(|glob| glob.parse().unwrap())
-            .collect::<InterfaceFilter>()
-            .admits(name)
+        globs.iter().map(|glob| glob.parse().unwrap()).collect::<InterfaceFilter>().admits(name)
     }
 
     #[test]
@@ -108,17 +100,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_a_sentence() {
-        assert!(
-            "[".parse::<InterfaceGlob>()
-                .unwrap_err()
-                .to_string()
-                .contains("not a glob")
-        );
-        assert!(
-            "!".parse::<InterfaceGlob>()
-                .unwrap_err()
-                .to_string()
-                .contains("empty")
-        );
+        assert!("[".parse::<InterfaceGlob>().unwrap_err().to_string().contains("not a glob"));
+        assert!("!".parse::<InterfaceGlob>().unwrap_err().to_string().contains("empty"));
     }
 }

@@ -16,10 +16,7 @@ pub struct Latest {
 
 impl Default for Latest {
     fn default() -> Self {
-        Self {
-            started: Instant::now(),
-            report: RwLock::default(),
-        }
+        Self { started: Instant::now(), report: RwLock::default() }
     }
 }
 

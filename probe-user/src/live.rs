@@ -39,15 +39,9 @@ impl Screen {
     #[must_use]
     pub fn detect() -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let kind = if io::stderr().is_terminal() && !dumb {
-            ScreenKind::Terminal
-        } else {
-            ScreenKind::Stream
-        };
-        Self {
-            kind,
-            shown: Arc::default(),
-        }
+        let kind =
+            if io::stderr().is_terminal() && !dumb { ScreenKind::Terminal } else { ScreenKind::Stream };
+        Self { kind, shown: Arc::default() }
     }
 
     /// What standard error is.

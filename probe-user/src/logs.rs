@@ -12,11 +12,8 @@ use crate::{
 pub fn init(args: &LogArgs, screen: &Screen) -> anyhow::Result<()> {
     let filter = EnvFilter::new(&args.log_level.0);
     let colours = screen.kind() == ScreenKind::Terminal && std::env::var_os("NO_COLOR").is_none();
-    let builder = fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours)
-        .with_target(false)
-        .with_writer(screen.clone());
+    let builder =
+        fmt().with_env_filter(filter).with_ansi(colours).with_target(false).with_writer(screen.clone());
     match args.log_format {
         LogFormat::Text => builder.finish().try_init(),
         LogFormat::Json => builder.json().finish().try_init(),

@@ -39,9 +39,7 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     let runtime = runtime().context("cannot start the threads of the server")?;
 
     // Signals are caught before anything is attached: one that comes in between must detach too.
-    let stop = runtime
-        .block_on(async { Stop::catch() })
-        .context("cannot catch signals")?;
+    let stop = runtime.block_on(async { Stop::catch() }).context("cannot catch signals")?;
     let probe = Probe::start(settings, &cgroup)?;
     let latest = Arc::new(Latest::default());
     let ticker = Ticker {
@@ -66,10 +64,7 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
 }
 
 fn runtime() -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(SERVER_THREADS)
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(SERVER_THREADS).enable_all().build()
 }
 
 fn announce(listener: &TcpListener, settings: &Settings, screen: &Screen) {
@@ -88,11 +83,7 @@ async fn serve(
     ticks_ended: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
     let exposition = Exposition::new(Arc::clone(&latest)).context("the table of metrics is malformed")?;
-    let routes = server::router(server::Service {
-        latest,
-        exposition,
-        interval: settings.interval,
-    });
+    let routes = server::router(server::Service { latest, exposition, interval: settings.interval });
     tokio::select! {
         served = server::serve(listener, routes) => served.context("cannot serve the metrics"),
         () = stop.wait() => Ok(()),
@@ -105,6 +96,8 @@ async fn serve(
 struct Stop {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// The terminal has gone, and with it whoever watched.
+    hangup: tokio::signal::unix::Signal,
 }
 
 impl Stop {
@@ -112,6 +105,7 @@ impl Stop {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -119,6 +113,7 @@ impl Stop {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -41,13 +41,7 @@ impl Window {
     /// An empty window of a length; `errors` says which requests are failed ones.
     #[must_use]
     pub fn new(length: Duration, errors: ErrorClass) -> Self {
-        Self {
-            length,
-            errors,
-            latest: None,
-            steps: VecDeque::new(),
-            sum: Increase::default(),
-        }
+        Self { length, errors, latest: None, steps: VecDeque::new(), sum: Increase::default() }
     }
 
     /// Takes the next snapshot in, and gives the totals and rates at its moment.
@@ -100,11 +94,7 @@ impl Window {
             .keys()
             .map(|name| (name.clone(), self.sum.interface_rates(name, span)))
             .collect();
-        Some(Rates {
-            span,
-            services,
-            interfaces,
-        })
+        Some(Rates { span, services, interfaces })
     }
 }
 
@@ -132,13 +122,11 @@ impl Increase {
     }
 
     fn interface_rates(&self, name: &str, span: Duration) -> crate::report::InterfaceRates {
-        self.interfaces
-            .get(name)
-            .map_or_else(Default::default, |volumes| {
-                volumes.map(|families| {
-                    families.map(|transports| transports.map(|volume| bytes_per_second(volume.bytes, span)))
-                })
+        self.interfaces.get(name).map_or_else(Default::default, |volumes| {
+            volumes.map(|families| {
+                families.map(|transports| transports.map(|volume| bytes_per_second(volume.bytes, span)))
             })
+        })
     }
 }
 

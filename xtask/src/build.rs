@@ -30,10 +30,7 @@ pub(crate) fn build() -> Result<()> {
 /// Builds the kernel side; the path of the object is absolute.
 pub(crate) fn ebpf(toolchain: &Toolchain) -> Result<PathBuf> {
     exec::run(ebpf_cargo(toolchain, "build").args(["--bin", EBPF_PACKAGE]))?;
-    let object = workspace::ebpf_target()
-        .join(ebpf_target())
-        .join("release")
-        .join(EBPF_PACKAGE);
+    let object = workspace::ebpf_target().join(ebpf_target()).join("release").join(EBPF_PACKAGE);
     if !object.is_file() {
         bail!(
             "cargo succeeded, but left no eBPF object at {}; is the bin still called {EBPF_PACKAGE}?",
@@ -46,33 +43,17 @@ pub(crate) fn ebpf(toolchain: &Toolchain) -> Result<PathBuf> {
 /// Builds the agent around an object.
 pub(crate) fn agent(object: &Path) -> Result<()> {
     let mut cargo = workspace::host_cargo("build");
-    cargo
-        .args(["--release", "-p", "probe-user", "--bin", "traffic-probe"])
-        .env(EBPF_VARIABLE, object);
+    cargo.args(["--release", "-p", "probe-user", "--bin", "traffic-probe"]).env(EBPF_VARIABLE, object);
     exec::run(&mut cargo)
 }
 
 /// A cargo that compiles the kernel side: `build`, or `clippy`.
 pub(crate) fn ebpf_cargo(toolchain: &Toolchain, subcommand: &str) -> Command {
-    let linker = format!(
-        "CARGO_TARGET_{}_LINKER",
-        ebpf_target().to_uppercase().replace('-', "_")
-    );
-    let flags = format!(
-        "--cfg=bpf_target_arch=\"{}\" -Cdebuginfo=2 -Clink-arg=--btf",
-        env::consts::ARCH
-    );
+    let linker = format!("CARGO_TARGET_{}_LINKER", ebpf_target().to_uppercase().replace('-', "_"));
+    let flags = format!("--cfg=bpf_target_arch=\"{}\" -Cdebuginfo=2 -Clink-arg=--btf", env::consts::ARCH);
     let mut cargo = toolchain.cargo(subcommand);
     cargo
-        .args([
-            "--release",
-            "--package",
-            EBPF_PACKAGE,
-            "-Z",
-            "build-std=core",
-            "--target",
-            ebpf_target(),
-        ])
+        .args(["--release", "--package", EBPF_PACKAGE, "-Z", "build-std=core", "--target", ebpf_target()])
         .current_dir(workspace::root())
         .env("CARGO_TARGET_DIR", workspace::ebpf_target())
         .env("RUSTFLAGS", flags)
@@ -82,9 +63,5 @@ pub(crate) fn ebpf_cargo(toolchain: &Toolchain, subcommand: &str) -> Command {
 
 /// BPF programs have the byte order of the machine that runs them.
 const fn ebpf_target() -> &'static str {
-    if cfg!(target_endian = "big") {
-        "bpfeb-unknown-none"
-    } else {
-        "bpfel-unknown-none"
-    }
+    if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" }
 }

@@ -28,9 +28,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a command to its end; only a command that cannot be started is an error.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
-    command
-        .status()
-        .with_context(|| format!("could not start `{}`", quoted(command)))
+    command.status().with_context(|| format!("could not start `{}`", quoted(command)))
 }
 
 /// Runs a command that takes long; anything but success is an error.
@@ -67,10 +65,7 @@ pub(crate) fn watch(what: &str, command: &mut Command) -> Result<ExitStatus> {
 /// What a short command prints, if it can be started and succeeds.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Becomes the command, so that signals and the exit status are its own. Returns only to say why it could not.
@@ -82,35 +77,25 @@ pub(crate) fn replace(command: &mut Command) -> anyhow::Error {
 /// Finds a program on `PATH`, or where administrators' programs are when the user's `PATH` leaves those out.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = search_path();
-    env::split_paths(&path)
-        .map(|directory| directory.join(program))
-        .find(|file| {
-            file.metadata()
-                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-        })
+    env::split_paths(&path).map(|directory| directory.join(program)).find(|file| {
+        file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    })
 }
 
 /// `PATH` with the directories of administrators' programs (tc, bpftool, nginx) at its end.
 pub(crate) fn search_path() -> String {
     let path = env::var("PATH").unwrap_or_default();
-    [
-        path.as_str(),
-        "/usr/local/sbin",
-        "/usr/sbin",
-        "/usr/bin",
-        "/sbin",
-        "/bin",
-    ]
-    .into_iter()
-    .flat_map(|part| part.split(':'))
-    .filter(|part| !part.is_empty())
-    .fold(Vec::new(), |mut parts, part| {
-        if !parts.contains(&part) {
-            parts.push(part);
-        }
-        parts
-    })
-    .join(":")
+    [path.as_str(), "/usr/local/sbin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+        .into_iter()
+        .flat_map(|part| part.split(':'))
+        .filter(|part| !part.is_empty())
+        .fold(Vec::new(), |mut parts, part| {
+            if !parts.contains(&part) {
+                parts.push(part);
+            }
+            parts
+        })
+        .join(":")
 }
 
 /// The command as one would type it, with the environment that was set for it.
@@ -143,20 +128,14 @@ mod tests {
     #[test]
     fn a_quoted_command_can_be_pasted() {
         let mut command = Command::new("cargo");
-        command
-            .args(["test", "it's", ""])
-            .env("A", "b c")
-            .env_remove("GONE");
+        command.args(["test", "it's", ""]).env("A", "b c").env_remove("GONE");
         assert_eq!(quoted(&command), r"A='b c' cargo test 'it'\''s' ''");
     }
 
     #[test]
     fn a_failure_names_its_command() {
         let error = run(Command::new("false").arg("x")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "this command ended with exit status: 1: false x"
-        );
+        assert_eq!(error.to_string(), "this command ended with exit status: 1: false x");
     }
 
     #[test]

@@ -47,15 +47,7 @@ fn machine_paths() -> Result<()> {
         say("skipped that: this tree is not a git repository, or there is no git");
         return Ok(());
     }
-    let mut grep = git(&[
-        "grep",
-        "--untracked",
-        "--line-number",
-        "-I",
-        "-E",
-        "-e",
-        MACHINE_PATHS,
-    ]);
+    let mut grep = git(&["grep", "--untracked", "--line-number", "-I", "-E", "-e", MACHINE_PATHS]);
     match exec::status(&mut grep)?.code() {
         Some(1) => Ok(()),
         Some(0) => bail!("the lines above name a directory of somebody's machine; take that out"),

@@ -28,9 +28,7 @@ pub(crate) fn sudo(settings: &[(&str, String)]) -> Command {
 
 /// The settings of the agent that the user made in the environment.
 pub(crate) fn agent_settings() -> Vec<(String, String)> {
-    env::vars()
-        .filter(|(name, _)| name.starts_with("TRAFFIC_PROBE_") || name == "RUST_LOG")
-        .collect()
+    env::vars().filter(|(name, _)| name.starts_with("TRAFFIC_PROBE_") || name == "RUST_LOG").collect()
 }
 
 /// Says why root is needed and by which command, and asks whether to run it. A no, and a pipe, are errors.
@@ -46,9 +44,7 @@ pub(crate) fn offer(why: &str, command: &Command) -> Result<()> {
     eprint!("{sentence}\nRun it now? [y/N] ");
     io::stderr().flush().context("could not write to the terminal")?;
     let mut answer = String::new();
-    io::stdin()
-        .read_line(&mut answer)
-        .context("could not read an answer from the terminal")?;
+    io::stdin().read_line(&mut answer).context("could not read an answer from the terminal")?;
     if matches!(answer.trim(), "y" | "Y" | "yes") {
         return Ok(());
     }

@@ -23,11 +23,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let toolchain = setup::ensure(&[Group::Mounts])?;
     build::agent(&build::ebpf(&toolchain)?)?;
-    let mut agent = if privilege::is_root() {
-        Command::new(workspace::agent())
-    } else {
-        through_sudo()
-    };
+    let mut agent = if privilege::is_root() { Command::new(workspace::agent()) } else { through_sudo() };
     agent.arg("run").args(&options.arguments);
     workspace::forget_cargo(&mut agent);
     if !privilege::is_root() {
@@ -38,10 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn through_sudo() -> Command {
     let settings = privilege::agent_settings();
-    let settings: Vec<_> = settings
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.clone()))
-        .collect();
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     let mut command = privilege::sudo(&settings);
     command.arg(workspace::agent());
     command

@@ -47,11 +47,7 @@ enum Verdict {
 pub(crate) fn test(options: &Options) -> Result<()> {
     let rings = chosen(&options.rings);
     let in_kernel = rings.iter().any(|ring| *ring != Ring::Unit);
-    let groups: &[Group] = if in_kernel {
-        &[Group::Mounts, Group::Tests]
-    } else {
-        &[]
-    };
+    let groups: &[Group] = if in_kernel { &[Group::Mounts, Group::Tests] } else { &[] };
     let toolchain = setup::ensure(groups)?;
     let object = build::ebpf(&toolchain)?;
     if in_kernel {
@@ -62,9 +58,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     for ring in rings {
         eprintln!("\ntest: the ring `{ring}` starts");
         let mut cargo = ring.cargo();
-        cargo
-            .env(build::EBPF_VARIABLE, &object)
-            .env("TRAFFIC_PROBE_BIN", workspace::agent());
+        cargo.env(build::EBPF_VARIABLE, &object).env("TRAFFIC_PROBE_BIN", workspace::agent());
         cargo.env("PATH", exec::search_path());
         verdicts.push((ring, ring.run(cargo, &options.arguments)));
     }
@@ -85,15 +79,7 @@ impl Ring {
     fn cargo(self) -> Command {
         let mut cargo = workspace::host_cargo("test");
         cargo.args(match self {
-            Self::Unit => &[
-                "-p",
-                "probe-common",
-                "-p",
-                "probe-user",
-                "-p",
-                "xtask",
-                "--no-fail-fast",
-            ][..],
+            Self::Unit => &["-p", "probe-common", "-p", "probe-user", "-p", "xtask", "--no-fail-fast"][..],
             Self::Prog => &["-p", "probe-tests", "--test", "prog"],
             Self::E2e => &["-p", "probe-tests", "--test", "e2e"],
         });
@@ -128,9 +114,7 @@ fn start_by_sudo(cargo: &mut Command) {
     let sudo = privilege::sudo(&kept);
     let words: Vec<_> = [sudo.get_program()].into_iter().chain(sudo.get_args()).collect();
     // Debug's quoting of a list of strings is TOML's, too.
-    cargo
-        .arg("--config")
-        .arg(format!("target.'cfg(all())'.runner={words:?}"));
+    cargo.arg("--config").arg(format!("target.'cfg(all())'.runner={words:?}"));
 }
 
 impl fmt::Display for Ring {
@@ -158,10 +142,7 @@ fn sum_up(verdicts: &[(Ring, Verdict)]) -> Result<()> {
     for (ring, verdict) in verdicts {
         println!("  {:<5} {verdict}", ring.to_string());
     }
-    let bad = verdicts
-        .iter()
-        .filter(|(_, verdict)| !matches!(verdict, Verdict::Passed(_)))
-        .count();
+    let bad = verdicts.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::Passed(_))).count();
     if bad > 0 {
         bail!("{bad} of {} rings did not pass", verdicts.len());
     }
@@ -174,13 +155,8 @@ mod tests {
 
     #[test]
     fn rings_run_in_order_and_once() {
-        let names = |rings: &[Ring]| {
-            chosen(rings)
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
+        let names =
+            |rings: &[Ring]| chosen(rings).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         assert_eq!(names(&[]), "unit prog e2e");
         assert_eq!(names(&[Ring::E2e, Ring::Unit, Ring::E2e]), "unit e2e");
     }
@@ -196,10 +172,7 @@ mod tests {
         let mut cargo = Command::new("cargo");
         cargo.env("TRAFFIC_PROBE_BIN", "/t/probe").env("OTHER", "x");
         start_by_sudo(&mut cargo);
-        let arguments: Vec<_> = cargo
-            .get_args()
-            .filter_map(|argument| argument.to_str())
-            .collect();
+        let arguments: Vec<_> = cargo.get_args().filter_map(|argument| argument.to_str()).collect();
         let runner = r#"target.'cfg(all())'.runner=["sudo", "env", "TRAFFIC_PROBE_BIN=/t/probe"]"#;
         assert_eq!(arguments, ["--config", runner]);
     }

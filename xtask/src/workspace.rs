@@ -51,11 +51,7 @@ pub(crate) fn agent() -> PathBuf {
 
 /// What we keep outside of the tree: tools that outlive a `clean` and serve every clone.
 pub(crate) fn cache() -> Result<PathBuf> {
-    let absolute = |name| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .map(|cache| cache.join("traffic-probe"))
@@ -66,9 +62,7 @@ pub(crate) fn cache() -> Result<PathBuf> {
 pub(crate) fn host_cargo(subcommand: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(subcommand).current_dir(root());
-    command
-        .env("CARGO_TARGET_DIR", target())
-        .env_remove("LD_LIBRARY_PATH");
+    command.env("CARGO_TARGET_DIR", target()).env_remove("LD_LIBRARY_PATH");
     forget_package(&mut command);
     command
 }
@@ -85,9 +79,7 @@ pub(crate) fn forget_cargo(command: &mut Command) {
 fn forget_package(command: &mut Command) {
     for (name, _) in env::vars_os() {
         let described = name.to_str().is_some_and(|name| {
-            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
+            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| name.starts_with(prefix))
         });
         if described {
             command.env_remove(name);

@@ -28,6 +28,8 @@ pub(super) enum Outcome {
     Escaped(Reason),
     /// A request that there is no place for.
     TooDeep,
+    /// No messages that can be read.
+    Opaque,
 }
 
 /// An answer that has ended.
@@ -94,18 +96,11 @@ impl Connection {
         self.attempts = 0;
         self.request.part = Part::Fields;
         self.last_request = self.request.started;
-        if !self.pending.push(Request {
-            started: self.request.started,
-            method,
-        }) {
+        if !self.pending.push(Request { started: self.request.started, method }) {
             return Outcome::TooDeep;
         }
         let open_ended = matches!(self.response.part, Part::UntilClose | Part::Lost);
-        if open_ended {
-            Outcome::Turned
-        } else {
-            Outcome::Nothing
-        }
+        if open_ended { Outcome::Turned } else { Outcome::Nothing }
     }
 
     #[inline(always)]
@@ -137,7 +132,7 @@ impl Connection {
         self.protocol = Protocol::Opaque;
         self.request.part = Part::Stream;
         self.response.part = Part::Stream;
-        Outcome::Nothing
+        Outcome::Opaque
     }
 
     /// The head is complete: what frames the content (RFC 9112, section 6.3)?
@@ -192,16 +187,13 @@ impl Connection {
                 flow.part = Part::Lost;
                 flow.carried = 0;
                 flow.remaining = 0;
-                return Step {
-                    unmeasured: Some(reason),
-                    ..Step::default()
-                };
+                return Step { unmeasured: Some(reason), ..Step::default() };
             }
             Outcome::TooDeep => {
-                return Step {
-                    unmeasured: Some(Reason::PipelineTooDeep),
-                    ..Step::default()
-                };
+                return Step { unmeasured: Some(Reason::PipelineTooDeep), ..Step::default() };
+            }
+            Outcome::Opaque => {
+                return Step { unmeasured: Some(Reason::OpaqueProtocol), ..Step::default() };
             }
             Outcome::Ended { .. } if matches!(side, Side::Request) => {
                 self.request.next_message();
@@ -214,11 +206,7 @@ impl Connection {
                 (self.response.latest, false)
             }
         };
-        let answer = Answer {
-            status: self.response.status,
-            first: self.response.started,
-            last: at,
-        };
+        let answer = Answer { status: self.response.status, first: self.response.started, last: at };
         self.response.next_message();
         if switched {
             self.request.part = Part::Stream;
@@ -231,10 +219,7 @@ impl Connection {
     #[inline(always)]
     fn answered(&mut self, answer: &Answer) -> Step {
         let Some(request) = self.pending.first() else {
-            return Step {
-                unmeasured: Some(Reason::JoinedLate),
-                ..Step::default()
-            };
+            return Step { unmeasured: Some(Reason::JoinedLate), ..Step::default() };
         };
         self.pending.pop();
         if answer.status == UNSEEN {
@@ -244,18 +229,11 @@ impl Connection {
         let exchange = Exchange {
             protocol: self.protocol,
             method: request.method,
-            status: if answer.status == CLOSED {
-                ABORTED
-            } else {
-                answer.status
-            },
+            status: if answer.status == CLOSED { ABORTED } else { answer.status },
             first_byte: answer.first.saturating_sub(request.started),
             duration: answer.last.saturating_sub(request.started),
         };
-        Step {
-            exchange: Some(exchange),
-            ..Step::default()
-        }
+        Step { exchange: Some(exchange), ..Step::default() }
     }
 
     /// The connection is over. To be called until it returns no exchange: one for each request that got no answer,
@@ -267,17 +245,9 @@ impl Connection {
         }
         let complete = matches!(self.response.part, Part::UntilClose);
         let answer = if complete {
-            Answer {
-                status: self.response.status,
-                first: self.response.started,
-                last: self.response.latest,
-            }
+            Answer { status: self.response.status, first: self.response.started, last: self.response.latest }
         } else {
-            Answer {
-                status: CLOSED,
-                first: now,
-                last: now,
-            }
+            Answer { status: CLOSED, first: now, last: now }
         };
         self.response.next_message();
         self.answered(&answer)

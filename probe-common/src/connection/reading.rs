@@ -55,11 +55,7 @@ impl Connection {
         let flow = self.flow(segment.side);
         if flow.remaining > 0 {
             let left = u64::from(distance(flow.cursor, segment.end()).unsigned_abs());
-            let taken = if flow.remaining > left {
-                left
-            } else {
-                flow.remaining
-            };
+            let taken = if flow.remaining > left { left } else { flow.remaining };
             flow.remaining -= taken;
             flow.cursor = flow.cursor.wrapping_add(taken as u32);
             if flow.remaining > 0 {
@@ -77,11 +73,7 @@ impl Connection {
                     flow.latest = now;
                     flow.cursor = segment.end();
                 }
-                if segment.fin {
-                    Outcome::Ended { at: flow.latest }
-                } else {
-                    Outcome::Nothing
-                }
+                if segment.fin { Outcome::Ended { at: flow.latest } } else { Outcome::Nothing }
             }
             Part::Lost => {
                 flow.latest = now;
@@ -129,11 +121,7 @@ impl Connection {
             flow.cursor = flow.cursor.wrapping_add((newline + 1 - first) as u32);
             flow.carried = 0;
             let cut = newline > start && window.byte(newline - 1) == b'\r';
-            return Found::Line(Line {
-                start,
-                end: newline - usize::from(cut),
-                extent: Extent::Whole,
-            });
+            return Found::Line(Line { start, end: newline - usize::from(cut), extent: Extent::Whole });
         }
         if window.more_behind(segment.length) {
             if first != CARRY {
@@ -143,22 +131,14 @@ impl Connection {
             }
         } else if end - start <= CARRY {
             flow.cursor = segment.end();
-            return Found::Unfinished(Line {
-                start,
-                end,
-                extent: Extent::Start,
-            });
+            return Found::Unfinished(Line { start, end, extent: Extent::Start });
         }
         flow.cursor = flow.cursor.wrapping_add((end - first) as u32);
         flow.carried = 0;
         if matches!(flow.part, Part::Tail) {
             return Found::Nothing;
         }
-        Found::Line(Line {
-            start,
-            end,
-            extent: Extent::Start,
-        })
+        Found::Line(Line { start, end, extent: Extent::Start })
     }
 
     /// Says whether a segment has more, and where it has not, whether something behind it went by already.

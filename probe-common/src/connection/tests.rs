@@ -34,10 +34,7 @@ const fn at(side: Side) -> u32 {
 impl Conversation {
     /// One that the probe saw begin.
     fn new() -> Self {
-        let mut connection = Connection {
-            stage: Stage::Open,
-            ..Connection::default()
-        };
+        let mut connection = Connection { stage: Stage::Open, ..Connection::default() };
         connection.request.begin_at(REQUEST_AT);
         connection.response.begin_at(RESPONSE_AT);
         Self::with(&connection)
@@ -45,10 +42,7 @@ impl Conversation {
 
     /// One that was there before.
     fn joined() -> Self {
-        Self::with(&Connection {
-            stage: Stage::Joined,
-            ..Connection::default()
-        })
+        Self::with(&Connection { stage: Stage::Joined, ..Connection::default() })
     }
 
     fn with(connection: &Connection) -> Self {
@@ -90,12 +84,7 @@ impl Conversation {
 
     fn deliver(&mut self, side: Side, offset: usize, bytes: &[u8], fin: bool) {
         let sequence = at(side).wrapping_add(offset as u32);
-        let segment = Segment {
-            side,
-            sequence,
-            length: bytes.len() as u32,
-            fin,
-        };
+        let segment = Segment { side, sequence, length: bytes.len() as u32, fin };
         let accepted = self.connection.accept(&segment);
         self.fresh[side as usize] += u64::from(accepted.fresh);
         self.window.clear();
@@ -138,10 +127,7 @@ impl Conversation {
     /// The exchanges so far, as `METHOD status`; nothing may have escaped.
     fn seen(&self) -> Vec<String> {
         assert_eq!(self.unmeasured, [], "something escaped");
-        self.exchanges
-            .iter()
-            .map(|e| format!("{} {}", e.method.label(), e.status))
-            .collect()
+        self.exchanges.iter().map(|e| format!("{} {}", e.method.label(), e.status)).collect()
     }
 }
 
@@ -151,11 +137,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 #[test]
 fn a_request_and_its_answer_are_one_exchange_with_its_times() {
     let mut talk = Conversation::new();
-    talk.ask(GET)
-        .wait(30)
-        .answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
-        .wait(12)
-        .answer("llo");
+    talk.ask(GET).wait(30).answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe").wait(12).answer("llo");
     assert_eq!(talk.seen(), ["GET 200"]);
     let exchange = talk.exchanges[0];
     assert_eq!((exchange.first_byte, exchange.duration), (30, 42));
@@ -164,12 +146,7 @@ fn a_request_and_its_answer_are_one_exchange_with_its_times() {
 #[test]
 fn times_count_from_the_first_byte_even_of_a_split_line() {
     let mut talk = Conversation::new();
-    talk.ask("G")
-        .wait(5)
-        .ask("ET / HTTP/1.1\r\n\r\n")
-        .wait(7)
-        .answer("HT")
-        .wait(2);
+    talk.ask("G").wait(5).ask("ET / HTTP/1.1\r\n\r\n").wait(7).answer("HT").wait(2);
     talk.answer("TP/1.1 204 No Content\r\n\r\n");
     let exchange = talk.exchanges[0];
     assert_eq!((exchange.first_byte, exchange.duration), (12, 14));
@@ -186,14 +163,8 @@ fn pipelined_requests_in_one_segment_are_counted_each() {
 fn what_a_body_contains_is_no_request() {
     let mut talk = Conversation::new();
     let body = GET.repeat(3);
-    talk.ask(&format!(
-        "POST /u HTTP/1.1\r\ncontent-length:{}\r\n\r\n",
-        body.len()
-    ))
-    .ask(&body);
-    talk.answer("HTTP/1.1 201 Created\r\nCONTENT-LENGTH:  0 \r\n\r\n")
-        .ask(GET)
-        .answer(OK);
+    talk.ask(&format!("POST /u HTTP/1.1\r\ncontent-length:{}\r\n\r\n", body.len())).ask(&body);
+    talk.answer("HTTP/1.1 201 Created\r\nCONTENT-LENGTH:  0 \r\n\r\n").ask(GET).answer(OK);
     assert_eq!(talk.seen(), ["POST 201", "GET 200"]);
 }
 
@@ -209,26 +180,18 @@ fn chunks_are_jumped_over() {
 #[test]
 fn answers_without_content_have_none_whatever_they_announce() {
     let mut talk = Conversation::new();
-    talk.ask("HEAD / HTTP/1.1\r\n\r\n")
-        .answer("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n");
-    talk.ask(GET)
-        .answer("HTTP/1.1 304 Not Modified\r\nContent-Length: 5000\r\n\r\n");
-    talk.ask(GET)
-        .answer("HTTP/1.1 204 No Content\r\n\r\n")
-        .ask(GET)
-        .answer(OK);
+    talk.ask("HEAD / HTTP/1.1\r\n\r\n").answer("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n");
+    talk.ask(GET).answer("HTTP/1.1 304 Not Modified\r\nContent-Length: 5000\r\n\r\n");
+    talk.ask(GET).answer("HTTP/1.1 204 No Content\r\n\r\n").ask(GET).answer(OK);
     assert_eq!(talk.seen(), ["HEAD 200", "GET 304", "GET 204", "GET 200"]);
 }
 
 #[test]
 fn an_interim_answer_is_not_the_answer() {
     let mut talk = Conversation::new();
-    talk.ask("PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
-        .wait(1);
+    talk.ask("PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n").wait(1);
     talk.answer("HTTP/1.1 100 Continue\r\n\r\n").ask("abc").wait(1);
-    talk.answer("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
-        .wait(1)
-        .answer(OK);
+    talk.answer("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n").wait(1).answer(OK);
     assert_eq!(talk.seen(), ["PUT 200"]);
     assert_eq!(talk.exchanges[0].first_byte, 3);
 }
@@ -245,22 +208,14 @@ fn an_upgrade_is_counted_once_and_then_a_stream() {
 #[test]
 fn a_tunnel_is_counted_once_and_then_a_stream() {
     let mut talk = Conversation::new();
-    talk.ask("CONNECT a:443 HTTP/1.1\r\n\r\n")
-        .answer("HTTP/1.1 200 OK\r\n\r\n")
-        .ask(GET)
-        .answer(OK)
-        .close();
+    talk.ask("CONNECT a:443 HTTP/1.1\r\n\r\n").answer("HTTP/1.1 200 OK\r\n\r\n").ask(GET).answer(OK).close();
     assert_eq!(talk.seen(), ["CONNECT 200"]);
 }
 
 #[test]
 fn an_answer_without_length_ends_with_the_connection() {
     let mut talk = Conversation::new();
-    talk.ask("GET / HTTP/1.0\r\n\r\n")
-        .wait(1)
-        .answer("HTTP/1.0 200 OK\r\n\r\nsome")
-        .wait(4)
-        .answer("thing");
+    talk.ask("GET / HTTP/1.0\r\n\r\n").wait(1).answer("HTTP/1.0 200 OK\r\n\r\nsome").wait(4).answer("thing");
     assert_eq!(talk.seen(), [""; 0]);
     talk.wait(100).fin(Side::Response).close();
     assert_eq!(talk.seen(), ["GET 200"]);
@@ -270,10 +225,7 @@ fn an_answer_without_length_ends_with_the_connection() {
 #[test]
 fn an_answer_without_length_ends_with_the_turn_of_the_conversation() {
     let mut talk = Conversation::new();
-    talk.ask(GET)
-        .answer("HTTP/1.1 200 OK\r\n\r\nsomething")
-        .ask("GET /2 HTTP/1.1\r\n\r\n")
-        .answer(OK);
+    talk.ask(GET).answer("HTTP/1.1 200 OK\r\n\r\nsomething").ask("GET /2 HTTP/1.1\r\n\r\n").answer(OK);
     assert_eq!(talk.seen(), ["GET 200", "GET 200"]);
 }
 
@@ -297,8 +249,7 @@ fn standard_methods_are_told_apart_and_others_are_one() {
     let mut talk = Conversation::new();
     let methods = "GET HEAD POST PUT DELETE OPTIONS TRACE PATCH QUERY BREW M-SEARCH";
     for method in methods.split(' ') {
-        talk.ask(&format!("{method} /x HTTP/1.1\r\n\r\n"))
-            .answer("HTTP/1.1 204 No\r\n\r\n");
+        talk.ask(&format!("{method} /x HTTP/1.1\r\n\r\n")).answer("HTTP/1.1 204 No\r\n\r\n");
     }
     let expected: Vec<_> = methods
         .replace("BREW M-SEARCH", "OTHER OTHER")
@@ -337,10 +288,7 @@ fn what_was_sent_again_counts_once() {
 #[test]
 fn segments_of_a_body_may_come_in_any_order() {
     let mut talk = Conversation::new();
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n{}",
-        "b".repeat(4000)
-    );
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n{}", "b".repeat(4000));
     talk.ask(GET);
     talk.sent[Side::Response as usize] = answer.clone().into_bytes();
     let end = answer.len();
@@ -355,10 +303,7 @@ fn segments_of_a_body_may_come_in_any_order() {
 #[test]
 fn a_head_that_comes_late_is_read_when_it_comes() {
     let mut talk = Conversation::new();
-    let answer = format!(
-        "HTTP/1.1 503 Busy\r\nContent-Length: 4000\r\n\r\n{}",
-        "b".repeat(4000)
-    );
+    let answer = format!("HTTP/1.1 503 Busy\r\nContent-Length: 4000\r\n\r\n{}", "b".repeat(4000));
     talk.ask(GET);
     talk.sent[Side::Response as usize] = answer.clone().into_bytes();
     talk.segment(Side::Response, 1000, 2000);
@@ -384,12 +329,9 @@ fn a_head_that_is_torn_is_counted_at_the_turn_and_told() {
 #[test]
 fn what_is_not_http_is_left_alone() {
     let mut talk = Conversation::new();
-    talk.ask("*1\r\n$4\r\nPING\r\n")
-        .answer("+PONG\r\n")
-        .ask(GET)
-        .answer(OK)
-        .close();
-    assert_eq!(talk.seen(), [""; 0]);
+    talk.ask("*1\r\n$4\r\nPING\r\n").answer("+PONG\r\n").ask(GET).answer(OK).close();
+    assert_eq!(talk.unmeasured, [Reason::OpaqueProtocol]);
+    assert_eq!(talk.exchanges, []);
     assert_eq!(talk.connection.protocol, Protocol::Opaque);
 }
 
@@ -397,17 +339,14 @@ fn what_is_not_http_is_left_alone() {
 fn a_server_that_speaks_first_is_not_http() {
     let mut talk = Conversation::new();
     talk.answer("220 mail ESMTP\r\n").ask("EHLO a\r\n").close();
-    assert_eq!(talk.seen(), [""; 0]);
+    assert_eq!(talk.unmeasured, [Reason::OpaqueProtocol]);
+    assert_eq!(talk.exchanges, []);
     assert_eq!(talk.connection.protocol, Protocol::Opaque);
 }
 
 #[test]
 fn framing_that_contradicts_itself_is_told() {
-    for head in [
-        "Content-Length: 5\r\nContent-Length: 6",
-        "Content-Length: 5x",
-        "Content-Length: -1",
-    ] {
+    for head in ["Content-Length: 5\r\nContent-Length: 6", "Content-Length: 5x", "Content-Length: -1"] {
         let mut talk = Conversation::new();
         talk.ask(&format!("POST / HTTP/1.1\r\n{head}\r\n\r\nhello"));
         assert_eq!(talk.unmeasured, [Reason::BadFraming], "{head}");
@@ -417,22 +356,14 @@ fn framing_that_contradicts_itself_is_told() {
 #[test]
 fn a_connection_older_than_the_probe_is_taken_up_at_the_next_request() {
     let mut talk = Conversation::joined();
-    talk.answer("the end of an answer")
-        .ask(GET)
-        .answer(OK)
-        .ask(GET)
-        .answer(OK);
+    talk.answer("the end of an answer").ask(GET).answer(OK).ask(GET).answer(OK);
     assert_eq!(talk.seen(), ["GET 200", "GET 200"]);
 }
 
 #[test]
 fn a_connection_joined_within_a_body_is_taken_up_behind_it() {
     let mut talk = Conversation::joined();
-    talk.ask("the middle of an upload")
-        .ask("and its end")
-        .answer(OK)
-        .ask(GET)
-        .answer(OK);
+    talk.ask("the middle of an upload").ask("and its end").answer(OK).ask(GET).answer(OK);
     assert_eq!(talk.seen(), ["GET 200"]);
 }
 
@@ -472,10 +403,7 @@ fn message(index: usize) -> (String, String, &'static str) {
         ),
         _ => (
             format!("DELETE /{} HTTP/1.1\r\n\r\n", "d".repeat(600)),
-            format!(
-                "HTTP/1.1 500 Oh\r\nServer: {}\r\ncontent-length: 10\r\n\r\n0123456789",
-                "s".repeat(900)
-            ),
+            format!("HTTP/1.1 500 Oh\r\nServer: {}\r\ncontent-length: 10\r\n\r\n0123456789", "s".repeat(900)),
             "DELETE 500",
         ),
     }

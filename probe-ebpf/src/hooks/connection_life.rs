@@ -89,17 +89,18 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
             Role::Server => local,
             Role::Client => remote,
         };
-        services::assign_to_cgroup(connection, 0, port as u16);
-        connection.introduced = true;
+        if let Err(reason) = services::assign_to_cgroup(connection, 0, port as u16) {
+            complaint::file(ctx, reason, connection.service);
+        }
     }
     if let Some(counters) = services::counters(connection.service) {
         // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
         unsafe { atomic::add(&raw mut (*counters).opened, 1) };
     }
-    if matches!(role, Role::Server) {
-        clients::arrive(connection);
-    }
     follow_states(ctx);
+    if matches!(role, Role::Server) {
+        clients::arrive(connection)?;
+    }
     Ok(())
 }
 

@@ -16,6 +16,13 @@ const ETH_P_8021AD: u16 = 0x88a8;
 /// A customer's tag within a provider's.
 const TAGS: usize = 2;
 
+// Extension headers of IPv6 (IANA, Assigned Internet Protocol Numbers), and how many are passed over.
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION: u8 = 60;
+const EXTENSIONS: usize = 3;
+
 /// What a frame carries.
 struct Kind {
     family: Family,
@@ -29,14 +36,8 @@ struct Kind {
 pub fn observe_skb(ctx: &TcContext, way: Way) {
     let skb: *mut __sk_buff = ctx.skb.skb;
     // SAFETY: fields of the context.
-    let (interface, length, segments, ethertype) = unsafe {
-        (
-            (*skb).ifindex,
-            (*skb).len,
-            (*skb).gso_segs,
-            (*skb).protocol as u16,
-        )
-    };
+    let (interface, length, segments, ethertype) =
+        unsafe { ((*skb).ifindex, (*skb).len, (*skb).gso_segs, (*skb).protocol as u16) };
     let Some(counters) = INTERFACES.get_ptr_mut(interface) else {
         return;
     };
@@ -88,11 +89,7 @@ fn classify(data: usize, end: usize, network: usize, ethertype: u16) -> Kind {
         ethertype = u16::from_be_bytes([high, low]);
         network += 4;
     }
-    let other = Kind {
-        family: Family::Other,
-        transport: Transport::Other,
-        headers: 0,
-    };
+    let other = Kind { family: Family::Other, transport: Transport::Other, headers: 0 };
     let (family, number, length) = match ethertype {
         ETH_P_IP => {
             let Some(ip) = header::<20>(data, end, network) else {
@@ -104,7 +101,8 @@ fn classify(data: usize, end: usize, network: usize, ethertype: u16) -> Kind {
             let Some(ip) = header::<40>(data, end, network) else {
                 return other;
             };
-            (Family::Ipv6, ip[6], 40)
+            let (number, length) = behind_extensions(data, end, network + 40, ip[6]);
+            (Family::Ipv6, number, 40 + length)
         }
         _ => return other,
     };
@@ -116,11 +114,24 @@ fn classify(data: usize, end: usize, network: usize, ethertype: u16) -> Kind {
             headers = start + usize::from(tcp[12] >> 4) * 4;
         }
     }
-    Kind {
-        family,
-        transport,
-        headers,
+    Kind { family, transport, headers }
+}
+
+/// The transport behind the extension headers of IPv6 (RFC 8200, section 4), and how long those are. Every sender has
+/// some: Linux puts a hop-by-hop header before each buffer of more than 64 KiB.
+#[inline(always)]
+fn behind_extensions(data: usize, end: usize, start: usize, first: u8) -> (u8, usize) {
+    let (mut number, mut length) = (first, 0);
+    for _ in 0..EXTENSIONS {
+        if !matches!(number, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION) {
+            break;
+        }
+        // A fragment's has no length; zero stands there, which is right.
+        let Some(&[following, words]) = header::<2>(data, end, start + length) else { break };
+        number = following;
+        length += (usize::from(words) + 1) * 8;
     }
+    (number, length)
 }
 
 /// The bytes at an offset of a frame.

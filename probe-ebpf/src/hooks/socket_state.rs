@@ -14,6 +14,7 @@ use aya_ebpf::{
 use probe_common::{
     connection::{Connection, Owner, Stage},
     pending,
+    reason::Reason,
     service::Role,
 };
 
@@ -30,18 +31,20 @@ pub fn observe(ctx: &BtfTracePointContext) {
     match new {
         // Both come from the system call of the task that wants it, so that its name can be had.
         TCP_SYN_SENT => {
-            if let Some(connection) = connection(ctx, BPF_SK_STORAGE_GET_F_CREATE) {
-                begin_connecting(connection);
-                connection.owner = current();
-            }
+            let Some(connection) = connection(ctx, BPF_SK_STORAGE_GET_F_CREATE) else {
+                return complaint::file(ctx, Reason::SocketState, 0);
+            };
+            begin_connecting(connection);
+            connection.owner = current();
         }
         TCP_LISTEN => {
-            if let Some(connection) = connection(ctx, BPF_SK_STORAGE_GET_F_CREATE) {
-                connection.stage = Stage::Listening;
-                connection.role = Role::Server as u8;
-                connection.owner = current();
-                connection.introduced = false;
-            }
+            let Some(connection) = connection(ctx, BPF_SK_STORAGE_GET_F_CREATE) else {
+                return complaint::file(ctx, Reason::SocketState, 0);
+            };
+            connection.stage = Stage::Listening;
+            connection.role = Role::Server as u8;
+            connection.owner = current();
+            connection.introduced = false;
         }
         TCP_CLOSE => {
             if let Some(connection) = connection(ctx, 0) {
@@ -71,11 +74,7 @@ fn connection<'a>(ctx: &BtfTracePointContext, flags: u32) -> Option<&'a mut Conn
 fn current() -> Owner {
     let id = bpf_get_current_pid_tgid();
     let command = bpf_get_current_comm().unwrap_or([0; 16]);
-    Owner {
-        command,
-        process: (id >> 32) as u32,
-        thread: id as u32,
-    }
+    Owner { command, process: (id >> 32) as u32, thread: id as u32 }
 }
 
 /// A socket begins to connect, perhaps once more after a failure.
@@ -96,7 +95,7 @@ pub fn close(connection: &mut Connection) {
                 // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
                 unsafe { atomic::add(&raw mut (*counters).closed, 1) };
             }
-            if connection.role == Role::Server as u8 && matches!(connection.stage, Stage::Open) {
+            if connection.role == Role::Server as u8 {
                 clients::leave(connection);
             }
             end_requests(connection);
@@ -126,6 +125,8 @@ fn end_requests(connection: &mut Connection) {
             complaint::count(reason);
         }
         let Some(exchange) = step.exchange else { return };
-        latency::record(connection.service, &exchange);
+        if let Err(reason) = latency::record(connection.service, &exchange) {
+            complaint::count(reason);
+        }
     }
 }

@@ -13,29 +13,34 @@ use aya_ebpf::{
 use probe_common::{
     connection::{Connection, Segment, Side, Stage},
     interface::Way,
+    protocol::Protocol,
     reason::Reason,
     service::Role,
+    user::mapped,
     window::{CARRY, Payload, READ, SIZE, Unreadable},
 };
 
 use crate::{
-    atomic, complaint, latency,
+    atomic, clients, complaint, latency,
     maps::SOCKETS,
     packet,
     scratch::{self, Scratch, Task},
     services,
 };
 
-/// How a program reads the heads in a packet.
+/// What a program does with the heads of messages.
 #[derive(Clone, Copy)]
-pub enum Loop {
-    /// By `bpf_loop`: a packet as long as may be.
-    Helper,
+pub enum Heads {
+    /// Reads them, by `bpf_loop`: a packet may have as many as it likes.
+    Read,
+    /// Passes over them.
+    PassOver,
 }
 
 /// The most lines and jumps that are read in a packet: 64 KiB of pipelined requests of the shortest kind.
 const STEPS: u32 = 32_768;
 
+const AF_INET: u32 = 2;
 const IPPROTO_TCP: u32 = 6;
 
 // States of a socket: `include/net/tcp_states.h`.
@@ -47,14 +52,14 @@ const TCP_LISTEN: u32 = 10;
 
 /// Counts a packet to its service, and reads what begins or ends in it.
 #[inline(always)]
-pub fn observe(ctx: &SkBuffContext, way: Way, by: Loop) {
-    if let Err(reason) = try_observe(ctx, way, by) {
+pub fn observe(ctx: &SkBuffContext, way: Way, heads: Heads) {
+    if let Err(reason) = try_observe(ctx, way, heads) {
         complaint::file(ctx, reason, 0);
     }
 }
 
 #[inline(always)]
-fn try_observe(ctx: &SkBuffContext, way: Way, _by: Loop) -> Result<(), Reason> {
+fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason> {
     let skb = ctx.skb.skb;
     // SAFETY: a field of the context.
     let sk = unsafe { (*skb).__bindgen_anon_2.sk };
@@ -77,7 +82,14 @@ fn try_observe(ctx: &SkBuffContext, way: Way, _by: Loop) -> Result<(), Reason> {
         None => create(sk)?,
     };
     if !connection.introduced {
-        introduce(connection, skb, sk, way, tcp.destination);
+        if let Err(reason) = introduce(connection, skb, sk, way, tcp.destination) {
+            // It goes on under the service that stands for all that found no room.
+            complaint::file(ctx, reason, connection.service);
+        }
+        if !connection.introduced {
+            // Neither a connection nor about to be one: the last words of a socket that nothing is known of.
+            return Ok(());
+        }
     }
     let segment = Segment {
         side: if (connection.role == Role::Server as u8) == matches!(way, Way::Receive) {
@@ -94,7 +106,13 @@ fn try_observe(ctx: &SkBuffContext, way: Way, _by: Loop) -> Result<(), Reason> {
         let accepted = connection.accept(&segment);
         fresh = accepted.fresh;
         if accepted.due {
-            read(skb, connection, &segment, tcp.offset)?;
+            match heads {
+                Heads::Read => read(ctx, connection, &segment, tcp.offset)?,
+                Heads::PassOver => {
+                    connection.protocol = Protocol::Opaque;
+                    complaint::count(Reason::KernelTooOld);
+                }
+            }
         }
     }
     // SAFETY: a field of the context (kernel 5.2).
@@ -120,14 +138,14 @@ fn create<'a>(sk: *mut bpf_sock) -> Result<&'a mut Connection, Reason> {
 }
 
 /// The first packet of a socket that the probe has to do with: which service, and where in its life.
-#[inline(never)]
+#[inline(always)]
 fn introduce(
     connection: &mut Connection,
     skb: *mut __sk_buff,
     sk: *mut bpf_sock,
     way: Way,
     destination: u16,
-) {
+) -> Result<(), Reason> {
     // SAFETY: fields of a full socket.
     let (state, local) = unsafe { ((*sk).state, (*sk).src_port as u16) };
     let remote = match way {
@@ -142,7 +160,7 @@ fn introduce(
                 connection.stage = Stage::Connecting;
                 connection.role = Role::Client as u8;
             }
-            TCP_SYN_RECV | TCP_TIME_WAIT | TCP_CLOSE => return,
+            TCP_SYN_RECV | TCP_TIME_WAIT | TCP_CLOSE => return Ok(()),
             _ => {
                 connection.stage = Stage::Joined;
                 connection.role = Role::Client as u8;
@@ -153,13 +171,36 @@ fn introduce(
         }
     }
     let server = connection.role == Role::Server as u8;
-    services::assign(connection, sk, if server { local } else { remote });
-    connection.introduced = true;
+    let assigned = services::assign(connection, sk, if server { local } else { remote });
     if matches!(connection.stage, Stage::Joined)
         && let Some(counters) = services::counters(connection.service)
     {
         // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
         unsafe { atomic::add(&raw mut (*counters).joined, 1) };
+        if server {
+            connection.client = remote_address(sk);
+            clients::arrive(connection)?;
+        }
+    }
+    assigned
+}
+
+/// The address at the other end of a socket.
+#[inline(always)]
+fn remote_address(sk: *mut bpf_sock) -> [u8; 16] {
+    // SAFETY: fields of a full socket, in network order. One by one and volatile: the verifier allows no pointer into a
+    // socket but the socket itself.
+    unsafe {
+        if (*sk).family == AF_INET {
+            return mapped((*sk).dst_ip4.to_ne_bytes());
+        }
+        let words = [
+            (&raw const (*sk).dst_ip6[0]).read_volatile(),
+            (&raw const (*sk).dst_ip6[1]).read_volatile(),
+            (&raw const (*sk).dst_ip6[2]).read_volatile(),
+            (&raw const (*sk).dst_ip6[3]).read_volatile(),
+        ];
+        core::mem::transmute::<[u32; 4], [u8; 16]>(words)
     }
 }
 
@@ -221,11 +262,12 @@ impl Payload for SkbPayload {
 /// Reads what begins or ends in a packet.
 #[inline(always)]
 fn read(
-    skb: *mut __sk_buff,
+    ctx: &SkBuffContext,
     connection: &mut Connection,
     segment: &Segment,
     offset: u32,
 ) -> Result<(), Reason> {
+    let service = connection.service;
     let scratch = scratch::take().ok_or(Reason::NoBuffer)?;
     // SAFETY: a slot that is this run's own until it is given back; a helper without arguments.
     unsafe {
@@ -235,25 +277,25 @@ fn read(
             sequence: segment.sequence,
             length: segment.length,
             fin: u32::from(segment.fin),
+            escaped: 0,
+            padding: 0,
         };
     }
-    let mut reading = Reading {
-        connection,
-        scratch,
-        skb,
-    };
+    let mut reading = Reading { connection, scratch, skb: ctx.skb.skb };
     let step = match segment.side {
         Side::Request => step_request,
         Side::Response => step_response,
     };
     // SAFETY: a function of the signature that the helper wants, and a context that outlives the call.
     let steps = unsafe { bpf_loop(STEPS, step as *mut c_void, (&raw mut reading).cast(), 0) };
+    // SAFETY: as above.
+    let escaped = unsafe { (*scratch).task.escaped };
     scratch::give_back(scratch);
-    if steps >= i64::from(STEPS) {
-        Err(Reason::PacketTooDense)
-    } else {
-        Ok(())
+    if escaped != 0 {
+        // It has been counted where it happened.
+        complaint::say(ctx, escaped - 1, service);
     }
+    if steps >= i64::from(STEPS) { Err(Reason::PacketTooDense) } else { Ok(()) }
 }
 
 /// A step of the loop over what a client said: 0 to go on, 1 to stop. A function for each side: with the side as a
@@ -275,23 +317,19 @@ fn step(context: *mut c_void, side: Side) -> i64 {
         (reading, &mut *reading.connection, &mut *reading.scratch)
     };
     let task = &scratch.task;
-    let segment = Segment {
-        side,
-        sequence: task.sequence,
-        length: task.length,
-        fin: task.fin != 0,
-    };
+    let segment = Segment { side, sequence: task.sequence, length: task.length, fin: task.fin != 0 };
     let now = task.now;
-    let payload = SkbPayload {
-        skb: reading.skb,
-        offset: task.offset,
-    };
+    let payload = SkbPayload { skb: reading.skb, offset: task.offset };
     let step = connection.step(&segment, now, &mut scratch.window, &payload);
-    if let Some(exchange) = &step.exchange {
-        latency::record(connection.service, exchange);
+    let mut escaped = step.unmeasured;
+    if let Some(exchange) = &step.exchange
+        && let Err(reason) = latency::record(connection.service, exchange)
+    {
+        escaped = Some(reason);
     }
-    if let Some(reason) = step.unmeasured {
+    if let Some(reason) = escaped {
         complaint::count(reason);
+        scratch.task.escaped = reason as u32 + 1;
     }
     i64::from(!step.more)
 }

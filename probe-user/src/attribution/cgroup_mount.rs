@@ -43,9 +43,7 @@ struct Mount {
 }
 
 fn choose(mounts: &[Mount], readable: impl Fn(&Path) -> bool) -> Result<PathBuf, NoCgroup2> {
-    let whole = mounts
-        .iter()
-        .find(|mount| mount.root == b"/" && readable(&mount.point));
+    let whole = mounts.iter().find(|mount| mount.root == b"/" && readable(&mount.point));
     match (whole, mounts.first()) {
         (Some(mount), _) => Ok(mount.point.clone()),
         (None, Some(mount)) => Err(NoCgroup2::NotRoot(mount.point.clone())),
@@ -55,10 +53,7 @@ fn choose(mounts: &[Mount], readable: impl Fn(&Path) -> bool) -> Result<PathBuf,
 
 /// The mounts of cgroup2 in the text of `/proc/PID/mountinfo`: see `proc(5)`.
 fn cgroup2_mounts(mountinfo: &[u8]) -> Vec<Mount> {
-    mountinfo
-        .split(|byte| *byte == b'\n')
-        .filter_map(cgroup2_mount)
-        .collect()
+    mountinfo.split(|byte| *byte == b'\n').filter_map(cgroup2_mount).collect()
 }
 
 fn cgroup2_mount(line: &[u8]) -> Option<Mount> {
@@ -67,10 +62,8 @@ fn cgroup2_mount(line: &[u8]) -> Option<Mount> {
     let point = fields.next()?;
     // Optional fields end with a dash; the type follows.
     let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-    (kind == b"cgroup2").then(|| Mount {
-        root: unescape(root),
-        point: PathBuf::from(OsString::from_vec(unescape(point))),
-    })
+    (kind == b"cgroup2")
+        .then(|| Mount { root: unescape(root), point: PathBuf::from(OsString::from_vec(unescape(point))) })
 }
 
 /// Undoes the kernel's `\040` for a blank, and the like.

@@ -27,13 +27,8 @@ fn of_part(part: &str) -> Option<String> {
         return of_scope(name);
     }
     // LXC has its containers by name, OpenRC its services.
-    let named = ["lxc.payload.", "openrc."]
-        .iter()
-        .find_map(|prefix| part.strip_prefix(prefix));
-    named
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .or_else(|| container_id(part))
+    let named = ["lxc.payload.", "openrc."].iter().find_map(|prefix| part.strip_prefix(prefix));
+    named.filter(|name| !name.is_empty()).map(str::to_owned).or_else(|| container_id(part))
 }
 
 fn of_service(name: &str) -> Option<String> {
@@ -48,10 +43,8 @@ fn of_service(name: &str) -> Option<String> {
 }
 
 fn of_scope(name: &str) -> Option<String> {
-    if let Some(id) = CONTAINER_SCOPES
-        .iter()
-        .find_map(|prefix| name.strip_prefix(prefix))
-        .and_then(container_id)
+    if let Some(id) =
+        CONTAINER_SCOPES.iter().find_map(|prefix| name.strip_prefix(prefix)).and_then(container_id)
     {
         return Some(id);
     }
@@ -68,10 +61,7 @@ fn of_scope(name: &str) -> Option<String> {
 }
 
 fn application_name(name: &str) -> Option<String> {
-    let name = LAUNCHERS
-        .iter()
-        .find_map(|launcher| name.strip_prefix(launcher))
-        .unwrap_or(name);
+    let name = LAUNCHERS.iter().find_map(|launcher| name.strip_prefix(launcher)).unwrap_or(name);
     (!name.is_empty()).then(|| unescape(name))
 }
 
@@ -99,9 +89,7 @@ fn unescape(name: &str) -> String {
     let mut rest = name;
     while let Some((before, after)) = rest.split_once("\\x") {
         text.extend_from_slice(before.as_bytes());
-        let escaped = after
-            .get(..2)
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let escaped = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
         rest = if let Some(byte) = escaped {
             text.push(byte);
             &after[2..]
@@ -149,32 +137,19 @@ mod tests {
             "postgresql@15-main"
         );
         assert_eq!(name("/system.slice/foo\\x2dbar.service"), "foo-bar");
-        assert_eq!(
-            name("/docker/ID/system.slice/nginx.service"),
-            "nginx",
-            "a unit in a container"
-        );
+        assert_eq!(name("/docker/ID/system.slice/nginx.service"), "nginx", "a unit in a container");
         assert_eq!(name("/openrc.sshd"), "sshd");
         assert_eq!(name("/lxc.payload.web1/system.slice/cron.service"), "cron");
         assert_eq!(name("/lxc.payload.web1"), "web1");
-        assert_eq!(
-            name("/machine.slice/machine-qemu\\x2d1\\x2dvm.scope"),
-            "qemu-1-vm"
-        );
+        assert_eq!(name("/machine.slice/machine-qemu\\x2d1\\x2dvm.scope"), "qemu-1-vm");
     }
 
     #[test]
     fn applications_of_a_desktop_have_theirs() {
         let user = "/user.slice/user-1000.slice/user@1000.service";
         assert_eq!(name(&format!("{user}/app.slice/app-foo.scope")), "foo");
-        assert_eq!(
-            name(&format!("{user}/app.slice/app-gnome-firefox-4711.scope")),
-            "firefox"
-        );
-        assert_eq!(
-            name(&format!("{user}/app.slice/app-org.kde.konsole@ab12.service")),
-            "org.kde.konsole"
-        );
+        assert_eq!(name(&format!("{user}/app.slice/app-gnome-firefox-4711.scope")), "firefox");
+        assert_eq!(name(&format!("{user}/app.slice/app-org.kde.konsole@ab12.service")), "org.kde.konsole");
         assert_eq!(name(&format!("{user}/app.slice/pipewire.service")), "pipewire");
     }
 

@@ -25,11 +25,7 @@ pub(super) struct CgroupTree {
 
 impl CgroupTree {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self {
-            root,
-            paths: HashMap::new(),
-            pace: Pace::default(),
-        }
+        Self { root, paths: HashMap::new(), pace: Pace::default() }
     }
 
     /// The path of a cgroup below the root, with a slash before it; none if it is gone.
@@ -56,9 +52,7 @@ fn walk(root: &Path) -> HashMap<u64, String> {
         let Ok(entries) = fs::read_dir(&directory) else {
             continue;
         };
-        let directories = entries
-            .flatten()
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let directories = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         for entry in directories {
             let below = format!("{path}/{}", entry.file_name().to_string_lossy());
             if depth < MAX_DEPTH {
@@ -89,10 +83,7 @@ mod tests {
         let top = id(root.path(), "");
         let mut tree = CgroupTree::new(root.path().into());
         let now = Instant::now();
-        assert_eq!(
-            tree.path(nginx, now, now),
-            Known::Yes(Some("/system.slice/nginx.service"))
-        );
+        assert_eq!(tree.path(nginx, now, now), Known::Yes(Some("/system.slice/nginx.service")));
         assert_eq!(tree.path(top, now, now), Known::Yes(Some("/")));
         assert_eq!(tree.path(u64::MAX, now, now), Known::Yes(None));
     }
@@ -106,9 +97,6 @@ mod tests {
         let new = id(root.path(), "new.service");
         let asked = start + Duration::from_millis(10);
         assert_eq!(tree.path(new, asked, asked), Known::NotYet);
-        assert_eq!(
-            tree.path(new, start + Duration::from_secs(1), asked),
-            Known::Yes(Some("/new.service"))
-        );
+        assert_eq!(tree.path(new, start + Duration::from_secs(1), asked), Known::Yes(Some("/new.service")));
     }
 }

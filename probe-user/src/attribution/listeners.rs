@@ -57,9 +57,7 @@ impl Listeners {
             }
         }
         let owners = self.owners.get(&port).map_or(&[][..], Vec::as_slice);
-        let near = owners
-            .iter()
-            .find(|owner| cgroup.is_some() && owner.cgroup.as_deref() == cgroup);
+        let near = owners.iter().find(|owner| cgroup.is_some() && owner.cgroup.as_deref() == cgroup);
         Known::Yes(near.or(owners.first()).map(|owner| owner.name.clone()))
     }
 }
@@ -79,10 +77,7 @@ fn look(procfs: &Procfs) -> HashMap<u16, Vec<Owner>> {
                 continue;
             };
             if let Some(name) = procfs.name(process) {
-                owners.entry(port).or_default().push(Owner {
-                    name,
-                    cgroup: procfs.cgroup(process),
-                });
+                owners.entry(port).or_default().push(Owner { name, cgroup: procfs.cgroup(process) });
             }
         }
     }
@@ -115,23 +110,14 @@ fn sockets(directory: &Path) -> impl Iterator<Item = u64> {
     let descriptors = fs::read_dir(directory.join("fd")).into_iter().flatten().flatten();
     descriptors.filter_map(|descriptor| {
         let target = fs::read_link(descriptor.path()).ok()?;
-        target
-            .to_str()?
-            .strip_prefix("socket:[")?
-            .strip_suffix(']')?
-            .parse()
-            .ok()
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
     })
 }
 
 /// The listeners in the text of `/proc/net/tcp`: see `proc_net_tcp` in the kernel's documentation. The kernel lists
 /// them before all connections, of which there may be many: reading ends with the first of those.
 fn parse_table(table: impl BufRead) -> impl Iterator<Item = Listener> {
-    table
-        .lines()
-        .map_while(Result::ok)
-        .skip(1)
-        .map_while(|line| parse_line(&line))
+    table.lines().map_while(Result::ok).skip(1).map_while(|line| parse_line(&line))
 }
 
 fn parse_line(line: &str) -> Option<Listener> {
@@ -140,10 +126,8 @@ fn parse_line(line: &str) -> Option<Listener> {
     let (_, port) = fields.nth(1)?.rsplit_once(':')?;
     let state = fields.nth(1)?;
     let inode = fields.nth(5)?;
-    (state == LISTEN).then_some(Listener {
-        port: u16::from_str_radix(port, 16).ok()?,
-        inode: inode.parse().ok()?,
-    })
+    (state == LISTEN)
+        .then_some(Listener { port: u16::from_str_radix(port, 16).ok()?, inode: inode.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -161,19 +145,7 @@ mod tests {
     #[test]
     fn listeners_are_read_up_to_the_first_connection() {
         let listeners: Vec<_> = parse_table(TABLE.as_bytes()).collect();
-        assert_eq!(
-            listeners,
-            [
-                Listener {
-                    port: 8080,
-                    inode: 4711
-                },
-                Listener {
-                    port: 22,
-                    inode: 4712
-                }
-            ]
-        );
+        assert_eq!(listeners, [Listener { port: 8080, inode: 4711 }, Listener { port: 22, inode: 4712 }]);
     }
 
     #[test]

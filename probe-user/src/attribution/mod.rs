@@ -85,13 +85,7 @@ impl Attribution {
         self.waiting.remove(key);
         self.forget_unused(now);
         let name: Arc<str> = name.unwrap_or_else(|| "unknown".into()).into();
-        self.names.insert(
-            *key,
-            Name {
-                name: Arc::clone(&name),
-                asked: now,
-            },
-        );
+        self.names.insert(*key, Name { name: Arc::clone(&name), asked: now });
         Some(name)
     }
 
@@ -121,10 +115,7 @@ impl Attribution {
         // A socket that is older than the probe, or that systemd opened for another: the one who holds it tells.
         match Role::from_key(key.role) {
             Some(Role::Server) => {
-                match self
-                    .listeners
-                    .owner(&self.procfs, key.port, cgroup.as_deref(), now, since)
-                {
+                match self.listeners.owner(&self.procfs, key.port, cgroup.as_deref(), now, since) {
                     Known::NotYet => Known::NotYet,
                     Known::Yes(owner) => {
                         Known::Yes(owner.or_else(|| (!command.is_empty()).then_some(command)))

@@ -38,10 +38,8 @@ impl Procfs {
         let Ok(entries) = fs::read_dir(&self.root) else {
             return Vec::new();
         };
-        let mut processes: Vec<_> = entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .collect();
+        let mut processes: Vec<_> =
+            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         processes.sort_unstable();
         processes
     }
@@ -58,27 +56,17 @@ impl Procfs {
         let directory = self.directory(process);
         let has_thread = || {
             let tasks = fs::read_dir(directory.join("task")).ok();
-            tasks
-                .into_iter()
-                .flatten()
-                .flatten()
-                .any(|task| name(&task.path()).as_deref() == Some(thread))
+            tasks.into_iter().flatten().flatten().any(|task| name(&task.path()).as_deref() == Some(thread))
         };
         let in_cgroup =
             || cgroup.is_some_and(|path| path != "/") && self.cgroup(process).as_deref() == cgroup;
-        if has_thread() || in_cgroup() {
-            name(&directory)
-        } else {
-            None
-        }
+        if has_thread() || in_cgroup() { name(&directory) } else { None }
     }
 
     /// The path of a process's cgroup in the cgroup2 hierarchy.
     pub(super) fn cgroup(&self, process: u32) -> Option<String> {
         let text = fs::read_to_string(self.directory(process).join("cgroup")).ok()?;
-        text.lines()
-            .find_map(|line| line.strip_prefix("0::"))
-            .map(str::to_owned)
+        text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
     }
 }
 

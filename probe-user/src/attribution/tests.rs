@@ -15,11 +15,7 @@ impl Node {
         let cgroups = tempfile::tempdir().unwrap();
         let procfs = tempfile::tempdir().unwrap();
         let attribution = Attribution::with_procfs(cgroups.path().into(), Procfs::at(procfs.path()));
-        Self {
-            cgroups,
-            procfs,
-            attribution,
-        }
+        Self { cgroups, procfs, attribution }
     }
 
     fn cgroup(&self, path: &str) -> u64 {
@@ -54,10 +50,7 @@ impl Node {
 
     fn name(&mut self, key: ServiceKey, process: u32) -> String {
         let entry = ServiceEntry { index: 1, process };
-        self.attribution
-            .name(&key, &entry)
-            .expect("there was no look before")
-            .to_string()
+        self.attribution.name(&key, &entry).expect("there was no look before").to_string()
     }
 }
 
@@ -68,12 +61,7 @@ fn command(name: &str) -> [u8; 16] {
 }
 
 fn server(cgroup: u64, name: &str) -> ServiceKey {
-    ServiceKey {
-        cgroup,
-        command: command(name),
-        port: 80,
-        ..ServiceKey::default()
-    }
+    ServiceKey { cgroup, command: command(name), port: 80, ..ServiceKey::default() }
 }
 
 #[test]
@@ -95,10 +83,7 @@ fn a_thread_has_the_name_of_its_process() {
     let mut node = Node::new();
     let cgroup = node.cgroup("session-1.scope");
     node.process(10, "/session-1.scope", &["java", "http-nio"]);
-    let key = ServiceKey {
-        process: 10,
-        ..server(cgroup, "http-nio")
-    };
+    let key = ServiceKey { process: 10, ..server(cgroup, "http-nio") };
     assert_eq!(node.name(key, 10), "java");
 }
 
@@ -107,10 +92,7 @@ fn a_number_that_is_anothers_by_now_is_not_believed() {
     let mut node = Node::new();
     let cgroup = node.cgroup("session-1.scope");
     node.process(10, "/system.slice/cron.service", &["cron"]);
-    let key = ServiceKey {
-        process: 10,
-        ..server(cgroup, "http-nio")
-    };
+    let key = ServiceKey { process: 10, ..server(cgroup, "http-nio") };
     assert_eq!(node.name(key, 10), "http-nio");
 }
 
@@ -140,27 +122,15 @@ fn a_socket_that_systemd_opened_belongs_to_the_service() {
 fn a_caller_is_its_command_and_else_unknown() {
     let mut node = Node::new();
     let cgroup = node.cgroup("session-1.scope");
-    let client = |name| ServiceKey {
-        role: Role::Client as u8,
-        ..server(cgroup, name)
-    };
+    let client = |name| ServiceKey { role: Role::Client as u8, ..server(cgroup, name) };
     assert_eq!(node.name(client("curl"), 10), "curl");
     assert_eq!(node.name(client(""), 0), "unknown");
 }
 
 #[test]
 fn the_service_without_a_place_is_other() {
-    let entry = ServiceEntry {
-        index: OTHER,
-        process: 0,
-    };
-    assert_eq!(
-        Node::new()
-            .attribution
-            .name(&ServiceKey::default(), &entry)
-            .as_deref(),
-        Some("other")
-    );
+    let entry = ServiceEntry { index: OTHER, process: 0 };
+    assert_eq!(Node::new().attribution.name(&ServiceKey::default(), &entry).as_deref(), Some("other"));
 }
 
 #[test]
@@ -180,21 +150,10 @@ fn one_that_comes_right_after_a_look_waits_for_the_next() {
     let mut node = Node::new();
     let start = Instant::now();
     let entry = ServiceEntry { index: 1, process: 0 };
-    assert!(
-        node.attribution
-            .name_at(start, &server(u64::MAX, "gone"), entry)
-            .is_some()
-    );
+    assert!(node.attribution.name_at(start, &server(u64::MAX, "gone"), entry).is_some());
     let web = server(node.cgroup("web.service"), "nginx");
     let soon = start + Duration::from_millis(100);
-    assert_eq!(
-        node.attribution.name_at(soon, &web, entry),
-        None,
-        "a guess would have to stay"
-    );
+    assert_eq!(node.attribution.name_at(soon, &web, entry), None, "a guess would have to stay");
     let later = start + Duration::from_secs(1);
-    assert_eq!(
-        node.attribution.name_at(later, &web, entry).as_deref(),
-        Some("web")
-    );
+    assert_eq!(node.attribution.name_at(later, &web, entry).as_deref(), Some("web"));
 }

@@ -24,11 +24,7 @@ pub enum Verdict {
 
 impl Finding {
     pub(super) fn new(subject: &'static str, verdict: Verdict, detail: impl Into<String>) -> Self {
-        Self {
-            subject,
-            verdict,
-            detail: detail.into(),
-        }
+        Self { subject, verdict, detail: detail.into() }
     }
 
     pub(super) fn good(subject: &'static str, detail: impl Into<String>) -> Self {

@@ -18,10 +18,9 @@ pub(super) fn version() -> Finding {
     const OLDEST: KernelVersion = KernelVersion::new(5, 10, 0);
     match KernelVersion::current() {
         Ok(version) if version >= OLDEST => Finding::good("kernel", show(version)),
-        Ok(version) => Finding::missing(
-            "kernel",
-            format!("{} is too old: 5.10 or later is needed", show(version)),
-        ),
+        Ok(version) => {
+            Finding::missing("kernel", format!("{} is too old: 5.10 or later is needed", show(version)))
+        }
         Err(error) => Finding::lesser("kernel", format!("version not known: {error}")),
     }
 }
@@ -30,12 +29,9 @@ pub(super) fn btf() -> Finding {
     if Path::new(BTF).exists() {
         Finding::good("BTF", BTF)
     } else {
-        Finding::lesser(
+        Finding::missing(
             "BTF",
-            format!(
-                "{BTF} is not there: closed connections are told by a callback rather than a tracepoint; a kernel \
-                 with CONFIG_DEBUG_INFO_BTF=y has it"
-            ),
+            format!("{BTF} is not there: a kernel with CONFIG_DEBUG_INFO_BTF=y is needed"),
         )
     }
 }
@@ -78,10 +74,9 @@ fn tcx() -> Finding {
     match SchedClassifier::query_tcx("lo", TcAttachType::Ingress) {
         Ok(_) => Finding::good("TCX", "used for interfaces"),
         Err(error) if is_refusal(&error) => untried("TCX", &error),
-        Err(_) => Finding::lesser(
-            "TCX",
-            "not here (since 6.6): interfaces are counted through clsact instead",
-        ),
+        Err(_) => {
+            Finding::lesser("TCX", "not here (since 6.6): interfaces are counted through clsact instead")
+        }
     }
 }
 
@@ -106,7 +101,7 @@ fn loops() -> Finding {
         Ok(true) => Finding::good("bpf_loop", "used"),
         Ok(false) => Finding::lesser(
             "bpf_loop",
-            "not here (since 5.17): bounded loops are used instead",
+            "not here (since 5.17): bytes, connections and users are counted, requests are not",
         ),
         Err(error) => untried("bpf_loop", &error),
     }

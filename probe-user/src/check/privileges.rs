@@ -13,26 +13,11 @@ struct Capability {
     bit: u32,
 }
 
-const SYS_ADMIN: Capability = Capability {
-    name: "CAP_SYS_ADMIN",
-    bit: 21,
-};
-const NET_ADMIN: Capability = Capability {
-    name: "CAP_NET_ADMIN",
-    bit: 12,
-};
-const PERFMON: Capability = Capability {
-    name: "CAP_PERFMON",
-    bit: 38,
-};
-const BPF: Capability = Capability {
-    name: "CAP_BPF",
-    bit: 39,
-};
-const SYS_PTRACE: Capability = Capability {
-    name: "CAP_SYS_PTRACE",
-    bit: 19,
-};
+const SYS_ADMIN: Capability = Capability { name: "CAP_SYS_ADMIN", bit: 21 };
+const NET_ADMIN: Capability = Capability { name: "CAP_NET_ADMIN", bit: 12 };
+const PERFMON: Capability = Capability { name: "CAP_PERFMON", bit: 38 };
+const BPF: Capability = Capability { name: "CAP_BPF", bit: 39 };
+const SYS_PTRACE: Capability = Capability { name: "CAP_SYS_PTRACE", bit: 19 };
 
 /// What this process lacks to run the probe.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,10 +36,7 @@ pub fn demand() -> Result<(), MissingPrivileges> {
 /// The finding about it.
 pub(super) fn look() -> Finding {
     let Some(set) = effective() else {
-        return Finding::lesser(
-            SUBJECT,
-            "not known: /proc/self/status cannot be read; is /proc mounted?",
-        );
+        return Finding::lesser(SUBJECT, "not known: /proc/self/status cannot be read; is /proc mounted?");
     };
     if let Err(error) = lacking(set) {
         return Finding::missing(SUBJECT, error.to_string());
@@ -77,11 +59,7 @@ fn lacking(set: u64) -> Result<(), MissingPrivileges> {
         .filter(|(capability, implied)| !implied && !has(set, *capability))
         .map(|(capability, _)| capability.name)
         .collect();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(MissingPrivileges(missing))
-    }
+    if missing.is_empty() { Ok(()) } else { Err(MissingPrivileges(missing)) }
 }
 
 fn has(set: u64, capability: Capability) -> bool {
@@ -108,10 +86,7 @@ mod tests {
 
     #[test]
     fn root_and_the_three_are_enough() {
-        assert_eq!(
-            lacking(parse("Name:\tx\nCapEff:\t000001ffffffffff\n").unwrap()),
-            Ok(())
-        );
+        assert_eq!(lacking(parse("Name:\tx\nCapEff:\t000001ffffffffff\n").unwrap()), Ok(()));
         assert_eq!(lacking(set(&[BPF, NET_ADMIN, PERFMON])), Ok(()));
         assert_eq!(lacking(set(&[SYS_ADMIN, NET_ADMIN])), Ok(()));
     }
@@ -121,10 +96,7 @@ mod tests {
         let error = lacking(set(&[BPF])).unwrap_err();
         assert_eq!(error, MissingPrivileges(vec!["CAP_NET_ADMIN", "CAP_PERFMON"]));
         let sentence = error.to_string();
-        assert!(
-            sentence.contains("lacks CAP_NET_ADMIN, CAP_PERFMON: run it with sudo"),
-            "{sentence}"
-        );
+        assert!(sentence.contains("lacks CAP_NET_ADMIN, CAP_PERFMON: run it with sudo"), "{sentence}");
         assert!(lacking(0).is_err());
     }
 }

@@ -44,25 +44,13 @@ impl Marks {
 
 /// A line each, and one that sums up.
 pub(super) fn text(findings: &[Finding], marks: Marks) -> String {
-    let width = findings
-        .iter()
-        .map(|finding| finding.subject.len())
-        .max()
-        .unwrap_or_default();
+    let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or_default();
     let mut text = String::new();
-    for Finding {
-        subject,
-        verdict,
-        detail,
-    } in findings
-    {
+    for Finding { subject, verdict, detail } in findings {
         // Writing to a string cannot fail.
         _ = writeln!(text, "{} {subject:width$}  {detail}", marks.of(*verdict));
     }
-    let missing = findings
-        .iter()
-        .filter(|finding| finding.verdict == Verdict::Missing)
-        .count();
+    let missing = findings.iter().filter(|finding| finding.verdict == Verdict::Missing).count();
     let verdict = match missing {
         0 => "will work here.".to_owned(),
         1 => "will not work here: one thing is missing.".to_owned(),
@@ -86,10 +74,7 @@ pub(super) fn json(findings: &[Finding]) -> String {
             },
         )
         .collect();
-    format!(
-        "{:#}\n",
-        serde_json::json!({ "would_run": super::would_run(findings), "findings": list })
-    )
+    format!("{:#}\n", serde_json::json!({ "would_run": super::would_run(findings), "findings": list }))
 }
 
 #[cfg(test)]

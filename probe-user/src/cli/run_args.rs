@@ -20,48 +20,23 @@ const LONGEST_WINDOW: Duration = Duration::from_hours(1);
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
     /// Address and port to serve /metrics, /healthz and /readyz at
-    #[arg(
-        long,
-        value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:9464",
-        env = "TRAFFIC_PROBE_LISTEN"
-    )]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9464", env = "TRAFFIC_PROBE_LISTEN")]
     #[arg(value_parser = address)]
     listen: SocketAddr,
     /// Time between two passes over the kernel's tables
-    #[arg(
-        long,
-        value_name = "DURATION",
-        default_value = "1s",
-        env = "TRAFFIC_PROBE_INTERVAL"
-    )]
+    #[arg(long, value_name = "DURATION", default_value = "1s", env = "TRAFFIC_PROBE_INTERVAL")]
     #[arg(value_parser = duration::parse)]
     interval: Duration,
     /// Time over which rates and quantiles are taken
-    #[arg(
-        long,
-        value_name = "DURATION",
-        default_value = "10s",
-        env = "TRAFFIC_PROBE_WINDOW"
-    )]
+    #[arg(long, value_name = "DURATION", default_value = "10s", env = "TRAFFIC_PROBE_WINDOW")]
     #[arg(value_parser = duration::parse)]
     window: Duration,
     /// For how long after its last request a client without a connection still counts as a user
-    #[arg(
-        long,
-        value_name = "DURATION",
-        default_value = "60s",
-        env = "TRAFFIC_PROBE_USERS_WINDOW"
-    )]
+    #[arg(long, value_name = "DURATION", default_value = "60s", env = "TRAFFIC_PROBE_USERS_WINDOW")]
     #[arg(value_parser = duration::parse)]
     users_window: Duration,
     /// Interfaces to count, by glob, or with `!` before it not to count; repeatable [default: all]
-    #[arg(
-        long,
-        value_name = "GLOB",
-        value_delimiter = ',',
-        env = "TRAFFIC_PROBE_INTERFACES"
-    )]
+    #[arg(long, value_name = "GLOB", value_delimiter = ',', env = "TRAFFIC_PROBE_INTERFACES")]
     interfaces: Vec<InterfaceGlob>,
     /// Interfaces whose incoming packets are counted by XDP, before the rest of the kernel sees them; repeatable
     /// [default: none]
@@ -72,30 +47,15 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_ERRORS")]
     errors: ErrorClass,
     /// How many services the kernel's table has room for
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 4096,
-        env = "TRAFFIC_PROBE_MAX_SERVICES"
-    )]
+    #[arg(long, value_name = "N", default_value_t = 4096, env = "TRAFFIC_PROBE_MAX_SERVICES")]
     #[arg(value_parser = value_parser!(u32).range(2..=1 << 20), help_heading = "Capacities")]
     max_services: u32,
     /// How many latency entries (a histogram's bucket of a series each) it has room for
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 65_536,
-        env = "TRAFFIC_PROBE_MAX_SERIES"
-    )]
+    #[arg(long, value_name = "N", default_value_t = 65_536, env = "TRAFFIC_PROBE_MAX_SERIES")]
     #[arg(value_parser = value_parser!(u32).range(64..=1 << 24), help_heading = "Capacities")]
     max_series: u32,
     /// How many clients it has room for, over all services
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 262_144,
-        env = "TRAFFIC_PROBE_MAX_CLIENTS"
-    )]
+    #[arg(long, value_name = "N", default_value_t = 262_144, env = "TRAFFIC_PROBE_MAX_CLIENTS")]
     #[arg(value_parser = value_parser!(u32).range(64..=1 << 26), help_heading = "Capacities")]
     max_clients: u32,
 }
@@ -136,12 +96,7 @@ pub enum BadSettings {
 impl RunArgs {
     /// What the program needs, if the flags make sense together.
     pub fn settings(self) -> Result<Settings, BadSettings> {
-        let Self {
-            interval,
-            window,
-            users_window,
-            ..
-        } = self;
+        let Self { interval, window, users_window, .. } = self;
         if interval < SHORTEST_INTERVAL {
             return Err(BadSettings::Interval(interval));
         }
@@ -201,14 +156,7 @@ mod tests {
         assert_eq!(settings.window, Duration::from_secs(10));
         assert_eq!(settings.users_window, Duration::from_mins(1));
         assert_eq!(settings.errors, ErrorClass::Server);
-        assert_eq!(
-            settings.capacities,
-            Capacities {
-                services: 4096,
-                series: 65_536,
-                clients: 262_144
-            }
-        );
+        assert_eq!(settings.capacities, Capacities { services: 4096, series: 65_536, clients: 262_144 });
     }
 
     #[test]
@@ -231,9 +179,8 @@ mod tests {
 
     #[test]
     fn a_port_alone_is_no_address() {
-        let error = Cli::try_parse_from(["traffic-probe", "run", "--listen", "9464"])
-            .unwrap_err()
-            .to_string();
+        let error =
+            Cli::try_parse_from(["traffic-probe", "run", "--listen", "9464"]).unwrap_err().to_string();
         assert!(error.contains("127.0.0.1:9464"), "{error}");
     }
 }

@@ -20,12 +20,7 @@ impl ReportCollector {
     pub(super) fn new(latest: Arc<Latest>) -> Result<Self, prometheus::Error> {
         let describe = |metric: &names::Metric| {
             let labels = metric.labels.iter().map(|label| (*label).to_owned()).collect();
-            Desc::new(
-                metric.name.to_owned(),
-                metric.help.to_owned(),
-                labels,
-                HashMap::new(),
-            )
+            Desc::new(metric.name.to_owned(), metric.help.to_owned(), labels, HashMap::new())
         };
         let descriptions = names::ALL.iter().map(describe).collect::<Result<_, _>>()?;
         Ok(Self { latest, descriptions })

@@ -16,10 +16,7 @@ pub(super) struct Family {
 
 impl Family {
     pub(super) fn new(metric: &'static Metric) -> Self {
-        Self {
-            metric,
-            series: Vec::new(),
-        }
+        Self { metric, series: Vec::new() }
     }
 
     /// Adds a series with a value. The labels' values are in the order of [`Metric::labels`].

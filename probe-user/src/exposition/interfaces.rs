@@ -52,12 +52,7 @@ fn for_each_seen(snapshot: &Snapshot, mut visit: impl FnMut(Kind<'_>)) {
             for (network, transports) in networks.iter().enumerate() {
                 for (transport, volume) in transports.iter().enumerate() {
                     if volume.packets > 0 {
-                        visit(Kind {
-                            interface,
-                            way,
-                            network,
-                            transport,
-                        });
+                        visit(Kind { interface, way, network, transport });
                     }
                 }
             }

@@ -48,7 +48,7 @@ pub enum Unit {
     Count,
     /// Events per second.
     PerSecond,
-    /// Bits per second.
+    /// Bytes per second.
     BytesPerSecond,
     /// Bytes.
     Bytes,

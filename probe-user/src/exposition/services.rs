@@ -18,20 +18,8 @@ pub(super) fn totals(snapshot: &Snapshot) -> Vec<Family> {
     for (id, service) in &snapshot.services {
         totals.add(&Identity::new(id), service);
     }
-    let Totals {
-        requests,
-        volumes: Volumes { bytes, packets },
-        connections,
-        users,
-    } = totals;
-    let mut families = vec![
-        requests.total,
-        requests.duration,
-        requests.first_byte,
-        bytes,
-        packets,
-        users,
-    ];
+    let Totals { requests, volumes: Volumes { bytes, packets }, connections, users } = totals;
+    let mut families = vec![requests.total, requests.duration, requests.first_byte, bytes, packets, users];
     families.extend(connections.0);
     families
 }
@@ -48,12 +36,7 @@ pub(super) fn rates(rates: &Rates) -> Vec<Family> {
             requests.add(&identity, *protocol, rates);
         }
     }
-    let RequestFamilies {
-        requests,
-        transactions,
-        latency,
-        errors,
-    } = requests;
+    let RequestFamilies { requests, transactions, latency, errors } = requests;
     vec![bandwidth, requests, transactions, latency, errors]
 }
 
@@ -66,11 +49,7 @@ struct Identity<'a> {
 
 impl<'a> Identity<'a> {
     fn new(id: &'a ServiceId) -> Self {
-        Self {
-            service: &id.service,
-            port: id.port.to_string(),
-            role: id.role,
-        }
+        Self { service: &id.service, port: id.port.to_string(), role: id.role }
     }
 
     fn labels(&self) -> [&str; 3] {
@@ -106,10 +85,7 @@ impl Default for Totals {
                 duration: Family::new(&names::REQUEST_DURATION),
                 first_byte: Family::new(&names::TIME_TO_FIRST_BYTE),
             },
-            volumes: Volumes {
-                bytes: Family::new(&names::BYTES),
-                packets: Family::new(&names::PACKETS),
-            },
+            volumes: Volumes { bytes: Family::new(&names::BYTES), packets: Family::new(&names::PACKETS) },
             connections: ConnectionFamilies([
                 Family::new(&names::CONNECTIONS_OPEN),
                 Family::new(&names::CONNECTIONS_OPENED),
@@ -128,8 +104,7 @@ impl Totals {
         self.connections.add(identity, service.connections);
         // Users are those of a service; a caller has none.
         if identity.role == Role::Server {
-            self.users
-                .add(&[identity.service, &identity.port], service.users as f64);
+            self.users.add(&[identity.service, &identity.port], service.users as f64);
         }
     }
 }
@@ -145,20 +120,12 @@ impl RequestTotals {
                 // Writing to a string cannot fail.
                 number => _ = write!(status, "{number:03}"),
             }
-            let labels = [
-                name,
-                port,
-                role,
-                kind.protocol.label(),
-                kind.method.label(),
-                &status,
-            ];
+            let labels = [name, port, role, kind.protocol.label(), kind.method.label(), &status];
             self.total.add(&labels, durations.count as f64);
             self.duration.add_histogram(&labels, durations);
         }
         for (protocol, times) in &service.first_byte {
-            self.first_byte
-                .add_histogram(&[name, port, role, protocol.label()], times);
+            self.first_byte.add_histogram(&[name, port, role, protocol.label()], times);
         }
     }
 }
@@ -176,12 +143,7 @@ impl Volumes {
 
 impl ConnectionFamilies {
     fn add(&mut self, identity: &Identity<'_>, connections: Connections) {
-        let Connections {
-            opened,
-            closed,
-            open,
-            failed,
-        } = connections;
+        let Connections { opened, closed, open, failed } = connections;
         for (family, value) in self.0.iter_mut().zip([open, opened, closed, failed]) {
             family.add(&identity.labels(), value as f64);
         }
@@ -217,8 +179,7 @@ impl RequestFamilies {
         }
         let mut add_latency = |quantile, value: Option<f64>| {
             if let Some(value) = value {
-                self.latency
-                    .add(&[name, port, role, protocol.label(), quantile], value);
+                self.latency.add(&[name, port, role, protocol.label(), quantile], value);
             }
         };
         add_latency("avg", rates.durations.average());

@@ -17,17 +17,13 @@ fn rendered(report: crate::report::Report) -> String {
 
 /// The value of the series written just so.
 fn value(text: &str, series: &str) -> Option<f64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
 
 #[track_caller]
 fn assert_value(text: &str, series: &str, expected: f64) {
     let found = value(text, series);
-    assert!(
-        found.is_some_and(|found| (found - expected).abs() < 1e-9),
-        "{series} is {found:?}\n{text}"
-    );
+    assert!(found.is_some_and(|found| (found - expected).abs() < 1e-9), "{series} is {found:?}\n{text}");
 }
 
 #[test]
@@ -40,11 +36,7 @@ fn requests_are_counted_by_what_they_were() {
     assert_value(&text, &total(r#"method="GET",status="503""#), 8.0);
     assert_value(&text, &total(r#"method="POST",status="aborted""#), 2.0);
     assert_value(&text, &format!("traffic_requests_per_second{{{identity}}}"), 10.0);
-    assert_value(
-        &text,
-        &format!("traffic_transactions_per_second{{{identity}}}"),
-        9.0,
-    );
+    assert_value(&text, &format!("traffic_transactions_per_second{{{identity}}}"), 9.0);
     assert_value(&text, &format!("traffic_error_ratio{{{identity}}}"), 0.1);
 }
 
@@ -53,24 +45,13 @@ fn histograms_are_exact_at_powers_of_two() {
     let text = rendered(sample::report("nginx"));
     let labels = r#"service="nginx",port="80",role="server",protocol="http1",method="GET",status="200""#;
     let name = "traffic_request_duration_seconds";
-    assert_value(
-        &text,
-        &format!(r#"{name}_bucket{{{labels},le="0.0009765625"}}"#),
-        0.0,
-    );
-    assert_value(
-        &text,
-        &format!(r#"{name}_bucket{{{labels},le="0.001953125"}}"#),
-        90.0,
-    );
+    assert_value(&text, &format!(r#"{name}_bucket{{{labels},le="0.0009765625"}}"#), 0.0);
+    assert_value(&text, &format!(r#"{name}_bucket{{{labels},le="0.001953125"}}"#), 90.0);
     assert_value(&text, &format!(r#"{name}_bucket{{{labels},le="32"}}"#), 90.0);
     assert_value(&text, &format!(r#"{name}_bucket{{{labels},le="+Inf"}}"#), 90.0);
     assert_value(&text, &format!("{name}_sum{{{labels}}}"), 0.09);
     assert_value(&text, &format!("{name}_count{{{labels}}}"), 90.0);
-    let edges = text
-        .lines()
-        .filter(|line| line.starts_with(&format!("{name}_bucket{{{labels}")))
-        .count();
+    let edges = text.lines().filter(|line| line.starts_with(&format!("{name}_bucket{{{labels}"))).count();
     assert_eq!(edges, 24, "2^-17 to 2^5 and infinity");
 }
 
@@ -79,24 +60,14 @@ fn the_windows_latency_has_an_average_and_quantiles() {
     let text = rendered(sample::report("nginx"));
     let latency = |quantile: &str| {
         let labels = r#"service="nginx",port="80",role="server",protocol="http1""#;
-        value(
-            &text,
-            &format!(r#"traffic_request_latency_seconds{{{labels},quantile="{quantile}"}}"#),
-        )
-        .unwrap()
+        value(&text, &format!(r#"traffic_request_latency_seconds{{{labels},quantile="{quantile}"}}"#))
+            .unwrap()
     };
     assert!((latency("avg") - 0.001).abs() < 1e-9);
     for quantile in ["0.5", "0.95", "0.99"] {
-        assert!(
-            (latency(quantile) / 0.001 - 1.0).abs() < 0.09,
-            "{quantile}: {}",
-            latency(quantile)
-        );
+        assert!((latency(quantile) / 0.001 - 1.0).abs() < 0.09, "{quantile}: {}", latency(quantile));
     }
-    assert!(
-        text.contains("# TYPE traffic_request_latency_seconds untyped\n"),
-        "{text}"
-    );
+    assert!(text.contains("# TYPE traffic_request_latency_seconds untyped\n"), "{text}");
 }
 
 #[test]
@@ -111,37 +82,18 @@ fn without_requests_in_the_window_there_is_no_latency_and_no_ratio() {
 #[test]
 fn only_traffic_that_was_seen_has_series() {
     let text = rendered(sample::report("nginx"));
-    let count = |name: &str| {
-        text.lines()
-            .filter(|line| line.starts_with(&format!("{name}{{")))
-            .count()
-    };
+    let count = |name: &str| text.lines().filter(|line| line.starts_with(&format!("{name}{{"))).count();
     assert_eq!(count("traffic_interface_bytes_total"), 1);
     let labels = r#"interface="eth0",direction="transmit",family="ipv4",transport="tcp""#;
-    assert_value(
-        &text,
-        &format!("traffic_interface_packets_total{{{labels}}}"),
-        100.0,
-    );
-    assert_value(
-        &text,
-        &format!("traffic_interface_bandwidth_bytes_per_second{{{labels}}}"),
-        10_000.0,
-    );
+    assert_value(&text, &format!("traffic_interface_packets_total{{{labels}}}"), 100.0);
+    assert_value(&text, &format!("traffic_interface_bandwidth_bytes_per_second{{{labels}}}"), 10_000.0);
 }
 
 #[test]
 fn users_are_those_of_servers() {
     let text = rendered(sample::report("nginx"));
-    assert_value(
-        &text,
-        r#"traffic_concurrent_users{service="nginx",port="80"}"#,
-        3.0,
-    );
-    assert!(
-        !text.contains(r#"traffic_concurrent_users{service="curl""#),
-        "{text}"
-    );
+    assert_value(&text, r#"traffic_concurrent_users{service="nginx",port="80"}"#, 3.0);
+    assert!(!text.contains(r#"traffic_concurrent_users{service="curl""#), "{text}");
 }
 
 #[test]
@@ -151,11 +103,7 @@ fn a_name_with_quotes_and_newlines_breaks_nothing() {
     assert_value(&text, &format!("traffic_connections_open{{{service}}}"), 4.0);
     let series = text.lines().filter(|line| !line.starts_with('#'));
     for line in series {
-        assert!(
-            line.rsplit_once(' ')
-                .is_some_and(|(_, value)| value.parse::<f64>().is_ok()),
-            "{line}"
-        );
+        assert!(line.rsplit_once(' ').is_some_and(|(_, value)| value.parse::<f64>().is_ok()), "{line}");
     }
 }
 
@@ -163,22 +111,15 @@ fn a_name_with_quotes_and_newlines_breaks_nothing() {
 fn before_the_first_report_only_the_build_is_known() {
     let text = Exposition::new(Arc::default()).unwrap().render().unwrap();
     let version = env!("CARGO_PKG_VERSION");
-    assert_value(
-        &text,
-        &format!(r#"traffic_probe_build_info{{version="{version}"}}"#),
-        1.0,
-    );
+    assert_value(&text, &format!(r#"traffic_probe_build_info{{version="{version}"}}"#), 1.0);
     assert!(!text.contains("traffic_requests"), "{text}");
 }
 
 #[test]
 fn no_series_comes_twice() {
     let text = rendered(sample::report("nginx"));
-    let mut series: Vec<_> = text
-        .lines()
-        .filter_map(|line| line.rsplit_once(' '))
-        .map(|(name, _)| name)
-        .collect();
+    let mut series: Vec<_> =
+        text.lines().filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name).collect();
     let all = series.len();
     series.sort_unstable();
     series.dedup();

@@ -22,9 +22,7 @@ pub(super) fn encode(families: &[MetricFamily]) -> Result<String, prometheus::Er
 }
 
 fn is_untyped(name: &str) -> bool {
-    names::ALL
-        .iter()
-        .any(|metric| metric.name == name && metric.kind == names::Kind::Untyped)
+    names::ALL.iter().any(|metric| metric.name == name && metric.kind == names::Kind::Untyped)
 }
 
 /// The crate's encoder panics at the type `untyped`, so such a family comes here as a gauge.

@@ -9,7 +9,7 @@ use aya::{
 
 use super::{
     error::{StartError, reason},
-    object::{CONNECTIONS, Features, SOCKET_RECEIVE, SOCKET_STATES, SOCKET_TRANSMIT, StateSource},
+    object::{CONNECTIONS, Features, SOCKET_STATES, StateSource},
 };
 
 /// A link to a cgroup is one of many whatever its mode; with `AllowMultiple` the kernel refuses to make one.
@@ -17,17 +17,11 @@ const MODE: CgroupAttachMode = CgroupAttachMode::Single;
 
 /// Attaches the programs that see sockets. States first: what they tell is asked for by the others.
 pub(super) fn sockets(ebpf: &mut Ebpf, features: Features, cgroup: &Path) -> Result<(), StartError> {
-    let root = File::open(cgroup).map_err(|source| StartError::Cgroup {
-        path: cgroup.to_owned(),
-        source,
-    })?;
+    let root = File::open(cgroup).map_err(|source| StartError::Cgroup { path: cgroup.to_owned(), source })?;
     let place = || format!("the cgroup2 root {}", cgroup.display());
     if features.states == StateSource::Tracepoint {
         let Some(Program::BtfTracePoint(program)) = ebpf.program_mut(SOCKET_STATES) else {
-            return Err(StartError::Missing {
-                what: "program",
-                name: SOCKET_STATES,
-            });
+            return Err(StartError::Missing { what: "program", name: SOCKET_STATES });
         };
         program.attach().map_err(|error| StartError::Attach {
             program: SOCKET_STATES,
@@ -38,33 +32,23 @@ pub(super) fn sockets(ebpf: &mut Ebpf, features: Features, cgroup: &Path) -> Res
     let program: &mut SockOps = ebpf
         .program_mut(CONNECTIONS)
         .and_then(|program| program.try_into().ok())
-        .ok_or(StartError::Missing {
-            what: "program",
-            name: CONNECTIONS,
-        })?;
+        .ok_or(StartError::Missing { what: "program", name: CONNECTIONS })?;
     program.attach(&root, MODE).map_err(|error| StartError::Attach {
         program: CONNECTIONS,
         place: place(),
         reason: reason(&error),
     })?;
-    for (name, way) in [
-        (SOCKET_RECEIVE, CgroupSkbAttachType::Ingress),
-        (SOCKET_TRANSMIT, CgroupSkbAttachType::Egress),
-    ] {
+    let (receive, transmit) = features.socket_programs();
+    for (name, way) in [(receive, CgroupSkbAttachType::Ingress), (transmit, CgroupSkbAttachType::Egress)] {
         let program: &mut CgroupSkb = ebpf
             .program_mut(name)
             .and_then(|program| program.try_into().ok())
-            .ok_or(StartError::Missing {
-                what: "program",
-                name,
-            })?;
-        program
-            .attach(&root, way, MODE)
-            .map_err(|error| StartError::Attach {
-                program: name,
-                place: place(),
-                reason: reason(&error),
-            })?;
+            .ok_or(StartError::Missing { what: "program", name })?;
+        program.attach(&root, way, MODE).map_err(|error| StartError::Attach {
+            program: name,
+            place: place(),
+            reason: reason(&error),
+        })?;
     }
     Ok(())
 }

@@ -38,12 +38,17 @@ pub(super) struct Maps {
     capacities: [u64; 3],
 }
 
+/// Who the services are.
+struct Named {
+    /// By their index; those that have no name yet are left out.
+    names: StdHashMap<u32, ServiceId>,
+    /// How many entries their table has.
+    entries: u64,
+}
+
 /// A map of the object, as the type that the agent reads it by.
 fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, map: &'static str) -> Result<T, StartError> {
-    let taken = ebpf.take_map(map).ok_or(StartError::Missing {
-        what: "map",
-        name: map,
-    })?;
+    let taken = ebpf.take_map(map).ok_or(StartError::Missing { what: "map", name: map })?;
     T::try_from(taken).map_err(|source| StartError::Map { map, source })
 }
 
@@ -74,7 +79,7 @@ impl Maps {
         interfaces: &Interfaces,
     ) -> Result<Snapshot, CollectError> {
         let taken = Instant::now();
-        let names = self.names(attribution)?;
+        let Named { names, entries } = self.names(attribution)?;
         let users = users::count(&mut self.clients, users::now(), users_window).map_err(unread("CLIENTS"))?;
         let mut services = BTreeMap::new();
         for (&index, id) in &names {
@@ -85,19 +90,11 @@ impl Maps {
         // Of the service that stands for all that found no room, only what it has is shown.
         services.retain(|id, service| id.port != 0 || *service != Service::default());
         let series = self.add_latencies(&names, &mut services)?;
-        let tables = [
-            ("services", names.len() as u64),
-            ("series", series),
-            ("clients", users.entries),
-        ]
-        .into_iter()
-        .zip(self.capacities)
-        .map(|((name, entries), capacity)| Table {
-            name,
-            entries,
-            capacity,
-        })
-        .collect();
+        let tables = [("services", entries), ("series", series), ("clients", users.entries)]
+            .into_iter()
+            .zip(self.capacities)
+            .map(|((name, entries), capacity)| Table { name, entries, capacity })
+            .collect();
         Ok(Snapshot {
             taken,
             services,
@@ -109,31 +106,22 @@ impl Maps {
     }
 
     /// Who the services are, by their index.
-    fn names(&self, attribution: &mut Attribution) -> Result<StdHashMap<u32, ServiceId>, CollectError> {
+    fn names(&self, attribution: &mut Attribution) -> Result<Named, CollectError> {
+        let mut entries = 0;
         let mut names = StdHashMap::new();
-        let other = ServiceId {
-            service: "other".into(),
-            port: 0,
-            role: Role::Server,
-        };
+        let other = ServiceId { service: "other".into(), port: 0, role: Role::Server };
         names.insert(OTHER, other);
         for entry in &self.services {
             let (key, entry) = entry.map_err(unread("SERVICES"))?;
+            entries += 1;
             // One that has no name yet waits for the next pass: its counters are totals.
             let Some(service) = attribution.name(&key, &entry) else {
                 continue;
             };
             let role = Role::from_key(key.role).unwrap_or_default();
-            names.insert(
-                entry.index,
-                ServiceId {
-                    service: service.to_string(),
-                    port: key.port,
-                    role,
-                },
-            );
+            names.insert(entry.index, ServiceId { service: service.to_string(), port: key.port, role });
         }
-        Ok(names)
+        Ok(Named { names, entries })
     }
 
     fn add_counters(&self, index: u32, service: &mut Service) -> Result<(), CollectError> {
@@ -169,9 +157,7 @@ impl Maps {
             let count: u64 = cells.iter().map(|cell| cell.count).sum();
             let sum = cells.iter().map(|cell| cell.sum).sum();
             // A service that has no name yet, or came after the names were read, waits likewise.
-            let Some(service) = names
-                .get(&key.service)
-                .map(|id| services.entry(id.clone()).or_default())
+            let Some(service) = names.get(&key.service).map(|id| services.entry(id.clone()).or_default())
             else {
                 continue;
             };
@@ -184,10 +170,7 @@ impl Maps {
         Reason::ALL
             .into_iter()
             .map(|reason| {
-                let counts = self
-                    .unmeasured
-                    .get(&(reason as u32), 0)
-                    .map_err(unread("UNMEASURED"))?;
+                let counts = self.unmeasured.get(&(reason as u32), 0).map_err(unread("UNMEASURED"))?;
                 Ok((reason, counts.iter().sum()))
             })
             .collect()
@@ -202,31 +185,17 @@ fn add_volume(sum: &mut Volume, volume: Volume) {
 /// Adds an entry of the sparse histograms to those that it belongs to. A key that this agent does not know is of
 /// another version's making, and is passed over.
 fn add_latency(service: &mut Service, key: &LatencyKey, count: u64, sum: u64) {
-    let (Some(protocol), Some(method), Some(span)) = (
-        Protocol::from_key(key.protocol),
-        Method::from_key(key.method),
-        Span::from_key(key.span),
-    ) else {
+    let (Some(protocol), Some(method), Some(span)) =
+        (Protocol::from_key(key.protocol), Method::from_key(key.method), Span::from_key(key.span))
+    else {
         return;
     };
     if span != Span::FirstByte {
-        let kind = RequestKind {
-            protocol,
-            method,
-            status: key.status,
-        };
-        service
-            .requests
-            .entry(kind)
-            .or_default()
-            .add(key.bucket, count, sum);
+        let kind = RequestKind { protocol, method, status: key.status };
+        service.requests.entry(kind).or_default().add(key.bucket, count, sum);
     }
     if span != Span::Duration {
-        service
-            .first_byte
-            .entry(protocol)
-            .or_default()
-            .add(key.bucket, count, sum);
+        service.first_byte.entry(protocol).or_default().add(key.bucket, count, sum);
     }
 }
 
@@ -259,15 +228,8 @@ mod tests {
         add_latency(&mut service, &key(Span::Both), 3, 30);
         add_latency(&mut service, &key(Span::Duration), 2, 20);
         add_latency(&mut service, &key(Span::FirstByte), 2, 10);
-        let kind = RequestKind {
-            protocol: Protocol::Http1,
-            method: Method::Get,
-            status: 200,
-        };
-        assert_eq!(
-            (service.requests[&kind].count, service.requests[&kind].sum),
-            (5, 50)
-        );
+        let kind = RequestKind { protocol: Protocol::Http1, method: Method::Get, status: 200 };
+        assert_eq!((service.requests[&kind].count, service.requests[&kind].sum), (5, 50));
         let first_byte = &service.first_byte[&Protocol::Http1];
         assert_eq!((first_byte.count, first_byte.sum), (5, 40));
     }
@@ -275,15 +237,7 @@ mod tests {
     #[test]
     fn a_key_of_another_version_is_passed_over() {
         let mut service = Service::default();
-        add_latency(
-            &mut service,
-            &LatencyKey {
-                protocol: 200,
-                ..key(Span::Both)
-            },
-            1,
-            1,
-        );
+        add_latency(&mut service, &LatencyKey { protocol: 200, ..key(Span::Both) }, 1, 1);
         assert_eq!(service, Service::default());
     }
 }

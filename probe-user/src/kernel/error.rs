@@ -86,10 +86,7 @@ pub enum CollectError {
 #[must_use]
 pub fn reason(error: &ProgramError) -> String {
     match error {
-        ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        } => {
+        ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
             tracing::debug!("the verifier's log:\n{log}");
             // Its last words before the statistics say what it did not like.

@@ -1,6 +1,6 @@
 //! The network interfaces that are counted: attached when they come, forgotten when they go.
 
-use std::{collections::BTreeMap, fs};
+use std::collections::BTreeMap;
 
 use aya::{
     Btf, Ebpf,
@@ -58,10 +58,7 @@ enum ReceiveLink {
 
 impl Interfaces {
     pub(super) fn new(settings: &Settings, ebpf: &mut Ebpf) -> Result<Self, StartError> {
-        let map = ebpf.take_map(MAP).ok_or(StartError::Missing {
-            what: "map",
-            name: MAP,
-        })?;
+        let map = ebpf.take_map(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;
         let counters = PerCpuHashMap::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
         Ok(Self {
             counters,
@@ -81,10 +78,11 @@ impl Interfaces {
         load_program(ebpf, INTERFACE_DRIVER, &btf)?;
         let present = present();
         for name in self.by_driver.clone() {
-            let Some((&index, _)) = present.iter().find(|(_, candidate)| **candidate == name) else {
+            let Some((&index, interface)) = present.iter().find(|(_, candidate)| candidate.name == name)
+            else {
                 return Err(StartError::NoInterface(name));
             };
-            self.attach(ebpf, index, &name)?;
+            self.attach(ebpf, index, interface)?;
         }
         Ok(())
     }
@@ -95,7 +93,7 @@ impl Interfaces {
         let gone: Vec<u32> = self
             .attached
             .iter()
-            .filter(|(index, attached)| present.get(*index) != Some(&attached.name))
+            .filter(|(index, attached)| present.get(index).is_none_or(|now| now.name != attached.name))
             .map(|(&index, _)| index)
             .collect();
         for index in gone {
@@ -103,46 +101,30 @@ impl Interfaces {
             // Gone as well, if the kernel was faster.
             let _ = self.counters.remove(&index);
         }
-        self.refused
-            .retain(|index, name| present.get(index) == Some(name));
-        for (index, name) in present {
-            if self.attached.contains_key(&index)
-                || self.refused.contains_key(&index)
-                || !self.filter.admits(&name)
-            {
+        self.refused.retain(|index, name| present.get(index).is_some_and(|now| now.name == *name));
+        for (index, interface) in present {
+            let known = self.attached.contains_key(&index) || self.refused.contains_key(&index);
+            if known || !self.filter.admits(&interface.name) {
                 continue;
             }
-            if let Err(error) = self.attach(ebpf, index, &name) {
-                tracing::warn!("interface {name} is not counted: {error}");
-                self.refused.insert(index, name);
+            if let Err(error) = self.attach(ebpf, index, &interface) {
+                tracing::warn!("interface {} is not counted: {error}", interface.name);
+                self.refused.insert(index, interface.name);
             }
         }
     }
 
-    fn attach(&mut self, ebpf: &mut Ebpf, index: u32, name: &str) -> Result<(), StartError> {
-        let entry = InterfaceCounters {
-            link_header: link_header(name),
-            ..InterfaceCounters::default()
-        };
+    fn attach(&mut self, ebpf: &mut Ebpf, index: u32, interface: &Present) -> Result<(), StartError> {
+        let entry = InterfaceCounters { link_header: interface.link_header, ..InterfaceCounters::default() };
         let cpus = nr_cpus().map_or(1, |cpus| cpus);
-        let values = PerCpuValues::try_from(vec![entry; cpus]).map_err(|source| StartError::Map {
-            map: MAP,
-            source: source.into(),
-        })?;
-        self.counters
-            .insert(index, values, 0)
-            .map_err(|source| StartError::Map { map: MAP, source })?;
-        let links = self.links(ebpf, name).inspect_err(|_| {
+        let values = PerCpuValues::try_from(vec![entry; cpus])
+            .map_err(|source| StartError::Map { map: MAP, source: source.into() })?;
+        self.counters.insert(index, values, 0).map_err(|source| StartError::Map { map: MAP, source })?;
+        let links = self.links(ebpf, &interface.name).inspect_err(|_| {
             let _ = self.counters.remove(&index);
         })?;
-        self.attached.insert(
-            index,
-            Attached {
-                name: name.to_owned(),
-                links,
-            },
-        );
-        tracing::debug!("counting interface {name}");
+        self.attached.insert(index, Attached { name: interface.name.clone(), links });
+        tracing::debug!("counting interface {}", interface.name);
         Ok(())
     }
 
@@ -150,15 +132,15 @@ impl Interfaces {
         let receive = if self.by_driver.iter().any(|driver| driver == name) {
             ReceiveLink::Driver(attach_driver(ebpf, name)?)
         } else {
-            ReceiveLink::Queue(attach_queue(
-                ebpf,
-                INTERFACE_RECEIVE,
-                name,
-                TcAttachType::Ingress,
-            )?)
+            ReceiveLink::Queue(attach_queue(ebpf, INTERFACE_RECEIVE, name, TcAttachType::Ingress)?)
         };
         let transmit = attach_queue(ebpf, INTERFACE_TRANSMIT, name, TcAttachType::Egress)?;
         Ok(Links { receive, transmit })
+    }
+
+    /// Names of those that are counted now.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.attached.values().map(|attached| attached.name.as_str()).collect()
     }
 
     /// What was counted on each interface, by name.
@@ -185,26 +167,37 @@ fn add(sum: &mut InterfaceVolumes, counters: &InterfaceCounters) {
     }
 }
 
-/// The interfaces of the agent's network namespace, by index.
-fn present() -> BTreeMap<u32, String> {
-    match nix::net::if_::if_nameindex() {
-        Ok(interfaces) => interfaces
-            .iter()
-            .map(|interface| (interface.index(), interface.name().to_string_lossy().into_owned()))
-            .collect(),
-        Err(error) => {
-            tracing::warn!("cannot list the network interfaces: {error}");
-            BTreeMap::new()
-        }
-    }
+/// An interface that is there.
+#[derive(Clone, PartialEq, Eq)]
+struct Present {
+    name: String,
+    /// Bytes before the network header of its frames.
+    link_header: u64,
 }
 
-/// Bytes before the network header of an interface's frames: `ARPHRD_ETHER` and `ARPHRD_LOOPBACK` of
-/// `linux/if_arp.h` bear Ethernet frames, tunnels of IP packets bear none.
-fn link_header(name: &str) -> u64 {
-    let kind = fs::read_to_string(format!("/sys/class/net/{name}/type")).unwrap_or_default();
-    match kind.trim() {
-        "1" | "772" => ETHERNET,
+/// The interfaces of the agent's network namespace, by index. Not from sysfs, which may be another namespace's.
+fn present() -> BTreeMap<u32, Present> {
+    let addresses = match nix::ifaddrs::getifaddrs() {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            tracing::warn!("cannot list the network interfaces: {error}");
+            return BTreeMap::new();
+        }
+    };
+    addresses
+        .filter_map(|entry| {
+            let address = entry.address?;
+            let link = address.as_link_addr()?;
+            let present = Present { name: entry.interface_name, link_header: link_header(link.hatype()) };
+            Some((u32::try_from(link.ifindex()).ok()?, present))
+        })
+        .collect()
+}
+
+/// `ARPHRD_ETHER` and `ARPHRD_LOOPBACK` of `linux/if_arp.h` bear Ethernet frames, tunnels of IP packets bear none.
+fn link_header(hardware: u16) -> u64 {
+    match hardware {
+        libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => ETHERNET,
         _ => 0,
     }
 }
@@ -219,15 +212,8 @@ fn attach_queue(
     let classifier: &mut SchedClassifier = ebpf
         .program_mut(program)
         .and_then(|program| program.try_into().ok())
-        .ok_or(StartError::Missing {
-            what: "program",
-            name: program,
-        })?;
-    let failed = |error| StartError::Attach {
-        program,
-        place: place(),
-        reason: reason(&error),
-    };
+        .ok_or(StartError::Missing { what: "program", name: program })?;
+    let failed = |error| StartError::Attach { program, place: place(), reason: reason(&error) };
     let options = if at_least(KernelVersion::new(6, 6, 0)) {
         // At the head: a neighbour that redirects ends the chain.
         TcAttachOptions::TcxOrder(LinkOrder::first())
@@ -236,9 +222,7 @@ fn attach_queue(
         let _ = qdisc_add_clsact(interface);
         TcAttachOptions::Netlink(aya::programs::tc::NlOptions::default())
     };
-    let link = classifier
-        .attach_with_options(interface, way, options)
-        .map_err(failed)?;
+    let link = classifier.attach_with_options(interface, way, options).map_err(failed)?;
     classifier.take_link(link).map_err(failed)
 }
 
@@ -247,10 +231,7 @@ fn attach_driver(ebpf: &mut Ebpf, interface: &str) -> Result<XdpLink, StartError
     let program: &mut Xdp = ebpf
         .program_mut(INTERFACE_DRIVER)
         .and_then(|program| program.try_into().ok())
-        .ok_or(StartError::Missing {
-            what: "program",
-            name: INTERFACE_DRIVER,
-        })?;
+        .ok_or(StartError::Missing { what: "program", name: INTERFACE_DRIVER })?;
     let attached = program.attach(interface, XdpMode::Driver).or_else(|error| {
         tracing::warn!(
             "the driver of {interface} has no native XDP ({}): counting it by generic XDP, which costs more than TC; \

@@ -4,18 +4,18 @@ mod attach;
 mod collector;
 mod error;
 mod interfaces;
+mod messages;
 mod object;
 mod users;
 
 use std::{path::Path, time::Duration};
 
 use aya::Ebpf;
-use aya_log::EbpfLogger;
 
-use self::{collector::Maps, interfaces::Interfaces};
+use self::{collector::Maps, interfaces::Interfaces, messages::Messages};
 pub use self::{
     error::{CollectError, StartError},
-    object::{Features, load},
+    object::{Features, Heads, load},
 };
 use crate::{attribution::Attribution, settings::Settings, snapshot::Snapshot};
 
@@ -23,7 +23,7 @@ use crate::{attribution::Attribution, settings::Settings, snapshot::Snapshot};
 pub struct Probe {
     maps: Maps,
     interfaces: Interfaces,
-    messages: Option<EbpfLogger<&'static dyn log::Log>>,
+    messages: Option<Messages>,
     // Holds the programs and their links: last, so that the rest goes first.
     ebpf: Ebpf,
 }
@@ -33,22 +33,15 @@ impl Probe {
     pub fn start(settings: &Settings, cgroup: &Path) -> Result<Self, StartError> {
         let features = Features::of_this_kernel();
         let mut ebpf = load(features, settings.capacities)?;
-        // Without its messages the probe counts as well.
-        let messages = EbpfLogger::init(&mut ebpf)
-            .inspect_err(|error| tracing::warn!("messages from the kernel side will not be seen: {error}"))
-            .ok();
+        let messages = Messages::of(&mut ebpf);
         let maps = Maps::take(&mut ebpf)?;
         // Interfaces first: what a socket sends is then counted on both, or on neither.
         let mut interfaces = Interfaces::new(settings, &mut ebpf)?;
         interfaces.attach_requested(&mut ebpf)?;
         interfaces.follow(&mut ebpf);
         attach::sockets(&mut ebpf, features, cgroup)?;
-        Ok(Self {
-            maps,
-            interfaces,
-            messages,
-            ebpf,
-        })
+        announce(features, cgroup, &interfaces);
+        Ok(Self { maps, interfaces, messages, ebpf })
     }
 
     /// One pass over the kernel's maps.
@@ -62,5 +55,19 @@ impl Probe {
         }
         self.interfaces.follow(&mut self.ebpf);
         self.maps.collect(users_window, attribution, &self.interfaces)
+    }
+}
+
+/// Says what is counted, and what is not that a newer kernel would allow.
+fn announce(features: Features, cgroup: &Path, interfaces: &Interfaces) {
+    tracing::info!(
+        "attached to every socket below {} and to the interfaces {}",
+        cgroup.display(),
+        interfaces.names().join(", ")
+    );
+    if features.heads == Heads::PassedOver {
+        tracing::warn!(
+            "this kernel has no bpf_loop (since 5.17): bytes, connections and users are counted, requests are not"
+        );
     }
 }

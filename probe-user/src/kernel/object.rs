@@ -1,6 +1,12 @@
 //! The object with the programs and maps, and what of it a kernel can have.
 
-use aya::{Btf, Ebpf, EbpfLoader, maps::Queue, programs::Program, util::KernelVersion};
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::Queue,
+    programs::{Program, ProgramType},
+    sys::{BpfHelper, is_helper_supported},
+    util::KernelVersion,
+};
 
 use super::error::{StartError, reason};
 use crate::settings::Capacities;
@@ -13,6 +19,17 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pr
 pub struct Features {
     /// Who tells of sockets that listen, connect and close.
     pub states: StateSource,
+    /// Whether the heads of messages are read.
+    pub heads: Heads,
+}
+
+/// Whether the heads of messages are read, and so requests are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heads {
+    /// They are, by `bpf_loop` (kernel 5.17).
+    Read,
+    /// They are not: bytes, packets, connections and users only.
+    PassedOver,
 }
 
 /// Who tells of sockets that listen, connect and close.
@@ -29,12 +46,19 @@ impl Features {
     #[must_use]
     pub fn of_this_kernel() -> Self {
         let tracepoint = at_least(KernelVersion::new(5, 11, 0));
+        // An error of the trial itself says nothing of the helper: then the loading shall tell.
+        let heads = is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_loop).unwrap_or(true);
         Self {
-            states: if tracepoint {
-                StateSource::Tracepoint
-            } else {
-                StateSource::SockOps
-            },
+            states: if tracepoint { StateSource::Tracepoint } else { StateSource::SockOps },
+            heads: if heads { Heads::Read } else { Heads::PassedOver },
+        }
+    }
+
+    /// The programs at the root cgroup for what sockets receive and for what they send.
+    pub(super) const fn socket_programs(self) -> (&'static str, &'static str) {
+        match self.heads {
+            Heads::Read => ("socket_receive", "socket_transmit"),
+            Heads::PassedOver => ("socket_receive_plain", "socket_transmit_plain"),
         }
     }
 }
@@ -44,9 +68,7 @@ pub(super) fn at_least(version: KernelVersion) -> bool {
     KernelVersion::current().map_or(true, |current| current >= version)
 }
 
-/// The programs, and what each is attached to.
-pub(super) const SOCKET_RECEIVE: &str = "socket_receive";
-pub(super) const SOCKET_TRANSMIT: &str = "socket_transmit";
+// The programs that are the same on every kernel.
 pub(super) const CONNECTIONS: &str = "connections";
 pub(super) const SOCKET_STATES: &str = "socket_states";
 pub(super) const INTERFACE_RECEIVE: &str = "interface_receive";
@@ -70,13 +92,8 @@ pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartErr
         .map_max_entries("CLIENTS", capacities.clients)
         .load(OBJECT)
         .map_err(StartError::Object)?;
-    for program in [
-        SOCKET_RECEIVE,
-        SOCKET_TRANSMIT,
-        CONNECTIONS,
-        INTERFACE_RECEIVE,
-        INTERFACE_TRANSMIT,
-    ] {
+    let (receive, transmit) = features.socket_programs();
+    for program in [receive, transmit, CONNECTIONS, INTERFACE_RECEIVE, INTERFACE_TRANSMIT] {
         load_program(&mut ebpf, program, &btf)?;
     }
     if features.states == StateSource::Tracepoint {
@@ -95,30 +112,20 @@ pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str, btf: &Btf) -> Re
         Some(Program::SchedClassifier(program)) => program.load(),
         Some(Program::Xdp(program)) => program.load(),
         _ => {
-            return Err(StartError::Missing {
-                what: "program",
-                name,
-            });
+            return Err(StartError::Missing { what: "program", name });
         }
     };
-    loaded.map_err(|error| StartError::Program {
-        program: name,
-        reason: reason(&error),
-    })
+    loaded.map_err(|error| StartError::Program { program: name, reason: reason(&error) })
 }
 
 /// Fills the queue of free indices for services; 0 is not among them, it is the service `other`.
 fn hand_out_indices(ebpf: &mut Ebpf, services: u32) -> Result<(), StartError> {
     const MAP: &str = "FREE_SERVICES";
-    let map = ebpf.map_mut(MAP).ok_or(StartError::Missing {
-        what: "map",
-        name: MAP,
-    })?;
+    let map = ebpf.map_mut(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;
     let mut free: Queue<_, u32> =
         Queue::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
     for index in 1..services {
-        free.push(index, 0)
-            .map_err(|source| StartError::Map { map: MAP, source })?;
+        free.push(index, 0).map_err(|source| StartError::Map { map: MAP, source })?;
     }
     Ok(())
 }

@@ -19,10 +19,7 @@ pub(super) fn count(
     now: Duration,
     window: Duration,
 ) -> Result<Users, MapError> {
-    let mut users = Users {
-        by_service: HashMap::new(),
-        entries: 0,
-    };
+    let mut users = Users { by_service: HashMap::new(), entries: 0 };
     let since = u64::try_from(now.saturating_sub(window).as_nanos()).unwrap_or(u64::MAX);
     let mut gone = Vec::new();
     for entry in clients.iter() {
@@ -49,10 +46,7 @@ fn is_user(client: &Client, since: u64) -> bool {
 /// The kernel's monotonic clock, which `bpf_ktime_get_ns` reads.
 pub(super) fn now() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    Duration::new(
-        time.tv_sec.unsigned_abs(),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -29,17 +29,10 @@ pub fn summary(report: &Report) -> String {
         let [received, sent] = rates
             .services
             .values()
-            .fold([0.0, 0.0], |[received, sent], rates| {
-                [received + rates.received, sent + rates.sent]
-            });
+            .fold([0.0, 0.0], |[received, sent], rates| [received + rates.received, sent + rates.sent]);
         parts.push(bandwidth(received * 8.0, sent * 8.0));
         parts.push(count(users, "user"));
-        parts.extend(
-            requests
-                .durations
-                .quantile(0.99)
-                .map(|p99| format!("P99 {}", duration(p99))),
-        );
+        parts.extend(requests.durations.quantile(0.99).map(|p99| format!("P99 {}", duration(p99))));
     }
     parts.join(SEPARATOR)
 }
@@ -51,11 +44,7 @@ fn count(count: u64, noun: &str) -> String {
 
 /// A rate: with a decimal while it is small.
 fn number(rate: f64) -> String {
-    if rate > 0.0 && rate < 10.0 {
-        format!("{rate:.1}")
-    } else {
-        grouped(whole(rate))
-    }
+    if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { grouped(whole(rate)) }
 }
 
 #[expect(
@@ -111,15 +100,8 @@ mod tests {
     };
 
     fn report() -> Report {
-        let id = ServiceId {
-            service: "nginx".into(),
-            port: 80,
-            role: Role::Server,
-        };
-        let service = Service {
-            users: 17,
-            ..Service::default()
-        };
+        let id = ServiceId { service: "nginx".into(), port: 80, role: Role::Server };
+        let service = Service { users: 17, ..Service::default() };
         let snapshot = Snapshot {
             taken: Instant::now(),
             collection: Duration::ZERO,
@@ -128,24 +110,12 @@ mod tests {
             unmeasured: Vec::new(),
             tables: Vec::new(),
         };
-        let mut requests = RequestRates {
-            requests: 1_234.4,
-            ..RequestRates::default()
-        };
+        let mut requests = RequestRates { requests: 1_234.4, ..RequestRates::default() };
         requests.durations.add(of_nanoseconds(12_000_000), 100, 0);
-        let service = ServiceRates {
-            received: 156_250.0,
-            sent: 250e6,
-            requests: [(Protocol::Http1, requests)].into(),
-        };
-        let rates = Rates {
-            services: [(id, service)].into(),
-            ..Rates::default()
-        };
-        Report {
-            snapshot: Arc::new(snapshot),
-            rates: Some(rates),
-        }
+        let service =
+            ServiceRates { received: 156_250.0, sent: 250e6, requests: [(Protocol::Http1, requests)].into() };
+        let rates = Rates { services: [(id, service)].into(), ..Rates::default() };
+        Report { snapshot: Arc::new(snapshot), rates: Some(rates) }
     }
 
     #[test]
@@ -158,27 +128,15 @@ mod tests {
 
     #[test]
     fn without_rates_it_says_what_it_knows() {
-        assert_eq!(
-            summary(&Report {
-                rates: None,
-                ..report()
-            }),
-            "1 service"
-        );
+        assert_eq!(summary(&Report { rates: None, ..report() }), "1 service");
     }
 
     #[test]
     fn a_quiet_node_is_no_less_than_nothing() {
         let rates = Rates::default();
-        let snapshot = Snapshot {
-            services: BTreeMap::new(),
-            ..(*report().snapshot).clone()
-        };
+        let snapshot = Snapshot { services: BTreeMap::new(), ..(*report().snapshot).clone() };
         assert_eq!(
-            summary(&Report {
-                snapshot: Arc::new(snapshot),
-                rates: Some(rates)
-            }),
+            summary(&Report { snapshot: Arc::new(snapshot), rates: Some(rates) }),
             "0 services · 0 req/s · in 0, out 0 bit/s · 0 users"
         );
     }

@@ -44,10 +44,7 @@ impl StopHandle {
 impl Stopped {
     /// Waits until a moment, or until the end.
     fn wait_until(&self, moment: Instant) -> Waited {
-        match self
-            .0
-            .recv_timeout(moment.saturating_duration_since(Instant::now()))
-        {
+        match self.0.recv_timeout(moment.saturating_duration_since(Instant::now())) {
             Err(mpsc::RecvTimeoutError::Timeout) => Waited::TickIsDue,
             Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => Waited::Stopped,
         }
@@ -134,11 +131,7 @@ mod tests {
     #[test]
     fn ticks_keep_their_rhythm_and_skip_what_they_miss() {
         let due = Instant::now();
-        assert_eq!(
-            next_tick(due, SECOND, due + SECOND / 10),
-            due + SECOND,
-            "lateness does not add up"
-        );
+        assert_eq!(next_tick(due, SECOND, due + SECOND / 10), due + SECOND, "lateness does not add up");
         let late = due + SECOND * 7 / 2;
         assert_eq!(next_tick(due, SECOND, late), late + SECOND);
     }

@@ -39,10 +39,7 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
         listener.set_nonblocking(true)?;
         Ok(listener)
     });
-    bound.map_err(|error| BindError {
-        address,
-        reason: reason(&error),
-    })
+    bound.map_err(|error| BindError { address, reason: reason(&error) })
 }
 
 fn reason(error: &io::Error) -> String {

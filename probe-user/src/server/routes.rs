@@ -50,11 +50,7 @@ async fn metrics(State(service): State<Service>) -> Response {
 
 fn failure(error: &impl std::error::Error) -> Response {
     tracing::error!("cannot render the metrics: {error}");
-    (
-        StatusCode::INTERNAL_SERVER_ERROR,
-        format!("cannot render the metrics: {error}\n"),
-    )
-        .into_response()
+    (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot render the metrics: {error}\n")).into_response()
 }
 
 async fn health(State(service): State<Service>) -> (StatusCode, String) {

@@ -16,16 +16,8 @@ fn with_server(latest: Arc<Latest>, scrape: impl FnOnce(SocketAddr)) {
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let exposition = Exposition::new(Arc::clone(&latest)).unwrap();
-    let routes = router(Service {
-        latest,
-        exposition,
-        interval: Duration::from_secs(1),
-    });
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let routes = router(Service { latest, exposition, interval: Duration::from_secs(1) });
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.spawn(serve(listener, routes));
     scrape(address);
     runtime.shutdown_background();
@@ -33,11 +25,7 @@ fn with_server(latest: Arc<Latest>, scrape: impl FnOnce(SocketAddr)) {
 
 fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n").unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).unwrap();
     response
@@ -52,10 +40,7 @@ fn report(taken: Instant) -> Arc<Report> {
         unmeasured: Vec::new(),
         tables: Vec::new(),
     };
-    Arc::new(Report {
-        snapshot: Arc::new(snapshot),
-        rates: None,
-    })
+    Arc::new(Report { snapshot: Arc::new(snapshot), rates: None })
 }
 
 #[test]
@@ -69,14 +54,8 @@ fn metrics_come_as_prometheus_wants_them() {
             response.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
             "{response}"
         );
-        assert!(
-            response.contains("\ntraffic_probe_collection_seconds 0.001\n"),
-            "{response}"
-        );
-        assert!(
-            response.contains("\nprocess_resident_memory_bytes "),
-            "{response}"
-        );
+        assert!(response.contains("\ntraffic_probe_collection_seconds 0.001\n"), "{response}");
+        assert!(response.contains("\nprocess_resident_memory_bytes "), "{response}");
     });
 }
 
@@ -123,9 +102,7 @@ fn a_port_in_use_is_one_sentence() {
     let address = taken.local_addr().unwrap();
     let error = bind(address).unwrap_err().to_string();
     assert!(
-        error.starts_with(&format!(
-            "cannot listen on {address}: address already in use; another"
-        )),
+        error.starts_with(&format!("cannot listen on {address}: address already in use; another")),
         "{error}"
     );
     assert!(error.contains("--listen") && !error.contains('\n'), "{error}");

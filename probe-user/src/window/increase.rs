@@ -47,9 +47,7 @@ impl Increase {
         for (name, volumes) in &later.interfaces {
             let before = earlier.interfaces.get(name).copied().unwrap_or_default();
             if *volumes != before {
-                increase
-                    .interfaces
-                    .insert(name.clone(), combine(&before, volumes, volume_since));
+                increase.interfaces.insert(name.clone(), combine(&before, volumes, volume_since));
             }
         }
         increase
@@ -82,8 +80,7 @@ impl Increase {
                 *sum = combine(volumes, sum, volume_since);
             }
         }
-        self.interfaces
-            .retain(|_, volumes| *volumes != InterfaceVolumes::default());
+        self.interfaces.retain(|_, volumes| *volumes != InterfaceVolumes::default());
     }
 }
 
@@ -152,10 +149,7 @@ fn volume_since(earlier: Volume, later: Volume) -> Volume {
     if later.bytes < earlier.bytes || later.packets < earlier.packets {
         return later;
     }
-    Volume {
-        bytes: later.bytes - earlier.bytes,
-        packets: later.packets - earlier.packets,
-    }
+    Volume { bytes: later.bytes - earlier.bytes, packets: later.packets - earlier.packets }
 }
 
 fn combine(
@@ -182,10 +176,7 @@ mod tests {
     fn client_errors_fail_only_on_request() {
         let failed = |errors| [ABORTED, 200, 302, 404, 500].map(|status| is_failure(status, errors));
         assert_eq!(failed(ErrorClass::Server), [true, false, false, false, true]);
-        assert_eq!(
-            failed(ErrorClass::ServerAndClient),
-            [true, false, false, true, true]
-        );
+        assert_eq!(failed(ErrorClass::ServerAndClient), [true, false, false, true, true]);
     }
 
     #[test]

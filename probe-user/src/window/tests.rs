@@ -16,11 +16,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: u64 = 1_000_000;
 
 fn id(name: &str) -> ServiceId {
-    ServiceId {
-        service: name.into(),
-        port: 80,
-        role: Role::Server,
-    }
+    ServiceId { service: name.into(), port: 80, role: Role::Server }
 }
 
 fn snapshot(taken: Instant, services: impl IntoIterator<Item = (ServiceId, Service)>) -> Snapshot {
@@ -38,11 +34,7 @@ fn snapshot(taken: Instant, services: impl IntoIterator<Item = (ServiceId, Servi
 fn service(answers: &[(u16, u64)]) -> Service {
     let mut service = Service::default();
     for &(status, count) in answers {
-        let kind = RequestKind {
-            protocol: Protocol::Http1,
-            method: Method::Get,
-            status,
-        };
+        let kind = RequestKind { protocol: Protocol::Http1, method: Method::Get, status };
         service.requests.entry(kind).or_default().add(
             of_nanoseconds(MILLISECOND),
             count,
@@ -65,10 +57,7 @@ fn close(left: f64, right: f64) -> bool {
 #[test]
 fn one_snapshot_has_no_rates() {
     let mut window = Window::new(10 * SECOND, ErrorClass::Server);
-    let report = window.push(snapshot(
-        Instant::now(),
-        [(id("web"), service(&[(200, 1_000_000)]))],
-    ));
+    let report = window.push(snapshot(Instant::now(), [(id("web"), service(&[(200, 1_000_000)]))]));
     assert!(report.rates.is_none(), "what was counted before is no rate");
     assert_eq!(report.snapshot.services.len(), 1);
 }
@@ -78,10 +67,7 @@ fn the_second_divides_by_the_time_that_really_passed() {
     let mut window = Window::new(10 * SECOND, ErrorClass::Server);
     let start = Instant::now();
     window.push(snapshot(start, [(id("web"), service(&[(200, 500)]))]));
-    let report = window.push(snapshot(
-        start + SECOND * 2,
-        [(id("web"), service(&[(200, 1_500)]))],
-    ));
+    let report = window.push(snapshot(start + SECOND * 2, [(id("web"), service(&[(200, 1_500)]))]));
     let requests = http(&report, "web");
     assert!(close(requests.requests, 500.0));
     assert!(close(requests.durations.average().unwrap(), 0.001));
@@ -99,10 +85,7 @@ fn old_traffic_leaves_the_window() {
     for tick in 1..=15 {
         // A thousand requests in the third second, and none after it.
         let count = if tick >= 3 { 1_000 } else { 0 };
-        report = Some(window.push(snapshot(
-            start + SECOND * tick,
-            [(id("web"), service(&[(200, count)]))],
-        )));
+        report = Some(window.push(snapshot(start + SECOND * tick, [(id("web"), service(&[(200, count)]))])));
         let requests = http(report.as_ref().unwrap(), "web").requests;
         match tick {
             3 => assert!(close(requests, 1_000.0 / 3.0), "{requests}"),
@@ -114,15 +97,9 @@ fn old_traffic_leaves_the_window() {
     let report = report.unwrap();
     assert_eq!(report.rates.as_ref().unwrap().span, 10 * SECOND);
     let requests = http(&report, "web");
-    assert_eq!(
-        requests.error_ratio, None,
-        "of nothing, no part failed or succeeded"
-    );
+    assert_eq!(requests.error_ratio, None, "of nothing, no part failed or succeeded");
     assert_eq!(requests.durations.quantile(0.99), None);
-    assert!(
-        window.sum.services.is_empty(),
-        "what left the window takes no memory"
-    );
+    assert!(window.sum.services.is_empty(), "what left the window takes no memory");
 }
 
 #[test]
@@ -130,10 +107,7 @@ fn late_ticks_stretch_the_window_rather_than_empty_it() {
     let mut window = Window::new(10 * SECOND, ErrorClass::Server);
     let start = Instant::now();
     window.push(snapshot(start, []));
-    let report = window.push(snapshot(
-        start + 60 * SECOND,
-        [(id("web"), service(&[(200, 600)]))],
-    ));
+    let report = window.push(snapshot(start + 60 * SECOND, [(id("web"), service(&[(200, 600)]))]));
     assert!(close(http(&report, "web").requests, 10.0));
 }
 
@@ -143,10 +117,7 @@ fn a_service_that_appears_counts_from_zero() {
     let start = Instant::now();
     window.push(snapshot(start, []));
     window.push(snapshot(start + SECOND, []));
-    let report = window.push(snapshot(
-        start + 2 * SECOND,
-        [(id("new"), service(&[(200, 100)]))],
-    ));
+    let report = window.push(snapshot(start + 2 * SECOND, [(id("new"), service(&[(200, 100)]))]));
     assert!(close(http(&report, "new").requests, 50.0));
 }
 
@@ -155,19 +126,10 @@ fn a_reset_loses_nothing() {
     let mut window = Window::new(10 * SECOND, ErrorClass::Server);
     let start = Instant::now();
     for (tick, total) in [(0, 1_000), (1, 1_100), (2, 30)] {
-        window.push(snapshot(
-            start + SECOND * tick,
-            [(id("web"), service(&[(200, total)]))],
-        ));
+        window.push(snapshot(start + SECOND * tick, [(id("web"), service(&[(200, total)]))]));
     }
-    let report = window.push(snapshot(
-        start + SECOND * 3,
-        [(id("web"), service(&[(200, 2_030)]))],
-    ));
-    assert!(close(
-        http(&report, "web").requests,
-        (100.0 + 30.0 + 2_000.0) / 3.0
-    ));
+    let report = window.push(snapshot(start + SECOND * 3, [(id("web"), service(&[(200, 2_030)]))]));
+    assert!(close(http(&report, "web").requests, (100.0 + 30.0 + 2_000.0) / 3.0));
 }
 
 #[test]
@@ -210,16 +172,9 @@ fn many_short_ticks_keep_few_steps() {
     let mut report = None;
     for tick in 0..2_000 {
         let at = start + Duration::from_millis(100) * tick;
-        report = Some(window.push(snapshot(
-            at,
-            [(id("web"), service(&[(200, u64::from(tick) * 10)]))],
-        )));
+        report = Some(window.push(snapshot(at, [(id("web"), service(&[(200, u64::from(tick) * 10)]))])));
     }
-    assert!(
-        window.steps.len() <= STEPS as usize + 1,
-        "{} steps",
-        window.steps.len()
-    );
+    assert!(window.steps.len() <= STEPS as usize + 1, "{} steps", window.steps.len());
     let report = report.unwrap();
     assert!(close(http(&report, "web").requests, 100.0));
     let span = report.rates.unwrap().span;
@@ -231,15 +186,9 @@ fn roles_are_merged_apart() {
     let mut window = Window::new(10 * SECOND, ErrorClass::Server);
     let start = Instant::now();
     window.push(snapshot(start, []));
-    let caller = ServiceId {
-        role: Role::Client,
-        ..id("curl")
-    };
-    let services = [
-        (id("a"), service(&[(200, 30)])),
-        (id("b"), service(&[(500, 10)])),
-        (caller, service(&[(200, 7)])),
-    ];
+    let caller = ServiceId { role: Role::Client, ..id("curl") };
+    let services =
+        [(id("a"), service(&[(200, 30)])), (id("b"), service(&[(500, 10)])), (caller, service(&[(200, 7)]))];
     let rates = window.push(snapshot(start + SECOND, services)).rates.unwrap();
     let served = rates.requests(Role::Server);
     assert!(close(served.requests, 40.0));

@@ -30,10 +30,7 @@ fi
 "#;
 
 /// Services that come with packages of the tests; a reboot must not start them either.
-const SERVICES: [(&str, &str); 2] = [
-    ("nginx-light", "nginx.service"),
-    ("prometheus", "prometheus.service"),
-];
+const SERVICES: [(&str, &str); 2] = [("nginx-light", "nginx.service"), ("prometheus", "prometheus.service")];
 
 /// Whether this system is apt's.
 pub(crate) fn exists() -> bool {
@@ -43,26 +40,15 @@ pub(crate) fn exists() -> bool {
 /// Those of the packages that are not fully installed.
 pub(crate) fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
     let mut query = Command::new("dpkg-query");
-    query
-        .args(["-W", "-f", "${Package} ${db:Status-Status}\n"])
-        .args(packages)
-        .stderr(Stdio::null());
+    query.args(["-W", "-f", "${Package} ${db:Status-Status}\n"]).args(packages).stderr(Stdio::null());
     // Its exit status only says that one of them is unknown.
     let listing = query.output().map(|output| output.stdout).unwrap_or_default();
     not_installed(packages, &String::from_utf8_lossy(&listing))
 }
 
 fn not_installed<'a>(packages: &[&'a str], listing: &str) -> Vec<&'a str> {
-    let installed = |package| {
-        listing
-            .lines()
-            .any(|line| line.strip_suffix(" installed") == Some(package))
-    };
-    packages
-        .iter()
-        .copied()
-        .filter(|package| !installed(package))
-        .collect()
+    let installed = |package| listing.lines().any(|line| line.strip_suffix(" installed") == Some(package));
+    packages.iter().copied().filter(|package| !installed(package)).collect()
 }
 
 /// Installs packages, as root, whatever state an interrupted predecessor left.
@@ -77,11 +63,7 @@ pub(crate) fn install(packages: &[String]) -> Result<()> {
     install.args(["install", "--yes", "--no-install-recommends"]);
     // Whoever has a package that conflicts with ours is to decide on it.
     install.arg("--no-remove");
-    for option in [
-        "DPkg::Lock::Timeout=300",
-        "Dpkg::Use-Pty=0",
-        "Dpkg::Options::=--force-confold",
-    ] {
+    for option in ["DPkg::Lock::Timeout=300", "Dpkg::Use-Pty=0", "Dpkg::Options::=--force-confold"] {
         install.args(["-o", option]);
     }
     without_services("installing packages", install.args(packages)).context(
@@ -144,10 +126,7 @@ mod tests {
     #[test]
     fn only_a_fully_installed_package_counts() {
         let listing = "wrk installed\ncurl half-configured\nnginx not-installed\n";
-        assert_eq!(
-            not_installed(&["wrk", "curl", "nginx", "iperf3"], listing),
-            ["curl", "nginx", "iperf3"]
-        );
+        assert_eq!(not_installed(&["wrk", "curl", "nginx", "iperf3"], listing), ["curl", "nginx", "iperf3"]);
     }
 
     #[test]
@@ -163,10 +142,7 @@ mod tests {
                 .arg(&policy);
             exec::status(&mut shell).unwrap().code()
         };
-        assert_eq!(
-            shell(r#""$1"; test $? = 101 && grep -q traffic-probe "$1""#),
-            Some(0)
-        );
+        assert_eq!(shell(r#""$1"; test $? = 101 && grep -q traffic-probe "$1""#), Some(0));
         assert!(!policy.exists());
         assert_eq!(shell("exit 7"), Some(7));
         assert!(!policy.exists(), "a failure leaves a policy behind");

@@ -29,16 +29,10 @@ pub(crate) enum Llvm {
 impl Llvm {
     /// The LLVM in a toolchain of rustup.
     pub(crate) fn of_nightly(toolchain: &Path) -> Option<Self> {
-        fs::read_dir(toolchain.join("lib"))
-            .ok()?
-            .flatten()
-            .find_map(|file| {
-                let version = file.file_name().to_str()?.strip_prefix("libLLVM.so.")?.to_owned();
-                Some(Self::Nightly {
-                    library: file.path(),
-                    version,
-                })
-            })
+        fs::read_dir(toolchain.join("lib")).ok()?.flatten().find_map(|file| {
+            let version = file.file_name().to_str()?.strip_prefix("libLLVM.so.")?.to_owned();
+            Some(Self::Nightly { library: file.path(), version })
+        })
     }
 
     /// The bpf-linker for it, if it is there.
@@ -98,10 +92,7 @@ pub(crate) fn compile(llvm: &Llvm, steps: &mut Steps) -> Result<PathBuf> {
         steps.there(&linker.display().to_string(), WHY);
         return Ok(linker);
     }
-    steps.doing(
-        &format!("compiling bpf-linker {VERSION} into {}", directory.display()),
-        WHY,
-    );
+    steps.doing(&format!("compiling bpf-linker {VERSION} into {}", directory.display()), WHY);
     let (partial, objects) = (beside(&directory, "partial"), beside(&directory, "target"));
     let mut cargo = workspace::host_cargo("install");
     // The toolchain that started us stays named: without, rustup would heed the toolchain files of dependencies.
@@ -109,24 +100,14 @@ pub(crate) fn compile(llvm: &Llvm, steps: &mut Steps) -> Result<PathBuf> {
         cargo.env_remove(flags);
     }
     cargo
-        .args([
-            "bpf-linker",
-            "--version",
-            VERSION,
-            "--locked",
-            "--no-default-features",
-            "--features",
-        ])
+        .args(["bpf-linker", "--version", VERSION, "--locked", "--no-default-features", "--features"])
         .arg(llvm.feature())
         .args(["--force", "--no-track", "--root"])
         .arg(&partial)
         .env("CARGO_TARGET_DIR", &objects)
         .env("LLVM_PREFIX", llvm.prefix()?)
         // Or cargo would tell the user to put a directory on PATH that is about to be renamed.
-        .env(
-            "PATH",
-            format!("{}/bin:{}", partial.display(), exec::search_path()),
-        )
+        .env("PATH", format!("{}/bin:{}", partial.display(), exec::search_path()))
         .current_dir("/");
     exec::run_long("compiling bpf-linker", &mut cargo).context(
         "bpf-linker could not be compiled; to go on without, install one by hand that goes with rustup's nightly \
@@ -156,16 +137,9 @@ fn adopt(partial: &Path, directory: &Path) -> Result<PathBuf> {
     existing(directory).map_or_else(
         || {
             renamed.with_context(|| {
-                format!(
-                    "could not rename {} to {}",
-                    partial.display(),
-                    directory.display()
-                )
+                format!("could not rename {} to {}", partial.display(), directory.display())
             })?;
-            bail!(
-                "{} holds no bin/bpf-linker; remove it, and run this again",
-                directory.display()
-            )
+            bail!("{} holds no bin/bpf-linker; remove it, and run this again", directory.display())
         },
         Ok,
     )
@@ -179,16 +153,10 @@ mod tests {
 
     #[test]
     fn a_nightly_is_known_by_its_library() {
-        let llvm = Llvm::Nightly {
-            library: "/t/lib/libLLVM.so.23.1-rust".into(),
-            version: "23.1-rust".into(),
-        };
+        let llvm =
+            Llvm::Nightly { library: "/t/lib/libLLVM.so.23.1-rust".into(), version: "23.1-rust".into() };
         assert_eq!(llvm.feature(), "llvm-23");
-        assert!(
-            llvm.directory()
-                .unwrap()
-                .ends_with(format!("bpf-linker-{VERSION}-llvm23.1-rust"))
-        );
+        assert!(llvm.directory().unwrap().ends_with(format!("bpf-linker-{VERSION}-llvm23.1-rust")));
         assert_ne!(llvm.directory().unwrap(), Llvm::Debian.directory().unwrap());
     }
 
@@ -200,11 +168,7 @@ mod tests {
         fs::write(partial.join("bin/bpf-linker"), "").unwrap();
         let linker = adopt(&partial, &done).unwrap();
         assert!(linker.is_file() && !partial.exists());
-        assert_eq!(
-            adopt(&partial, &done).unwrap(),
-            linker,
-            "whoever comes second finds it"
-        );
+        assert_eq!(adopt(&partial, &done).unwrap(), linker, "whoever comes second finds it");
         fs::remove_dir_all(scratch).unwrap();
     }
 }

@@ -12,16 +12,8 @@ struct KernelFs {
 }
 
 const WANTED: [KernelFs; 2] = [
-    KernelFs {
-        kind: "bpf",
-        directory: "/sys/fs/bpf",
-        why: "pinned programs and maps live there",
-    },
-    KernelFs {
-        kind: "tracefs",
-        directory: "/sys/kernel/tracing",
-        why: "tracepoints are found there",
-    },
+    KernelFs { kind: "bpf", directory: "/sys/fs/bpf", why: "pinned programs and maps live there" },
+    KernelFs { kind: "tracefs", directory: "/sys/kernel/tracing", why: "tracepoints are found there" },
 ];
 
 /// Notes what has to be mounted.
@@ -50,10 +42,7 @@ pub(crate) fn mount(directory: &str) {
     };
     // Through mount(8), which every distribution has, to do without a dependency or unsafe code.
     if let Err(error) = exec::run(Command::new("mount").args(["-t", fs.kind, fs.kind, fs.directory])) {
-        eprintln!(
-            "setup: going on without {} at {} ({}): {error:#}",
-            fs.kind, fs.directory, fs.why
-        );
+        eprintln!("setup: going on without {} at {} ({}): {error:#}", fs.kind, fs.directory, fs.why);
     }
 }
 

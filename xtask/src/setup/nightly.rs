@@ -24,10 +24,7 @@ pub(super) fn cargo() -> Command {
 /// Has rustup bring what is missing; the linker is the user's own if there is one.
 pub(super) fn complete(steps: &mut Steps) -> Result<PathBuf> {
     if with_source().is_none() {
-        steps.doing(
-            "installing rustup's nightly with rust-src",
-            "it compiles the kernel side",
-        );
+        steps.doing("installing rustup's nightly with rust-src", "it compiles the kernel side");
         let mut rustup = Command::new("rustup");
         rustup.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
         rustup.args(["--component", "rust-src", "--component", "clippy"]);
@@ -49,12 +46,8 @@ pub(super) fn with_source() -> Option<PathBuf> {
         .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".rustup")))?;
     let prefix = format!("nightly-{}-unknown-linux", env::consts::ARCH);
     let toolchains = fs::read_dir(home.join("toolchains")).ok()?;
-    toolchains
-        .flatten()
-        .map(|toolchain| toolchain.path())
-        .find(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
-                && path.join("lib/rustlib/src/rust/library/core").is_dir()
-        })
+    toolchains.flatten().map(|toolchain| toolchain.path()).find(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+            && path.join("lib/rustlib/src/rust/library/core").is_dir()
+    })
 }

@@ -20,11 +20,7 @@ pub(crate) struct Steps {
 
 impl Steps {
     pub(crate) fn new(detail: Detail) -> Self {
-        Self {
-            detail,
-            started: Instant::now(),
-            changed: false,
-        }
+        Self { detail, started: Instant::now(), changed: false }
     }
 
     /// A step with nothing to do.

@@ -81,16 +81,10 @@ mod tests {
 
     #[test]
     fn the_offer_says_all_that_root_would_do() {
-        let mut changes = SystemChanges {
-            mount: vec!["/sys/fs/bpf".into()],
-            ..Default::default()
-        };
+        let mut changes = SystemChanges { mount: vec!["/sys/fs/bpf".into()], ..Default::default() };
         changes.want(["wrk", "curl", "wrk"]);
         assert_eq!(changes.in_words(), "installing wrk curl, mounting /sys/fs/bpf");
         let command = exec::quoted(&changes.through_sudo().unwrap());
-        assert!(
-            command.ends_with("as-root --install wrk,curl --mount /sys/fs/bpf"),
-            "{command}"
-        );
+        assert!(command.ends_with("as-root --install wrk,curl --mount /sys/fs/bpf"), "{command}");
     }
 }

@@ -78,13 +78,8 @@ pub(crate) fn plan() -> Plan {
     choose(Facts {
         nightly_with_source,
         linker_on_path,
-        linker_for_nightly: found
-            .as_deref()
-            .and_then(Llvm::of_nightly)
-            .and_then(|llvm| llvm.linker()),
-        linker_for_debian: Llvm::Debian
-            .linker()
-            .filter(|_| !settled && apt::missing(&PACKAGES).is_empty()),
+        linker_for_nightly: found.as_deref().and_then(Llvm::of_nightly).and_then(|llvm| llvm.linker()),
+        linker_for_debian: Llvm::Debian.linker().filter(|_| !settled && apt::missing(&PACKAGES).is_empty()),
         is_debian: apt::exists() && is_debian(&release),
         has_rustup: exec::find("rustup").is_some(),
     })
@@ -92,20 +87,13 @@ pub(crate) fn plan() -> Plan {
 
 fn choose(facts: Facts) -> Plan {
     match facts {
-        Facts {
-            nightly_with_source: true,
-            linker_on_path: Some(linker),
-            ..
-        } => Plan::Ready(Toolchain::Rustup { linker }),
-        Facts {
-            linker_for_debian: Some(linker),
-            ..
-        } => Plan::Ready(Toolchain::Debian { linker }),
-        Facts {
-            nightly_with_source: true,
-            linker_for_nightly: Some(linker),
-            ..
-        } => Plan::Ready(Toolchain::Rustup { linker }),
+        Facts { nightly_with_source: true, linker_on_path: Some(linker), .. } => {
+            Plan::Ready(Toolchain::Rustup { linker })
+        }
+        Facts { linker_for_debian: Some(linker), .. } => Plan::Ready(Toolchain::Debian { linker }),
+        Facts { nightly_with_source: true, linker_for_nightly: Some(linker), .. } => {
+            Plan::Ready(Toolchain::Rustup { linker })
+        }
         Facts { is_debian: true, .. } => Plan::Debian,
         Facts { has_rustup: true, .. } => Plan::Rustup,
         Facts { .. } => Plan::ByHand,
@@ -135,18 +123,11 @@ impl Plan {
     pub(crate) fn user_part(self, steps: &mut Steps) -> Result<Toolchain> {
         match self {
             Self::Ready(toolchain) => {
-                steps.there(
-                    &toolchain.linker().display().to_string(),
-                    "it links the kernel side",
-                );
+                steps.there(&toolchain.linker().display().to_string(), "it links the kernel side");
                 Ok(toolchain)
             }
-            Self::Debian => Ok(Toolchain::Debian {
-                linker: linker::compile(&Llvm::Debian, steps)?,
-            }),
-            Self::Rustup => Ok(Toolchain::Rustup {
-                linker: nightly::complete(steps)?,
-            }),
+            Self::Debian => Ok(Toolchain::Debian { linker: linker::compile(&Llvm::Debian, steps)? }),
+            Self::Rustup => Ok(Toolchain::Rustup { linker: nightly::complete(steps)? }),
             Self::ByHand => bail!(
                 "the kernel side needs a Rust compiler for BPF, and this system has neither rustup nor Debian's \
                  packages. Install rustup (https://rustup.rs), then `rustup toolchain install nightly --component \
@@ -174,10 +155,7 @@ impl Toolchain {
         };
         workspace::forget_cargo(&mut cargo);
         if let Self::Debian { .. } = self {
-            cargo
-                .env("CARGO", "/usr/bin/cargo")
-                .env("RUSTC", "/usr/bin/rustc")
-                .env("RUSTC_BOOTSTRAP", "1");
+            cargo.env("CARGO", "/usr/bin/cargo").env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
             // A stable compiler takes what it can compile; the nightly takes the lock file as it is.
             cargo.env("CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS", "fallback");
         }
@@ -188,9 +166,7 @@ impl Toolchain {
 
 /// Whether `/etc/os-release` is Debian's own. Its descendants, Ubuntu first, lack the compiler for browsers.
 fn is_debian(release: &str) -> bool {
-    release
-        .lines()
-        .any(|line| matches!(line.trim(), "ID=debian" | "ID=\"debian\""))
+    release.lines().any(|line| matches!(line.trim(), "ID=debian" | "ID=\"debian\""))
 }
 
 #[cfg(test)]
@@ -205,12 +181,7 @@ mod tests {
             linker_for_debian: Some("ours".into()),
             ..Default::default()
         };
-        assert_eq!(
-            choose(facts),
-            Plan::Ready(Toolchain::Rustup {
-                linker: "user".into()
-            })
-        );
+        assert_eq!(choose(facts), Plan::Ready(Toolchain::Rustup { linker: "user".into() }));
     }
 
     #[test]
@@ -220,31 +191,13 @@ mod tests {
             linker_for_debian: Some("ours".into()),
             ..Default::default()
         };
-        assert_eq!(
-            choose(facts),
-            Plan::Ready(Toolchain::Debian {
-                linker: "ours".into()
-            })
-        );
+        assert_eq!(choose(facts), Plan::Ready(Toolchain::Debian { linker: "ours".into() }));
     }
 
     #[test]
     fn a_fresh_machine_goes_by_what_it_is() {
-        assert_eq!(
-            choose(Facts {
-                is_debian: true,
-                has_rustup: true,
-                ..Default::default()
-            }),
-            Plan::Debian
-        );
-        assert_eq!(
-            choose(Facts {
-                has_rustup: true,
-                ..Default::default()
-            }),
-            Plan::Rustup
-        );
+        assert_eq!(choose(Facts { is_debian: true, has_rustup: true, ..Default::default() }), Plan::Debian);
+        assert_eq!(choose(Facts { has_rustup: true, ..Default::default() }), Plan::Rustup);
         assert_eq!(choose(Facts::default()), Plan::ByHand);
     }
 

@@ -18,11 +18,7 @@ pub(crate) struct Tool {
 }
 
 const fn tool(program: &'static str, package: &'static str, why: &'static str) -> Tool {
-    Tool {
-        program,
-        package,
-        why,
-    }
+    Tool { program, package, why }
 }
 
 /// What the tests start.
@@ -59,11 +55,7 @@ pub(crate) fn lint(plan: &Plan, changes: &mut SystemChanges, steps: &mut Steps) 
         rustup_component("rustfmt", "the format of the source", None, steps)
     } else {
         const HOST: [Tool; 2] = [
-            tool(
-                "cargo-clippy",
-                toolchain::CLIPPY_PACKAGE,
-                "clippy for this machine's side",
-            ),
+            tool("cargo-clippy", toolchain::CLIPPY_PACKAGE, "clippy for this machine's side"),
             tool("cargo-fmt", "rustfmt-web", "the format of the source"),
         ];
         collect(&HOST, changes, steps)
@@ -85,10 +77,7 @@ fn rustup_component(name: &str, why: &str, toolchain: Option<&str>, steps: &mut 
         return Ok(());
     }
     steps.doing(&format!("adding rustup's component {name}"), why);
-    exec::run_long(
-        &format!("adding {name}"),
-        rustup(&["component", "add", name]).args(named),
-    )
+    exec::run_long(&format!("adding {name}"), rustup(&["component", "add", name]).args(named))
 }
 
 fn collect(tools: &[Tool], changes: &mut SystemChanges, steps: &Steps) -> Result<()> {
@@ -117,12 +106,7 @@ mod tests {
     fn what_is_there_asks_for_no_package() {
         let tools = [tool("sh", "dash", "a shell")];
         let mut changes = SystemChanges::default();
-        collect(
-            &tools,
-            &mut changes,
-            &Steps::new(super::super::step::Detail::Changes),
-        )
-        .unwrap();
+        collect(&tools, &mut changes, &Steps::new(super::super::step::Detail::Changes)).unwrap();
         assert!(changes.install.is_empty());
     }
 }

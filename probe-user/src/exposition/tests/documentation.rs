@@ -21,28 +21,13 @@ struct Row {
 /// The rows of the reference's tables, by metric. A row is `| name | type | labels | meaning | source |`.
 fn documented() -> BTreeMap<String, Row> {
     let text = fs::read_to_string(DOCUMENT).expect("docs/metrics.md");
-    let quoted = |cell: &str| {
-        cell.split('`')
-            .skip(1)
-            .step_by(2)
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
+    let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
     let rows = text.lines().filter(|line| line.starts_with("| `")).map(|line| {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
         assert_eq!(cells.len(), 7, "five cells: {line}");
-        assert!(
-            cells[4].len() > 10 && !cells[5].is_empty(),
-            "meaning and source: {line}"
-        );
+        assert!(cells[4].len() > 10 && !cells[5].is_empty(), "meaning and source: {line}");
         let labels = quoted(cells[3]).into_iter().collect();
-        (
-            quoted(cells[1]).remove(0),
-            Row {
-                kind: cells[2].to_owned(),
-                labels,
-            },
-        )
+        (quoted(cells[1]).remove(0), Row { kind: cells[2].to_owned(), labels })
     });
     rows.collect()
 }
@@ -55,18 +40,10 @@ fn exported(text: &str) -> BTreeMap<String, Row> {
         if let Some(declared) = line.strip_prefix("# TYPE ") {
             let (name, kind) = declared.split_once(' ').expect("a type");
             current = name.to_owned();
-            metrics.insert(
-                current.clone(),
-                Row {
-                    kind: kind.to_owned(),
-                    labels: BTreeSet::new(),
-                },
-            );
+            metrics.insert(current.clone(), Row { kind: kind.to_owned(), labels: BTreeSet::new() });
         } else if let Some((_, labels)) = line.split_once('{').filter(|_| !line.starts_with('#')) {
             // No value in the sample has a comma or an equals sign in it.
-            let names = labels
-                .split(',')
-                .filter_map(|pair| Some(pair.split_once('=')?.0.to_owned()));
+            let names = labels.split(',').filter_map(|pair| Some(pair.split_once('=')?.0.to_owned()));
             let row = metrics.get_mut(&current).expect("a declared metric");
             row.labels.extend(names.filter(|name| name != "le"));
         }
@@ -85,15 +62,11 @@ fn the_table_of_names_is_documented_and_the_other_way_round() {
         kind: metric.kind.label().to_owned(),
         labels: metric.labels.iter().map(|label| (*label).to_owned()).collect(),
     };
-    let table: BTreeMap<_, _> = names::ALL
-        .iter()
-        .map(|metric| (metric.name.to_owned(), row(metric)))
-        .collect();
+    let table: BTreeMap<_, _> =
+        names::ALL.iter().map(|metric| (metric.name.to_owned(), row(metric))).collect();
     // The `process_*` metrics are the Prometheus library's.
-    let ours: BTreeMap<_, _> = documented()
-        .into_iter()
-        .filter(|(name, _)| name.starts_with("traffic_"))
-        .collect();
+    let ours: BTreeMap<_, _> =
+        documented().into_iter().filter(|(name, _)| name.starts_with("traffic_")).collect();
     assert_eq!(table, ours);
 }
 
@@ -101,10 +74,6 @@ fn the_table_of_names_is_documented_and_the_other_way_round() {
 fn every_reason_is_documented() {
     let text = fs::read_to_string(DOCUMENT).expect("docs/metrics.md");
     for reason in Reason::ALL {
-        assert!(
-            text.contains(&format!("\n| {} | ", reason.label())),
-            "{} is not explained",
-            reason.label()
-        );
+        assert!(text.contains(&format!("\n| {} | ", reason.label())), "{} is not explained", reason.label());
     }
 }

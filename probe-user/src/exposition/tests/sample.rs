@@ -44,66 +44,30 @@ fn empty(taken: Instant) -> Snapshot {
         services: [].into(),
         interfaces: [].into(),
         unmeasured: Reason::ALL.map(|reason| (reason, 0)).into(),
-        tables: vec![Table {
-            name: "services",
-            entries: 2,
-            capacity: 4096,
-        }],
+        tables: vec![Table { name: "services", entries: 2, capacity: 4096 }],
     }
 }
 
 fn busy(name: &str, taken: Instant) -> Snapshot {
-    let identity = |service: &str, role| ServiceId {
-        service: service.into(),
-        port: 80,
-        role,
-    };
+    let identity = |service: &str, role| ServiceId { service: service.into(), port: 80, role };
     let mut interface = InterfaceVolumes::default();
-    interface[1][0][0] = Volume {
-        bytes: 100_000,
-        packets: 100,
-    };
+    interface[1][0][0] = Volume { bytes: 100_000, packets: 100 };
     Snapshot {
-        services: [
-            (identity(name, Role::Server), service(3)),
-            (identity("curl", Role::Client), service(0)),
-        ]
-        .into(),
-        interfaces: [
-            ("eth0".into(), interface),
-            ("lo".into(), InterfaceVolumes::default()),
-        ]
-        .into(),
+        services: [(identity(name, Role::Server), service(3)), (identity("curl", Role::Client), service(0))]
+            .into(),
+        interfaces: [("eth0".into(), interface), ("lo".into(), InterfaceVolumes::default())].into(),
         ..empty(taken)
     }
 }
 
 fn service(users: u64) -> Service {
     let answer = |method, status, count| {
-        (
-            RequestKind {
-                protocol: Protocol::Http1,
-                method,
-                status,
-            },
-            milliseconds(count),
-        )
+        (RequestKind { protocol: Protocol::Http1, method, status }, milliseconds(count))
     };
     Service {
-        received: Volume {
-            bytes: 10_000,
-            packets: 100,
-        },
-        sent: Volume {
-            bytes: 90_000,
-            packets: 150,
-        },
-        connections: Connections {
-            opened: 10,
-            closed: 6,
-            open: 4,
-            failed: 1,
-        },
+        received: Volume { bytes: 10_000, packets: 100 },
+        sent: Volume { bytes: 90_000, packets: 150 },
+        connections: Connections { opened: 10, closed: 6, open: 4, failed: 1 },
         users,
         requests: [
             answer(Method::Get, 200, 90),

@@ -1,0 +1,199 @@
+//! The agent under test: the release build, as an operator starts it.
+
+use std::{
+    net::SocketAddr,
+    process::{Command, ExitStatus},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+
+use crate::{
+    bpf::Footprint,
+    client::{Client, Request, Response},
+    expect::Mark,
+    machine::{self, Turn, Use},
+    metrics::{Scrape, Series},
+    netns::Netns,
+    poll,
+    process::{Output, Process},
+    tool,
+};
+
+/// What the agent says once it counts.
+const READY: &str = "metrics at http://";
+
+/// How long it may take to detach.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A running agent, ended when dropped. While there is one, the test has the machine: see [`machine`].
+#[derive(Debug)]
+pub struct Agent<'a> {
+    process: Process,
+    address: SocketAddr,
+    netns: Option<&'a Netns>,
+    footprint: Footprint,
+    /// Connections made to it: it counts these, too, which tells how far it has come.
+    connections: AtomicU32,
+    // Last: the next test may start once the process has ended.
+    _turn: Turn,
+}
+
+/// How an agent is to be started.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    flags: Vec<String>,
+    netns: Option<&'a Netns>,
+    usage: Use,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        // Any free port; and short ticks, since tests wait for them.
+        let flags = ["--listen", "127.0.0.1:0", "--interval", "200ms"];
+        Self { flags: flags.map(str::to_owned).to_vec(), netns: None, usage: Use::Shared }
+    }
+}
+
+impl<'a> Setup<'a> {
+    /// With further flags.
+    #[must_use]
+    pub fn flags(mut self, flags: &[&str]) -> Self {
+        self.flags.extend(flags.iter().map(|&flag| flag.to_owned()));
+        self
+    }
+
+    /// In a network namespace.
+    #[must_use]
+    pub fn within(self, netns: &'a Netns) -> Self {
+        Self { netns: Some(netns), ..self }
+    }
+
+    /// With no other test beside it, for one that measures time or bandwidth.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self { usage: Use::Alone, ..self }
+    }
+
+    /// Starts it, and waits until it has collected once.
+    pub fn start(self) -> Result<Agent<'a>> {
+        tool::demand_root()?;
+        let turn = machine::take(self.usage);
+        let mut command = Command::new(tool::agent()?);
+        command.arg("run").args(&self.flags);
+        if let Some(netns) = self.netns {
+            netns.enter(&mut command)?;
+        }
+        let mut process = Process::spawn(&mut command)?;
+        let address = poll::until("the agent to say where its metrics are", || announced(&mut process))?;
+        let mut agent = Agent {
+            process,
+            address,
+            netns: self.netns,
+            footprint: Footprint::default(),
+            connections: AtomicU32::new(0),
+            _turn: turn,
+        };
+        poll::until("the agent to be ready", || Ok((agent.get("/readyz")?.status == 200).then_some(())))?;
+        agent.footprint = Footprint::of(agent.process.id())?;
+        Ok(agent)
+    }
+}
+
+/// The address in its log; an error if it has ended instead.
+fn announced(process: &mut Process) -> Result<Option<SocketAddr>> {
+    let log = process.stderr()?;
+    if let Some((_, rest)) = log.split_once(READY)
+        && let Some((address, _)) = rest.split_once('/')
+    {
+        return Ok(Some(address.parse().context("the agent's address")?));
+    }
+    if let Some(status) = process.ended()? {
+        bail!("the agent ended with {status}: {log}");
+    }
+    Ok(None)
+}
+
+impl Agent<'_> {
+    /// Starts one as most tests need it.
+    pub fn start() -> Result<Agent<'static>> {
+        Setup::default().start()
+    }
+
+    /// Its process number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it holds in the kernel.
+    #[must_use]
+    pub fn footprint(&self) -> &Footprint {
+        &self.footprint
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> Result<String> {
+        self.process.stderr()
+    }
+
+    /// Scrapes it.
+    pub fn scrape(&self) -> Result<Scrape> {
+        let response = self.get("/metrics")?;
+        ensure!(response.status == 200, "/metrics answers {}", response.status);
+        Scrape::parse(String::from_utf8(response.body)?)
+    }
+
+    /// Waits until it has collected anew after this moment, so that what has happened is in its figures.
+    ///
+    /// Seen by its own count of the connections that were made to it: one more than before can only be there once
+    /// the kernel's tables were read later than that connection was made.
+    pub fn collected(&self) -> Result<Scrape> {
+        let opened = Series::named("traffic_connections_opened_total")
+            .with("port", self.address.port())
+            .with("role", "server");
+        let until_now = self.connections.load(Ordering::Relaxed);
+        poll::until("the agent to collect again", || {
+            let scrape = self.scrape()?;
+            // The first connection that this loop makes is already later than this moment.
+            Ok((scrape.sum(&opened) > f64::from(until_now)).then_some(scrape))
+        })
+    }
+
+    /// Takes the figures as they are once all that has happened until now is in them.
+    pub fn mark(&self) -> Result<Mark<'_>> {
+        Ok(Mark::new(self, self.collected()?))
+    }
+
+    /// Sends it a signal and waits until it ends; afterwards nothing of it may be left in the kernel.
+    pub fn end(mut self, signal: Signal) -> Result<Output> {
+        self.process.signal(signal)?;
+        let output = self.process.wait(GRACE)?;
+        self.footprint.is_gone()?;
+        Ok(output)
+    }
+
+    fn get(&self, path: &str) -> Result<Response> {
+        let exchange = || {
+            let mut client = Client::connect(self.address).context("the agent does not answer")?;
+            self.connections.fetch_add(1, Ordering::Relaxed);
+            client.exchange(&Request::new("GET", path).header("Connection: close"))
+        };
+        match self.netns {
+            Some(netns) => netns.inside(exchange),
+            None => exchange(),
+        }
+    }
+}
+
+impl Drop for Agent<'_> {
+    fn drop(&mut self) {
+        let ended: Result<ExitStatus> = self.process.terminate().map(|output| output.status);
+        let left = self.footprint.is_gone();
+        if ended.is_err() || left.is_err() {
+            crate::process::complain(&format!("the agent has not gone cleanly: {ended:?}, {left:?}"));
+        }
+    }
+}

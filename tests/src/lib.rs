@@ -1,0 +1,19 @@
+//! The vocabulary of the end-to-end tests: the real agent, real servers, real clients, and namespaces to put them in.
+//!
+//! Every thing that a test starts or makes is a value whose drop ends or removes it, and complains if it cannot: a
+//! test that fails, and unwinds, leaves as little behind as one that passes.
+
+pub mod agent;
+pub mod bpf;
+pub mod client;
+pub mod expect;
+pub mod load;
+pub mod machine;
+pub mod metrics;
+pub mod netns;
+pub mod nginx;
+pub mod poll;
+pub mod ports;
+pub mod process;
+pub mod summary;
+pub mod tool;

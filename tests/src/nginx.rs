@@ -1,0 +1,167 @@
+//! A real nginx with a configuration of its own: an endpoint for each thing that tests ask for.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::{netns::Netns, poll, ports, process::Process, tool};
+
+/// Where Debian's package puts the module that can wait before it answers.
+const ECHO_MODULE: &str = "/usr/lib/nginx/modules/ngx_http_echo_module.so";
+
+/// Size of `/download`.
+pub const DOWNLOAD: u64 = 64 << 20;
+
+/// A running nginx, ended when dropped.
+#[derive(Debug)]
+pub struct Nginx {
+    process: Process,
+    port: u16,
+    directory: TempDir,
+}
+
+impl Nginx {
+    /// Starts one; it listens on every address of both families.
+    pub fn start() -> Result<Self> {
+        Self::start_in(None)
+    }
+
+    /// Starts one in a network namespace.
+    pub fn start_within(netns: &Netns) -> Result<Self> {
+        Self::start_in(Some(netns))
+    }
+
+    fn start_in(netns: Option<&Netns>) -> Result<Self> {
+        tool::demand_root()?;
+        let directory = TempDir::with_prefix("traffic-probe-nginx-")?;
+        let root = directory.path();
+        let port = ports::free()?;
+        fs::write(root.join("nginx.conf"), configuration(root, port)?)?;
+        fs::write(root.join("page"), "page\n")?;
+        // A hole: it is sent from the page cache like any file, and takes no space.
+        File::create(root.join("download"))?.set_len(DOWNLOAD)?;
+        let mut command = tool::command("nginx")?;
+        command.arg("-p").arg(root).arg("-c").arg(root.join("nginx.conf"));
+        command.arg("-e").arg(root.join("error.log"));
+        if let Some(netns) = netns {
+            netns.enter(&mut command)?;
+        }
+        let mut process = Process::spawn(&mut command)?;
+        // It writes its number once it listens; to connect instead would count as a connection.
+        poll::until("nginx to listen", || {
+            if let Some(status) = process.ended()? {
+                bail!("nginx ended with {status}: {}", process.stderr()?);
+            }
+            let written = fs::read_to_string(root.join("pid")).unwrap_or_default();
+            Ok(written.ends_with('\n').then_some(()))
+        })?;
+        Ok(Self { process, port, directory })
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The number of its master process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Its address on the loopback of IPv4.
+    #[must_use]
+    pub fn ipv4(&self) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port)
+    }
+
+    /// Its address on the loopback of IPv6.
+    #[must_use]
+    pub fn ipv6(&self) -> SocketAddr {
+        SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), self.port)
+    }
+
+    /// The truth: how many requests of each method and status it has answered. Waits until its log has so many lines
+    /// in all, since it writes one only after the client has its answer.
+    pub fn answered(&self, requests: usize) -> Result<BTreeMap<(String, u16), u64>> {
+        let path = self.access_log();
+        let log = poll::until(&format!("nginx to log {requests} requests"), || {
+            let log = fs::read_to_string(&path)?;
+            Ok((log.lines().count() >= requests).then_some(log))
+        })?;
+        let mut answered = BTreeMap::new();
+        for line in log.lines() {
+            let (method, status) = line.split_once(' ').with_context(|| format!("access log: {line}"))?;
+            *answered.entry((method.to_owned(), status.parse()?)).or_default() += 1;
+        }
+        Ok(answered)
+    }
+
+    /// Ends it at once, its open connections with it.
+    pub fn stop(mut self) -> Result<()> {
+        self.process.signal(Signal::SIGTERM)?;
+        self.process.terminate().map(drop)
+    }
+
+    fn access_log(&self) -> PathBuf {
+        self.directory.path().join("access.log")
+    }
+}
+
+/// `user root`, since the directory is root's alone. The log is unbuffered: a line a request, at once.
+fn configuration(root: &Path, port: u16) -> Result<String> {
+    anyhow::ensure!(
+        Path::new(ECHO_MODULE).is_file(),
+        "nginx's echo module is not at {ECHO_MODULE}: `cargo xtask setup` installs what the tests start"
+    );
+    let root = root.display();
+    Ok(format!(
+        r#"
+load_module {ECHO_MODULE};
+daemon off;
+user root;
+worker_processes 2;
+pid {root}/pid;
+events {{ worker_connections 4096; }}
+http {{
+    log_format counted '$request_method $status';
+    access_log {root}/access.log counted;
+    client_body_temp_path {root}/body;
+    proxy_temp_path {root}/proxy;
+    fastcgi_temp_path {root}/fastcgi;
+    uwsgi_temp_path {root}/uwsgi;
+    scgi_temp_path {root}/scgi;
+    sendfile on;
+    keepalive_requests 1000000;
+    client_max_body_size 64m;
+    server {{
+        listen {port};
+        listen [::]:{port} ipv6only=on;
+        root {root};
+        if_modified_since before;
+        location = /ok {{ return 200 "ok\n"; }}
+        location = /broken {{ return 500 "broken\n"; }}
+        location = /empty {{ return 204; }}
+        location = /after-50ms {{ echo_sleep 0.050; echo "late"; }}
+        location = /after-48ms {{ echo_sleep 0.048; echo "late"; }}
+        location = /chunked {{ echo_duplicate 1000 "a line of no length that is told\n"; }}
+        location = /upload {{ echo_read_request_body; echo "$content_length"; }}
+    }}
+}}
+"#
+    ))
+}

@@ -1,0 +1,43 @@
+//! Ports for servers that cannot be told to take any free one.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, Ipv6Addr, TcpListener},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::{Context, Result};
+
+/// The first port tried: below are those of well-known services.
+const FIRST: u32 = 20_000;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A port that nobody listens on, never handed out twice by this process.
+///
+/// It is below the range from which the kernel gives ports to clients, so that none of them can take it before the
+/// server does. The search starts where the process number says: two runs of the suite seldom meet, and where they
+/// do, the port is seen to be taken.
+pub fn free() -> Result<u16> {
+    let range = first_ephemeral()? - FIRST;
+    let start = process::id().wrapping_mul(97) % range;
+    for _ in 0..range {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(FIRST + (start + step) % range)?;
+        let free = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+            && TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok();
+        if free {
+            return Ok(port);
+        }
+    }
+    anyhow::bail!("no port from {FIRST} to {} is free", FIRST + range)
+}
+
+fn first_ephemeral() -> Result<u32> {
+    const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+    let text = fs::read_to_string(RANGE).with_context(|| format!("cannot read {RANGE}"))?;
+    let first = text.split_whitespace().next().unwrap_or_default().parse()?;
+    anyhow::ensure!(first > FIRST, "{RANGE} leaves no ports from {FIRST} on for servers");
+    Ok(first)
+}

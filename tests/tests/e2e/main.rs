@@ -1,0 +1,27 @@
+//! End to end: the real agent counts what real clients ask of real servers, and is compared with what those know.
+//!
+//! | module | holds the agent to |
+//! |---|---|
+//! | `requests` | every request, once, by method, status, protocol and role |
+//! | `responses` | every way in which a response can end |
+//! | `latency` | durations and times to the first byte, as the client measures them |
+//! | `bandwidth` | the bytes of services and interfaces |
+//! | `users` | clients and connections |
+//! | `older` | servers and connections that were there before it |
+//! | `drivers` | XDP |
+//! | `exposition` | what promtool says of its metrics |
+//! | `ending` | leaving nothing in the kernel |
+//! | `errors` | one clear sentence for each way in which it cannot start |
+//! | `traces` | the tests themselves: they leave nothing behind either |
+
+mod bandwidth;
+mod drivers;
+mod ending;
+mod errors;
+mod exposition;
+mod latency;
+mod older;
+mod requests;
+mod responses;
+mod traces;
+mod users;

@@ -1,0 +1,49 @@
+//! Servers and connections that were there before the agent.
+
+use anyhow::Result;
+use probe_tests::{
+    agent::Agent,
+    client::{Client, Request},
+    load,
+    metrics::{Role, Series},
+    nginx::Nginx,
+};
+
+#[test]
+fn a_server_older_than_the_agent_is_counted_by_its_name() -> Result<()> {
+    let nginx = Nginx::start()?;
+    let agent = Agent::start()?;
+    let mark = agent.mark()?;
+    load::h2load(nginx.ipv4(), "/ok", 1000, 10)?;
+    let all = Series::requests(nginx.port(), Role::Server);
+    let named = all.clone().with("service", "nginx").with("method", "GET").with("status", 200);
+    let connections = Series::at("traffic_connections_opened_total", nginx.port(), Role::Server);
+    mark.rises_by_exactly(&[(all, 1000), (named, 1000), (connections.with("service", "nginx"), 10)])?;
+    Ok(())
+}
+
+/// A kept connection is joined at its next request, which is counted whole.
+#[test]
+fn requests_on_connections_older_than_the_agent_are_counted_from_the_first_on() -> Result<()> {
+    const KEPT: u64 = 5;
+    const EACH: u64 = 3;
+    let nginx = Nginx::start()?;
+    let request = Request::new("GET", "/ok");
+    let mut kept = Vec::new();
+    for address in [nginx.ipv4(), nginx.ipv6()].into_iter().cycle().take(usize::try_from(KEPT)?) {
+        let mut client = Client::connect(address)?;
+        client.exchange(&request)?;
+        kept.push(client);
+    }
+    let agent = Agent::start()?;
+    let mark = agent.mark()?;
+    for round in 1..=EACH {
+        for client in &mut kept {
+            client.exchange(&request)?;
+        }
+        mark.rises_by_exactly(&Role::BOTH.map(|role| (Series::requests(nginx.port(), role), round * KEPT)))?;
+    }
+    let named = Series::requests(nginx.port(), Role::Server).with("service", "nginx");
+    mark.rises_by_exactly(&[(named, EACH * KEPT)])?;
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! The kernel side, loaded and attached to nothing.
+
+use aya::{
+    Ebpf,
+    maps::{MapData, PerCpuArray, PerCpuHashMap, PerCpuValues},
+    programs::{Program, TestRun, TestRunOptions},
+    util::nr_cpus,
+};
+use probe_common::{
+    counters::Volume,
+    interface::{Family, InterfaceCounters, Transport, Way},
+};
+use probe_user::{
+    kernel::{Features, load},
+    settings::Capacities,
+};
+
+/// Interface index of the loopback device in every network namespace: that of a test run's packets.
+const LOOPBACK: u32 = 1;
+
+/// The programs and maps of one test.
+pub(crate) struct Loaded {
+    ebpf: Ebpf,
+    interfaces: PerCpuHashMap<MapData, u32, InterfaceCounters>,
+}
+
+/// What a run is given beside its packet.
+#[derive(Default)]
+pub(crate) struct Context {
+    /// How many packets a buffer of segmentation offload stands for.
+    pub(crate) gso_segs: u32,
+}
+
+/// Offset of `gso_segs` in `struct __sk_buff` (`include/uapi/linux/bpf.h`), and the size of what comes with it.
+const GSO_SEGS: usize = 164;
+const CONTEXT: usize = 192;
+
+impl Loaded {
+    /// Loads everything; the loopback device is counted, its network header at `link_header`.
+    pub(crate) fn new(link_header: u64) -> Self {
+        let capacities = Capacities { services: 16, series: 64, clients: 16 };
+        let mut ebpf = load(Features::of_this_kernel(), capacities).expect("the kernel takes the programs");
+        let map = ebpf.take_map("INTERFACES").expect("the object has the map");
+        let interfaces = PerCpuHashMap::try_from(map).expect("the map has the type that both sides share");
+        let mut loaded = Self { ebpf, interfaces };
+        loaded.follow_loopback(link_header);
+        loaded
+    }
+
+    /// Has the loopback device counted, as the agent does when it attaches.
+    pub(crate) fn follow_loopback(&mut self, link_header: u64) {
+        let entry = InterfaceCounters { link_header, ..InterfaceCounters::default() };
+        let entries = PerCpuValues::try_from(vec![entry; nr_cpus().expect("the CPUs can be counted")])
+            .expect("an entry for each CPU");
+        self.interfaces.insert(LOOPBACK, entries, 0).expect("the map has room");
+    }
+
+    /// Has it counted no more, as the agent does when an interface has gone.
+    pub(crate) fn forget_loopback(&mut self) {
+        self.interfaces.remove(&LOOPBACK).expect("the map has the entry");
+    }
+
+    /// Runs a program over a packet, `times` times, and returns its verdict.
+    pub(crate) fn run(&mut self, program: &str, packet: &[u8], context: &Context, times: u32) -> u32 {
+        let mut bytes = [0_u8; CONTEXT];
+        bytes[GSO_SEGS..GSO_SEGS + 4].copy_from_slice(&context.gso_segs.to_ne_bytes());
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(packet);
+        options.repeat = times;
+        let found = self.ebpf.program_mut(program).expect("the object has the program");
+        let result = match found {
+            Program::SchedClassifier(classifier) => {
+                options.ctx_in = Some(&bytes);
+                classifier.test_run(options)
+            }
+            Program::CgroupSkb(socket) => socket.test_run(options),
+            Program::Xdp(driver) => {
+                // Loaded on request only.
+                let _ = driver.load();
+                driver.test_run(options)
+            }
+            _ => panic!("{program} cannot be run by itself"),
+        };
+        result.unwrap_or_else(|error| panic!("{program} does not run: {error}")).return_value
+    }
+
+    /// What was counted on the interface that is not zero.
+    pub(crate) fn counted(&self) -> Vec<(Way, Family, Transport, Volume)> {
+        let entries = self.interfaces.get(&LOOPBACK, 0).expect("the map has the entry");
+        let mut counted = Vec::new();
+        for way in Way::ALL {
+            for family in Family::ALL {
+                for transport in Transport::ALL {
+                    let mut sum = Volume::default();
+                    for entry in entries.iter() {
+                        let volume = entry.volume[way as usize][family as usize][transport as usize];
+                        sum.bytes += volume.bytes;
+                        sum.packets += volume.packets;
+                    }
+                    if sum != Volume::default() {
+                        counted.push((way, family, transport, sum));
+                    }
+                }
+            }
+        }
+        counted
+    }
+
+    /// How many entries the table of services has, and what escaped measurement.
+    pub(crate) fn sockets_counted(&mut self) -> (usize, u64) {
+        let services = aya::maps::HashMap::<
+            _,
+            probe_common::service::ServiceKey,
+            probe_common::service::ServiceEntry,
+        >::try_from(self.ebpf.map("SERVICES").expect("the object has the map"))
+        .expect("the map has the type that both sides share");
+        let unmeasured =
+            PerCpuArray::<_, u64>::try_from(self.ebpf.map("UNMEASURED").expect("the object has the map"))
+                .expect("the map has the type that both sides share");
+        let escaped =
+            unmeasured.iter().map(|counts| counts.expect("it can be read").iter().sum::<u64>()).sum();
+        (services.keys().count(), escaped)
+    }
+}

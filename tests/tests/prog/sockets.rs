@@ -1,0 +1,29 @@
+//! What the socket programs leave alone.
+
+use crate::{
+    frames::{ipv4, ipv6, tcp, udp},
+    loaded::{Context, Loaded},
+};
+
+/// A cgroup program's verdict: let the packet pass.
+const ALLOW: u32 = 1;
+
+#[test]
+fn every_packet_passes_and_none_is_counted_to_a_service_that_has_no_tcp_socket() {
+    let mut probe = Loaded::new(0);
+    let packets = [
+        ipv4(6, 0, &tcp()),
+        ipv4(17, 0, &udp()),
+        ipv6(6, &tcp()),
+        ipv6(0, &tcp()),
+        ipv4(6, 40, &tcp()),
+        // An extension header that says it is longer than the packet.
+        ipv6(0, &[6, 255, 0, 0, 0, 0, 0, 0]),
+    ];
+    for program in ["socket_receive", "socket_transmit"] {
+        for packet in &packets {
+            assert_eq!(probe.run(program, packet, &Context::default(), 3), ALLOW, "{program}");
+        }
+    }
+    assert_eq!(probe.sockets_counted(), (0, 0));
+}
