@@ -43,7 +43,8 @@ enum Verdict {
     Skipped(String),
 }
 
-/// Runs rings, and sums them up at the end.
+/// Runs rings, says of each how it went, and sums up what did not pass. Where all passed, cargo's own summary of the
+/// last one has the last word.
 pub(crate) fn test(options: &Options) -> Result<()> {
     let rings = chosen(&options.rings);
     let in_kernel = rings.iter().any(|ring| *ring != Ring::Unit);
@@ -56,6 +57,9 @@ pub(crate) fn test(options: &Options) -> Result<()> {
 
     let mut verdicts = Vec::new();
     for ring in rings {
+        if let Some((before, verdict)) = verdicts.last() {
+            eprintln!("\ntest: the ring `{before}` {verdict}");
+        }
         eprintln!("\ntest: the ring `{ring}` starts");
         let mut cargo = ring.cargo();
         cargo.env(build::EBPF_VARIABLE, &object).env("TRAFFIC_PROBE_BIN", workspace::agent());
@@ -138,15 +142,15 @@ impl fmt::Display for Verdict {
 }
 
 fn sum_up(verdicts: &[(Ring, Verdict)]) -> Result<()> {
+    let bad = verdicts.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::Passed(_))).count();
+    if bad == 0 {
+        return Ok(());
+    }
     println!("\ntest: summary");
     for (ring, verdict) in verdicts {
         println!("  {:<5} {verdict}", ring.to_string());
     }
-    let bad = verdicts.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::Passed(_))).count();
-    if bad > 0 {
-        bail!("{bad} of {} rings did not pass", verdicts.len());
-    }
-    Ok(())
+    bail!("{bad} of {} rings did not pass", verdicts.len())
 }
 
 #[cfg(test)]

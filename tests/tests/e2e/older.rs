@@ -4,6 +4,7 @@ use anyhow::Result;
 use probe_tests::{
     agent::Agent,
     client::{Client, Request},
+    expect::gauges_are,
     load,
     metrics::{Role, Series},
     nginx::Nginx,
@@ -45,5 +46,11 @@ fn requests_on_connections_older_than_the_agent_are_counted_from_the_first_on() 
     }
     let named = Series::requests(nginx.port(), Role::Server).with("service", "nginx");
     mark.rises_by_exactly(&[(named, EACH * KEPT)])?;
+    // The connections are open, and who holds them is a user by each of two addresses.
+    let open = |role| Series::at("traffic_connections_open", nginx.port(), role);
+    let users = Series::named("traffic_concurrent_users").with("port", nginx.port());
+    gauges_are(&agent, &[(open(Role::Server), KEPT), (open(Role::Client), KEPT), (users, 2)])?;
+    drop(kept);
+    gauges_are(&agent, &[(open(Role::Server), 0), (open(Role::Client), 0)])?;
     Ok(())
 }
