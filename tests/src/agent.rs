@@ -80,7 +80,7 @@ impl<'a> Setup<'a> {
     /// Starts it, and waits until it has collected once.
     pub fn start(self) -> Result<Agent<'a>> {
         tool::demand_root()?;
-        let turn = machine::take(self.usage);
+        let turn = machine::take(self.usage)?;
         let mut command = Command::new(tool::agent()?);
         command.arg("run").args(&self.flags);
         if let Some(netns) = self.netns {

@@ -1,10 +1,20 @@
 //! Who has the machine. Tests run in parallel and share it; a few measure time or bandwidth, and two cores (the
 //! smallest machine that they must pass on) with another test's load on them would make that a measurement of the
-//! scheduler. Those have the machine alone.
+//! scheduler. Those have the machine alone: also from another run of the suite, say of another clone.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::{
+    fs::File,
+    io,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use anyhow::{Context, Result};
+use nix::libc;
 
 static MACHINE: RwLock<()> = RwLock::new(());
+
+/// What runs of the suite lock against each other: a directory that is there, so that no file is left behind.
+const DOOR: &str = "/run";
 
 /// How a test uses the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +30,7 @@ pub enum Use {
 /// A thread must not ask for a second one while it has one: another that waits to be alone would be between them.
 #[derive(Debug)]
 #[expect(dead_code, reason = "held for its drop")]
-pub struct Turn(Kind);
+pub struct Turn(File, Kind);
 
 #[derive(Debug)]
 #[expect(dead_code, reason = "held for its drop")]
@@ -30,10 +40,28 @@ enum Kind {
 }
 
 /// Waits for the machine. A test that failed with it in its hands has let go of it all the same.
-#[must_use]
-pub fn take(how: Use) -> Turn {
-    Turn(match how {
+pub fn take(how: Use) -> Result<Turn> {
+    // Within this run first: there those who want to be alone are not passed by.
+    let kind = match how {
         Use::Shared => Kind::Shared(MACHINE.read().unwrap_or_else(PoisonError::into_inner)),
         Use::Alone => Kind::Alone(MACHINE.write().unwrap_or_else(PoisonError::into_inner)),
-    })
+    };
+    let door = File::open(DOOR).with_context(|| format!("cannot open {DOOR}"))?;
+    match how {
+        Use::Shared => door.lock_shared(),
+        Use::Alone => door.lock(),
+    }
+    .with_context(|| format!("cannot lock {DOOR}"))?;
+    Ok(Turn(door, kind))
+}
+
+/// Has this thread run before all usual ones once it has something to do: a client that waits for a core measures the
+/// wait, which is none of the server's doing nor of its answer's way.
+pub fn wake_first() -> Result<()> {
+    let lowest = libc::sched_param { sched_priority: 1 };
+    // SAFETY: a system call on this thread, with a parameter that outlives it.
+    if unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const lowest) } != 0 {
+        return Err(io::Error::last_os_error()).context("cannot have a client's thread run first");
+    }
+    Ok(())
 }

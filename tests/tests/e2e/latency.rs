@@ -7,13 +7,17 @@ use probe_tests::{
     agent::{Agent, Setup},
     client::{Client, Request},
     expect::within,
+    machine,
     metrics::{Role, Scrape, Series},
     nginx::{DOWNLOAD, Nginx},
     summary,
 };
 
-const CLIENTS: u64 = 4;
-const REQUESTS_EACH: u64 = 40;
+const CLIENTS: u32 = 4;
+const REQUESTS_EACH: u32 = 75;
+/// Between the starts of two clients: their answers do not come at the same moment, so that where the machine halts for
+/// one, the others' clocks are not stopped late as well, and P99 is not made of a single halt.
+const STAGGER: Duration = Duration::from_micros(12_500);
 
 /// Alone, with a window that holds every request of a test.
 fn agent() -> Result<Agent<'static>> {
@@ -23,12 +27,14 @@ fn agent() -> Result<Agent<'static>> {
 /// What clients measure who ask one after the other, each by itself.
 fn ask(nginx: &Nginx, path: &str) -> Result<Vec<Duration>> {
     let request = Request::new("GET", path);
-    let ask = || {
+    let ask = |client| {
+        machine::wake_first()?;
+        thread::sleep(STAGGER * client);
         let mut client = Client::connect(nginx.ipv4())?;
         (0..REQUESTS_EACH).map(|_| Ok(client.exchange(&request)?.duration)).collect::<Result<Vec<_>>>()
     };
     thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(ask)).collect();
+        let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || ask(client))).collect();
         let mut all = Vec::new();
         for client in clients {
             all.extend(client.join().expect("a client panicked")?);
@@ -42,7 +48,8 @@ fn quantiles_are_right(path: &str) -> Result<()> {
     let nginx = Nginx::start()?;
     let mark = agent.mark()?;
     let measured = ask(&nginx, path)?;
-    let counts = Role::BOTH.map(|role| (Series::requests(nginx.port(), role), CLIENTS * REQUESTS_EACH));
+    let counts =
+        Role::BOTH.map(|role| (Series::requests(nginx.port(), role), u64::from(CLIENTS * REQUESTS_EACH)));
     let scrape = mark.rises_by_exactly(&counts)?;
     for role in Role::BOTH {
         let latency = Series::at("traffic_request_latency_seconds", nginx.port(), role);
