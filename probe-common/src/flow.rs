@@ -114,7 +114,9 @@ impl Flow {
             self.high = sequence;
         }
         let ahead = distance(self.high, end);
-        if ahead <= 0 || ahead > LARGEST_WINDOW {
+        // An acknowledgement behind the end of its direction stands one further than the last byte: a FIN takes a sequence
+        // number of its own (RFC 9293, section 3.4).
+        if length == 0 || ahead <= 0 || ahead > LARGEST_WINDOW {
             return 0;
         }
         self.high = end;

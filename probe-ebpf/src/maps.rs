@@ -2,15 +2,17 @@
 //!
 //! | map | key | value | bytes an entry | written by | deleted by | when full |
 //! |---|---|---|---|---|---|---|
-//! | `SOCKETS` | socket | `Connection` | 600 a socket | socket and connection programs | the kernel, with the socket | `socket_state` |
+//! | `SOCKETS` | socket | `Connection` | 1 KiB a socket | socket and connection programs | the kernel, with the socket | `socket_state` |
 //! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | never, so far | counted to service 0 |
 //! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
-//! | `COUNTERS` | service index | `ServiceCounters` | 64 a CPU | socket and connection programs | never | cannot be |
+//! | `COUNTERS` | service index | `ServiceCounters` | 136 a CPU | socket and connection programs | never | cannot be |
 //! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs | never, so far | `latency_full` |
 //! | `CLIENTS` | `ClientKey` | `Client` | 100 | connection programs | agent | `clients_full` |
 //! | `INTERFACES` | interface index | `InterfaceCounters` | 392 a CPU | interface programs | agent | cannot be: the agent makes the entries |
 //! | `UNMEASURED` | `Reason` | count | 8 a CPU | all | never | cannot be |
 //! | `SCRATCH` | slot | `Scratch` | 1.1 KiB a CPU | socket programs | never | `no_buffer` |
+//! | `OLDEST_REQUESTS` | service index | time | 8 | `oldest_request` | agent, before each pass | cannot be |
+//! | `TRIAL` | 0 | `Connection` | 1 KiB | tests, `trial_*` | never | cannot be |
 //! | `COMPLAINTS` | `Reason` | time | 8 | all | never | cannot be |
 
 use core::ffi::c_void;
@@ -94,6 +96,14 @@ pub static UNMEASURED: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::
 
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SLOTS, 0);
+
+/// When the oldest request of each service that is in flight began; 0 where none is.
+#[map]
+pub static OLDEST_REQUESTS: Array<u64> = Array::with_max_entries(4096, 0);
+
+/// The connection that `trial_receive` and `trial_transmit` work on.
+#[map]
+pub static TRIAL: Array<Connection> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static COMPLAINTS: Array<u64> = Array::with_max_entries(Reason::COUNT, 0);
