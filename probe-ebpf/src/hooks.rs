@@ -3,6 +3,7 @@
 pub mod adoption;
 pub mod application_read;
 pub mod connection_life;
+pub mod early;
 pub mod interface;
 mod listener;
 pub mod oldest_request;

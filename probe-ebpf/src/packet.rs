@@ -12,6 +12,8 @@ pub struct Tcp {
     pub length: u32,
     /// Bytes of the whole packet, from its IP header on.
     pub total: u32,
+    /// Source port.
+    pub source: u16,
     /// Destination port.
     pub destination: u16,
     /// What it acknowledges, if it does.
@@ -61,6 +63,7 @@ pub fn tcp(skb: *mut __sk_buff) -> Option<Tcp> {
         offset,
         length: total.saturating_sub(offset),
         total,
+        source: u16::from_be_bytes([ports[0], ports[1]]),
         destination: u16::from_be_bytes([ports[2], ports[3]]),
         acknowledged: (flags & ACK != 0).then(|| u32::from_be_bytes(acknowledged)),
         syn: flags & SYN != 0,

@@ -17,7 +17,7 @@ use probe_common::{
     user::mapped,
 };
 
-use super::{segment::Heads, socket_state};
+use super::{early, segment::Heads, socket_state};
 use crate::{
     atomic, clients, complaint, latency,
     maps::{SOCKETS, STATES_BY_SOCK_OPS},
@@ -74,7 +74,10 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
         Role::Server => (received, sent),
         Role::Client => (sent, received),
     };
-    connection.request.begin_at(request);
+    // A client's request may have begun with the SYN.
+    if matches!(role, Role::Server) || !connection.request.seen {
+        connection.request.begin_at(request);
+    }
     connection.response.begin_at(response);
     connection.role = role as u8;
     connection.stage = Stage::Open;
@@ -99,6 +102,11 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
         unsafe { atomic::add(&raw mut (*counters).opened, 1) };
     }
     time_handshake(ctx, connection);
+    if matches!(role, Role::Server) {
+        // SAFETY: a field of the context, in network order.
+        let port = u32::from_be(unsafe { (*ops).remote_port }) as u16;
+        early::start(connection, received, port);
+    }
     follow_states(ctx);
     if matches!(role, Role::Server) {
         clients::arrive(connection)?;

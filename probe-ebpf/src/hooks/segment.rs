@@ -61,7 +61,12 @@ pub fn follow(
     };
     let mut volume = Volume::of(ctx.skb.skb, tcp);
     let (mut due, mut delivers) = (false, false);
-    if matches!(connection.stage, Stage::Open | Stage::Joined) {
+    // Data with a SYN (TCP Fast Open) is the start of what the client says, whatever becomes of it.
+    let fast = tcp.syn && tcp.length > 0 && matches!(connection.stage, Stage::Connecting);
+    if fast && !connection.request.seen {
+        connection.request.begin_at(tcp.sequence);
+    }
+    if fast || matches!(connection.stage, Stage::Open | Stage::Joined) {
         let accepted = connection.accept(&segment);
         volume.fresh = u64::from(accepted.fresh);
         volume.again = accepted.again;
@@ -85,14 +90,13 @@ pub fn follow(
     if !due {
         return Ok(());
     }
-    match heads {
-        Heads::Read => read(ctx, connection, &segment, tcp.offset, now),
-        Heads::PassOver => {
-            connection.protocol = Protocol::Opaque;
-            complaint::count(Reason::KernelTooOld);
-            Ok(())
-        }
+    let read = read(ctx, connection, &segment, tcp.offset, now, heads)?;
+    if read.began | read.ended != 0
+        && let Some(counters) = services::counters(connection.service)
+    {
+        progress(counters, connection.protocol.measured(), read.began, read.ended);
     }
+    Ok(())
 }
 
 /// In [`Connection::fins`] while it is not established: a SYN was sent.
@@ -217,16 +221,30 @@ impl Payload for SkbPayload {
     }
 }
 
+/// Requests that began and ended in a segment.
+pub struct Read {
+    /// Those that began.
+    pub began: u32,
+    /// Those that are in flight no more.
+    pub ended: u32,
+}
+
 /// Reads what begins or ends in a segment.
 #[inline(always)]
-fn read(
+pub fn read(
     ctx: &SkBuffContext,
     connection: &mut Connection,
     segment: &Segment,
     offset: u32,
     now: u64,
-) -> Result<(), Reason> {
-    let (service, protocol) = (connection.service, connection.protocol);
+    heads: Heads,
+) -> Result<Read, Reason> {
+    if matches!(heads, Heads::PassOver) {
+        connection.protocol = Protocol::Opaque;
+        complaint::count(Reason::KernelTooOld);
+        return Ok(Read { began: 0, ended: 0 });
+    }
+    let service = connection.service;
     let scratch = scratch::take().ok_or(Reason::NoBuffer)?;
     // SAFETY: a slot that is this run's own until it is given back.
     unsafe {
@@ -253,17 +271,14 @@ fn read(
     let (escaped, began, ended) =
         unsafe { ((*scratch).task.escaped, (*scratch).task.began, (*scratch).task.ended) };
     scratch::give_back(scratch);
-    if began | ended != 0
-        && let Some(counters) = services::counters(service)
-    {
-        // A connection's first request makes its protocol known.
-        progress(counters, protocol.measured(), began, ended);
-    }
     if escaped != 0 {
         // It has been counted where it happened.
         complaint::say(ctx, escaped - 1, service);
     }
-    if steps >= i64::from(STEPS) { Err(Reason::PacketTooDense) } else { Ok(()) }
+    if steps >= i64::from(STEPS) {
+        complaint::count(Reason::PacketTooDense);
+    }
+    Ok(Read { began, ended })
 }
 
 /// Notes requests that began and ended.

@@ -87,34 +87,33 @@ pub fn begin_connecting(connection: &mut Connection) {
     connection.introduced = false;
     connection.reset = false;
     connection.fins = 0;
+    connection.request.seen = false;
+    connection.request.next_message();
 }
 
 /// A socket is done.
 #[inline(always)]
 pub fn close(connection: &mut Connection, heads: Heads) {
-    let counters = services::counters(connection.service);
-    match connection.stage {
-        Stage::Open | Stage::Joined => {
-            if let Some(counters) = counters {
-                // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
-                unsafe { atomic::add(&raw mut (*counters).closed, 1) };
-            }
-            if connection.role == Role::Server as u8 {
-                clients::leave(connection);
-            }
-            if matches!(heads, Heads::Read) {
-                end_requests(connection);
-            }
-        }
-        Stage::Connecting if connection.introduced => {
-            if let Some(counters) = counters {
-                // SAFETY: as above.
-                unsafe { atomic::add(&raw mut (*counters).failed, 1) };
-            }
-        }
-        _ => {}
-    }
+    let known = connection.introduced && matches!(connection.stage, Stage::Open | Stage::Joined | Stage::Connecting);
+    let failed = matches!(connection.stage, Stage::Connecting);
     connection.stage = Stage::Closed;
+    if !known {
+        return;
+    }
+    if let Some(counters) = services::counters(connection.service) {
+        // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
+        unsafe {
+            let counter = if failed { &raw mut (*counters).failed } else { &raw mut (*counters).closed };
+            atomic::add(counter, 1);
+        }
+    }
+    if !failed && connection.role == Role::Server as u8 {
+        clients::leave(connection);
+    }
+    if matches!(heads, Heads::Read) {
+        // One that failed may have had a request with its SYN.
+        end_requests(connection);
+    }
 }
 
 /// Counts the requests that got no answer, the answer that ended with the connection, and those that the client has

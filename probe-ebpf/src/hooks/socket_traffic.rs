@@ -18,7 +18,10 @@ use probe_common::{
     user::mapped,
 };
 
-use super::segment::{self, Heads};
+use super::{
+    early,
+    segment::{self, Heads},
+};
 use crate::{atomic, clients, complaint, latency, maps::SOCKETS, packet, services};
 
 const AF_INET: u32 = 2;
@@ -75,6 +78,9 @@ fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason
             // Neither a connection nor about to be one: the last words of a socket that nothing is known of.
             return Ok(());
         }
+    }
+    if matches!(way, Way::Receive) && tcp.length > 0 && matches!(connection.stage, Stage::Listening) {
+        early::read(ctx, &tcp, heads)?;
     }
     let followed = segment::follow(ctx, connection, &tcp, way, heads);
     time_round_trip(connection, sk);
