@@ -113,14 +113,13 @@ impl Flow {
             self.seen = true;
             self.high = sequence;
         }
-        // One without payload is no news of bytes: behind a FIN, which takes a sequence number, it lies one further.
+        // One without payload is no news of bytes: behind a FIN, which takes a sequence number
+        // (RFC 9293, section 3.4), it lies one further.
         if length == 0 {
             return 0;
         }
         let ahead = distance(self.high, end);
-        // An acknowledgement behind the end of its direction stands one further than the last byte: a FIN takes a sequence
-        // number of its own (RFC 9293, section 3.4).
-        if length == 0 || ahead <= 0 || ahead > LARGEST_WINDOW {
+        if ahead <= 0 || ahead > LARGEST_WINDOW {
             return 0;
         }
         self.high = end;

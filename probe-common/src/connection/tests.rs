@@ -292,15 +292,6 @@ fn what_was_sent_again_counts_once() {
 }
 
 #[test]
-fn the_end_of_a_direction_is_no_byte_of_it() {
-    let mut talk = Conversation::new();
-    talk.ask(GET).answer(OK).fin(Side::Request).fin(Side::Response);
-    let behind = GET.len() + 1;
-    talk.deliver(Side::Request, behind, &[], false);
-    assert_eq!(talk.fresh, [GET.len() as u64, OK.len() as u64]);
-}
-
-#[test]
 fn what_is_sent_again_is_told_from_what_is_new() {
     let mut talk = Conversation::new();
     let mut send = |side, offset: u32, length, fin| {
