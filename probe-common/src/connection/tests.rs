@@ -312,6 +312,29 @@ fn a_head_that_comes_late_is_read_when_it_comes() {
     assert_eq!(talk.seen(), ["GET 503"]);
 }
 
+/// Short content in a segment of its own, before the head that announces it.
+#[test]
+fn content_that_comes_before_its_head_ends_the_message() {
+    let mut talk = Conversation::new();
+    let head = "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n";
+    let request = format!("{head}hello");
+    talk.sent[Side::Request as usize] = request.clone().into_bytes();
+    talk.segment(Side::Request, head.len(), request.len());
+    talk.segment(Side::Request, 0, head.len());
+    talk.answer(OK).ask(&request).answer(OK);
+    assert_eq!(talk.seen(), ["POST 200", "POST 200"]);
+}
+
+#[test]
+fn what_follows_a_fin_has_no_bytes() {
+    let mut talk = Conversation::new();
+    talk.ask(GET).fin(Side::Request).answer(OK);
+    // The acknowledgement of the answer, and of the other FIN: a FIN takes a sequence number.
+    talk.deliver(Side::Request, GET.len() + 1, &[], false);
+    assert_eq!(talk.fresh, [GET.len() as u64, OK.len() as u64]);
+    assert_eq!(talk.seen(), ["GET 200"]);
+}
+
 #[test]
 fn a_head_that_is_torn_is_counted_at_the_turn_and_told() {
     let mut talk = Conversation::new();
