@@ -104,6 +104,17 @@ impl Netns {
         }
         Ok(())
     }
+
+    /// Runs `ip` on it, and gives what it says.
+    pub fn ip(&self, arguments: &[&str]) -> Result<String> {
+        ip(&[&["-n", &self.name], arguments].concat())
+    }
+
+    /// Sets a parameter of the kernel below `/proc/sys/net`, for this namespace alone.
+    pub fn set(&self, parameter: &str, value: &str) -> Result<()> {
+        let path = Path::new("/proc/sys/net").join(parameter);
+        self.inside(|| fs::write(&path, value).with_context(|| format!("cannot write {}", path.display())))
+    }
 }
 
 impl Drop for Netns {

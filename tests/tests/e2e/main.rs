@@ -14,14 +14,21 @@
 //! | `errors` | one clear sentence for each way in which it cannot start |
 //! | `traces` | the tests themselves: they leave nothing behind either |
 
+mod access_log;
 mod bandwidth;
+mod bodies;
 mod drivers;
 mod ending;
 mod errors;
 mod exposition;
 mod latency;
+mod lossy;
+mod offload;
 mod older;
+mod pipelining;
 mod requests;
 mod responses;
+mod tcp_truth;
 mod traces;
 mod users;
+mod writes;
