@@ -14,6 +14,7 @@ pub mod machine;
 pub mod metrics;
 pub mod netns;
 pub mod nginx;
+pub mod options;
 pub mod poll;
 pub mod ports;
 pub mod process;
