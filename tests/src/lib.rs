@@ -22,3 +22,4 @@ pub mod server;
 pub mod stream;
 pub mod summary;
 pub mod tool;
+pub mod ways;
