@@ -9,6 +9,7 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Tally {
     written: AtomicU64,
+    writes: AtomicU64,
     read: AtomicU64,
 }
 
@@ -23,6 +24,11 @@ impl Tally {
     /// Bytes that were written.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    /// Calls that wrote them.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
     }
 
     /// Bytes that were read.
@@ -48,6 +54,7 @@ impl<S: Write> Write for Counted<'_, S> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         let length = self.stream.write(bytes)?;
         self.tally.written.fetch_add(length as u64, Ordering::Relaxed);
+        self.tally.writes.fetch_add(1, Ordering::Relaxed);
         Ok(length)
     }
 

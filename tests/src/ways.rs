@@ -14,7 +14,7 @@ use nix::{
     sys::{
         memfd::{MFdFlags, memfd_create},
         sendfile::sendfile,
-        socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg, sendmsg},
+        socket::{MsgFlags, MultiHeaders, recvmmsg, send, sendmmsg, sendmsg},
         uio::readv,
     },
     unistd::pipe,
@@ -32,6 +32,8 @@ pub use ring::Ring;
 pub enum Writing {
     /// `write`
     Write,
+    /// `send` with `MSG_EOR`: what is written next goes into another segment.
+    Segment,
     /// `sendmsg`, of many pieces.
     SendMsg,
     /// `sendmmsg`, of several messages.
@@ -118,6 +120,7 @@ impl Write for Writer<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         match self.way {
             Writing::Write => (&mut &*self.socket).write(bytes),
+            Writing::Segment => Ok(send(self.socket.as_raw_fd(), bytes, MsgFlags::MSG_EOR)?),
             Writing::SendMsg => {
                 let pieces: Vec<_> = bytes.chunks(PIECE).take(PIECES).map(IoSlice::new).collect();
                 Ok(sendmsg::<()>(self.socket.as_raw_fd(), &pieces, &[], MsgFlags::empty(), None)?)

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use probe_tests::{
     agent::Agent,
     http1,
@@ -73,15 +73,6 @@ fn all_counted(
     Ok(())
 }
 
-/// A counter of the network namespace's TCP, from `/proc/net/netstat`: names in a line, values in the next.
-fn counter(netns: &Netns, name: &str) -> Result<u64> {
-    let text = netns.inside(|| Ok(std::fs::read_to_string("/proc/thread-self/net/netstat")?))?;
-    let lines: Vec<_> = text.lines().collect();
-    let mut pairs = lines.chunks_exact(2).flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
-    let (_, value) = pairs.find(|(found, _)| *found == name).with_context(|| format!("no counter {name}"))?;
-    Ok(value.parse()?)
-}
-
 /// As nginx with `listen ... deferred`: the request completes the handshake.
 #[test]
 fn a_request_that_completes_the_handshake_is_counted() -> Result<()> {
@@ -106,7 +97,7 @@ fn a_request_that_comes_with_the_syn_is_counted() -> Result<()> {
             |socket| options::take_fast_open(socket, 64),
             |s| options::fast_open(s),
         )?;
-        let fast = counter(&netns, "TCPFastOpenPassive")?;
+        let fast = netns.tcp_counter("TCPFastOpenPassive")?;
         ensure!(fast == TIMES - 1, "{fast} connections were opened fast, not {}", TIMES - 1);
         println!("{address}: {TIMES} connections, {fast} with the first of {EACH} requests in the SYN");
     }
