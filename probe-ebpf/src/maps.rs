@@ -87,6 +87,8 @@ pub static FREE_SERVICES: Queue<u32> = Queue::with_max_entries(4096, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<ServiceCounters> = PerCpuArray::with_max_entries(4096, 0);
 
+/// Preallocated: an entry made on demand comes from a small store of the CPU's, which a burst of new ones empties faster
+/// than the kernel fills it, and requests would be lost with the table nearly empty.
 #[map]
 pub static LATENCIES: PerCpuHashMap<LatencyKey, LatencyCell> = PerCpuHashMap::with_max_entries(65_536, 0);
 
