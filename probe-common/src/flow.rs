@@ -113,7 +113,8 @@ impl Flow {
             self.seen = true;
             self.high = sequence;
         }
-        // One without payload is no news of bytes: behind a FIN, which takes a sequence number, it lies one further.
+        // One without payload is no news of bytes: behind a FIN, which takes a sequence number
+        // (RFC 9293, section 3.4), it lies one further.
         if length == 0 {
             return 0;
         }
