@@ -10,6 +10,7 @@ mod privilege;
 mod run;
 mod setup;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -33,7 +34,8 @@ enum Command {
     Build,
     /// Builds the agent and becomes it: `cargo xtask run -- --listen 0.0.0.0:9464`
     Run(run::Options),
-    /// Runs the tests: on the host (unit), on single programs (prog), on real traffic (e2e)
+    /// Runs the tests: on the host (unit), on single programs (prog), on real traffic (e2e),
+    /// on single programs under other kernels (kernels)
     Test(test::Options),
     /// Checks the format, clippy's opinion of every crate, and that no machine's path is in a file
     Lint,
@@ -42,6 +44,9 @@ enum Command {
     /// The part of the set-up that needs root: started by `setup` through sudo
     #[command(hide = true)]
     AsRoot(setup::SystemChanges),
+    /// Runs a program under another kernel: cargo starts tests by it
+    #[command(hide = true)]
+    InKernel(vm::Options),
 }
 
 fn main() -> ExitCode {
@@ -63,5 +68,6 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Lint => lint::lint(),
         Command::Clean(options) => clean::clean(options),
         Command::AsRoot(changes) => changes.apply(),
+        Command::InKernel(options) => vm::in_kernel(options),
     }
 }

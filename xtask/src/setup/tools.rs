@@ -17,7 +17,7 @@ pub(crate) struct Tool {
     why: &'static str,
 }
 
-const fn tool(program: &'static str, package: &'static str, why: &'static str) -> Tool {
+pub(super) const fn tool(program: &'static str, package: &'static str, why: &'static str) -> Tool {
     Tool { program, package, why }
 }
 
@@ -80,7 +80,8 @@ fn rustup_component(name: &str, why: &str, toolchain: Option<&str>, steps: &mut 
     exec::run_long(&format!("adding {name}"), rustup(&["component", "add", name]).args(named))
 }
 
-fn collect(tools: &[Tool], changes: &mut SystemChanges, steps: &Steps) -> Result<()> {
+/// Notes which of some programs are missing.
+pub(super) fn collect(tools: &[Tool], changes: &mut SystemChanges, steps: &Steps) -> Result<()> {
     let (there, missing): (Vec<_>, Vec<_>) =
         tools.iter().partition(|tool| exec::find(tool.program).is_some());
     for tool in there {
