@@ -5,6 +5,7 @@
 mod build;
 mod clean;
 mod exec;
+mod fuzz;
 mod lint;
 mod privilege;
 mod run;
@@ -35,8 +36,10 @@ enum Command {
     /// Builds the agent and becomes it: `cargo xtask run -- --listen 0.0.0.0:9464`
     Run(run::Options),
     /// Runs the tests: on the host (unit), on single programs (prog), on real traffic (e2e),
-    /// on single programs under other kernels (kernels)
+    /// by fuzzing (fuzz), on single programs under other kernels (kernels)
     Test(test::Options),
+    /// Fuzzes the engine and its parsers, guided by coverage
+    Fuzz(fuzz::Options),
     /// Checks the format, clippy's opinion of every crate, and that no machine's path is in a file
     Lint,
     /// Removes what was built, and says what remains outside of the tree
@@ -65,6 +68,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Build => build::build(),
         Command::Run(options) => run::run(options),
         Command::Test(options) => test::test(options),
+        Command::Fuzz(options) => fuzz::fuzz(options),
         Command::Lint => lint::lint(),
         Command::Clean(options) => clean::clean(options),
         Command::AsRoot(changes) => changes.apply(),

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    build, exec, privilege,
+    build, exec, fuzz, privilege,
     setup::{self, Group},
     vm, workspace,
 };
@@ -37,6 +37,8 @@ enum Ring {
     Unit,
     /// Single programs in the kernel, by `BPF_PROG_TEST_RUN`
     Prog,
+    /// The fuzz targets, for a number of executions each
+    Fuzz,
     /// The ring `prog` under other kernels, in virtual machines
     Kernels,
     /// The agent against real servers and clients
@@ -64,6 +66,9 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     if rings.iter().any(|ring| matches!(ring, Ring::Prog | Ring::E2e)) {
         groups.extend([Group::Mounts, Group::Tests]);
     }
+    if rings.contains(&Ring::Fuzz) {
+        groups.push(Group::Fuzz);
+    }
     if rings.contains(&Ring::Kernels) && impossible.is_none() {
         groups.push(Group::Kernels);
     }
@@ -88,6 +93,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         let verdict = match (ring, &impossible) {
             (Ring::Kernels, Some(why)) => Verdict::Impossible(why.clone()),
             (Ring::Kernels, None) => under_kernels(options, cargo),
+            (Ring::Fuzz, _) => timed(fuzz::ring),
             _ => ring.run(cargo(), &options.arguments),
         };
         verdicts.push((ring, verdict));
@@ -114,37 +120,50 @@ fn chosen(options: &Options) -> Result<Vec<Ring>> {
     Ok(rings)
 }
 
+fn timed(ring: impl FnOnce() -> Result<()>) -> Verdict {
+    let started = Instant::now();
+    match ring() {
+        Ok(()) => Verdict::Passed(started.elapsed()),
+        Err(error) => Verdict::Failed(started.elapsed(), format!("{error:#}")),
+    }
+}
+
 /// Runs the programs' ring under each kernel, to the end even if one fails.
 fn under_kernels(options: &Options, cargo: impl Fn() -> Command) -> Verdict {
-    let started = Instant::now();
-    let mut failures = Vec::new();
-    let series: Vec<&str> = if options.kernels.is_empty() {
-        setup::TESTED.to_vec()
-    } else {
-        options.kernels.iter().map(String::as_str).collect()
-    };
-    for series in series {
-        eprintln!("\nkernels: {series}");
-        let result = setup::machine(series).and_then(|_| {
-            let mut cargo = cargo();
-            start_by(&mut cargo, &vm::runner(series)?);
-            exec::run(cargo.arg("--").args(&options.arguments))
-        });
-        if let Err(error) = result {
-            failures.push(format!("{series}: {error:#}"));
+    let mut series: Vec<&str> = options.kernels.iter().map(String::as_str).collect();
+    if series.is_empty() {
+        series.extend(setup::TESTED);
+    }
+    timed(|| {
+        let mut failures = Vec::new();
+        for series in series {
+            eprintln!("\nkernels: {series}");
+            let result = setup::machine(series).and_then(|_| {
+                let mut cargo = cargo();
+                start_by(&mut cargo, &vm::runner(series)?);
+                exec::run(cargo.arg("--").args(&options.arguments))
+            });
+            failures.extend(result.err().map(|error| format!("{series}: {error:#}")));
         }
-    }
-    match &failures[..] {
-        [] => Verdict::Passed(started.elapsed()),
-        _ => Verdict::Failed(started.elapsed(), failures.join("; ")),
-    }
+        if failures.is_empty() { Ok(()) } else { bail!(failures.join("; ")) }
+    })
 }
 
 impl Ring {
     fn cargo(self) -> Command {
         let mut cargo = workspace::host_cargo("test");
         cargo.args(match self {
-            Self::Unit => &["-p", "probe-common", "-p", "probe-user", "-p", "xtask", "--no-fail-fast"][..],
+            Self::Unit | Self::Fuzz => &[
+                "-p",
+                "probe-common",
+                "-p",
+                "probe-fuzz",
+                "-p",
+                "probe-user",
+                "-p",
+                "xtask",
+                "--no-fail-fast",
+            ][..],
             Self::Prog | Self::Kernels => &["-p", "probe-tests", "--test", "prog"],
             Self::E2e => &["-p", "probe-tests", "--test", "e2e"],
         });
@@ -161,11 +180,7 @@ impl Ring {
         } else {
             cargo.arg("--").args(arguments);
         }
-        let started = Instant::now();
-        match exec::run(&mut cargo) {
-            Ok(()) => Verdict::Passed(started.elapsed()),
-            Err(error) => Verdict::Failed(started.elapsed(), format!("{error:#}")),
-        }
+        timed(|| exec::run(&mut cargo))
     }
 }
 
@@ -192,6 +207,7 @@ impl fmt::Display for Ring {
         f.write_str(match self {
             Self::Unit => "unit",
             Self::Prog => "prog",
+            Self::Fuzz => "fuzz",
             Self::Kernels => "kernels",
             Self::E2e => "e2e",
         })
@@ -235,7 +251,7 @@ mod tests {
             let options = Options { rings: rings.to_vec(), ..Options::default() };
             chosen(&options).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(names(&[]), "unit prog kernels e2e");
+        assert_eq!(names(&[]), "unit prog fuzz kernels e2e");
         assert_eq!(names(&[Ring::E2e, Ring::Unit, Ring::E2e]), "unit e2e");
     }
 

@@ -52,6 +52,8 @@ pub(crate) enum Group {
     Lint,
     /// bpffs and tracefs, mounted
     Mounts,
+    /// A compiler for libFuzzer
+    Fuzz,
     /// Virtual machines, in which the tests run under other kernels
     Kernels,
 }
@@ -63,7 +65,7 @@ pub(crate) const TESTED: [&str; 2] = ["6.1", "6.12"];
 pub(crate) fn setup(options: &Options) -> Result<()> {
     let mut groups = options.groups.clone();
     if groups.is_empty() {
-        groups = vec![Group::Build, Group::Tests, Group::Lint];
+        groups = vec![Group::Build, Group::Tests, Group::Lint, Group::Fuzz];
         match machine::possible() {
             Ok(()) => groups.push(Group::Kernels),
             Err(why) => eprintln!("setup: no virtual machines: {why:#}"),
@@ -100,6 +102,14 @@ pub(crate) fn ensure(groups: &[Group]) -> Result<Toolchain> {
     Ok(toolchain)
 }
 
+/// The same for what does without the kernel side, and so without its toolchain.
+pub(crate) fn ensure_host(groups: &[Group]) -> Result<()> {
+    let mut steps = Steps::new(Detail::Changes);
+    system_part(groups, None, &mut steps)?;
+    steps.finish();
+    Ok(())
+}
+
 /// Those packages that some set-up asks for and that are installed; empty where there is no dpkg.
 pub(crate) fn installed_packages() -> Vec<&'static str> {
     let mut packages = [&toolchain::PACKAGES[..], &[toolchain::CLIPPY_PACKAGE]].concat();
@@ -122,6 +132,9 @@ fn system_part(groups: &[Group], plan: Option<&Plan>, steps: &mut Steps) -> Resu
     }
     if wanted(Group::Tests) {
         tools::tests(&mut changes, steps)?;
+    }
+    if wanted(Group::Fuzz) {
+        tools::collect(&tools::FUZZ, &mut changes, steps)?;
     }
     if wanted(Group::Kernels) {
         machine::system_part(&mut changes, steps)?;

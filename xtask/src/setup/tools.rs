@@ -34,6 +34,9 @@ pub(crate) const TESTS: [Tool; 9] = [
     tool("curl", "curl", "single requests"),
 ];
 
+/// What fuzzing takes beside cargo.
+pub(super) const FUZZ: [Tool; 1] = [tool("c++", "g++", "it compiles libFuzzer")];
+
 /// Notes which of the tests' programs are missing.
 pub(crate) fn tests(changes: &mut SystemChanges, steps: &Steps) -> Result<()> {
     collect(&TESTS, changes, steps)
