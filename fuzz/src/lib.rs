@@ -3,10 +3,12 @@
 //! - [`script`]: a conversation as segments in the order in which the probe sees them, and its form in bytes, in which the
 //!   corpus is kept;
 //! - [`run`]: the engine over a script, and what it counted;
+//! - [`conversation`]: requests and answers as one would write them down;
 //! - [`reference`]: HTTP/1 framing over whole streams, as a reader believes it;
 //! - [`lines`]: the same for single lines;
 //! - [`targets`]: what a fuzzer runs. Each panics where engine and reference differ.
 
+pub mod conversation;
 pub mod lines;
 pub mod reference;
 pub mod replay;
