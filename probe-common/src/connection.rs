@@ -6,6 +6,7 @@
 //! kernel, a plain loop elsewhere.
 
 use crate::{
+    deliveries::{Deliveries, Delivery},
     exchange::Exchange,
     flow::{Flow, Part},
     pending::Pending,
@@ -47,6 +48,13 @@ pub enum Side {
     Response,
 }
 
+impl Side {
+    /// One bit for each.
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
 /// A TCP segment, or the segments that the kernel joined in one buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
@@ -56,6 +64,8 @@ pub struct Segment {
     pub sequence: u32,
     /// Bytes of payload.
     pub length: u32,
+    /// Sequence number of the other direction up to which it acknowledges; none if it does not.
+    pub acknowledged: Option<u32>,
     /// Whether the direction ends behind it.
     pub fin: bool,
 }
@@ -74,6 +84,8 @@ pub struct Accepted {
     pub fresh: u32,
     /// Whether [`Connection::step`] is to be called.
     pub due: bool,
+    /// Whether the segment bears nothing but what has been seen before.
+    pub again: bool,
 }
 
 /// What a step came to.
@@ -85,6 +97,10 @@ pub struct Step {
     pub exchange: Option<Exchange>,
     /// Something that escaped.
     pub unmeasured: Option<Reason>,
+    /// Whether a request has begun: it is in flight from now on.
+    pub began: bool,
+    /// Whether a request is in flight no more, measured or not.
+    pub ended: bool,
 }
 
 /// How many segments of a connection that was joined late are tried for the start of a request before it is taken
@@ -101,6 +117,8 @@ pub struct Connection {
     pub response: Flow,
     /// Requests without an answer.
     pub pending: Pending,
+    /// Answers that the client has not acknowledged yet; of a server only.
+    pub deliveries: Deliveries,
     /// When the last request began.
     pub last_request: u64,
     /// The client's address, of a connection that was accepted.
@@ -117,9 +135,20 @@ pub struct Connection {
     pub attempts: u8,
     /// Who opened the socket, if the probe saw it.
     pub owner: Owner,
+    /// When its round-trip time was last counted, in ticks of the kernel's clock (jiffies).
+    pub timed: u32,
     /// Whether it has been given its service.
     pub introduced: bool,
+    /// Whether it has been counted as reset.
+    pub reset: bool,
+    /// Which directions have ended: [`Side::bit`].
+    pub fins: u8,
+    /// For the alignment of the whole.
+    pub padding: u8,
 }
+
+/// The kernel keeps 72 bytes of its own with each socket's state, and gives memory out in powers of two.
+const _: () = assert!(size_of::<Connection>() <= 1024 - 72, "a socket's state has outgrown its kibibyte");
 
 /// Who connected or listened.
 #[repr(C)]
@@ -139,6 +168,7 @@ impl Default for Connection {
             request: Flow::default(),
             response: Flow::default(),
             pending: Pending::default(),
+            deliveries: Deliveries::default(),
             last_request: 0,
             client: [0; 16],
             service: 0,
@@ -147,7 +177,11 @@ impl Default for Connection {
             protocol: Protocol::Unknown,
             attempts: 0,
             owner: Owner::default(),
+            timed: 0,
             introduced: false,
+            reset: false,
+            fins: 0,
+            padding: 0,
         }
     }
 }
@@ -168,9 +202,12 @@ impl Connection {
         let answerable = self.pending.waiting() > 0;
         let flow = self.flow(segment.side);
         // Before this segment moves it: what lies between here and there has gone by.
+        let known = flow.seen;
         let fresh = flow.advance(segment.sequence, segment.length);
-        let nothing = Accepted { fresh, due: false };
-        let read = Accepted { fresh, due: true };
+        let again = self.is_again(segment, fresh, known);
+        let flow = self.flow(segment.side);
+        let nothing = Accepted { fresh, due: false, again };
+        let read = Accepted { fresh, due: true, again };
         if unread {
             return nothing;
         }
@@ -182,7 +219,7 @@ impl Connection {
             return nothing;
         }
         if !flow.synced || matches!(part, Part::Lost) {
-            return self.resynchronise(segment, fresh, answerable);
+            return Accepted { due: self.resynchronise(segment, fresh, answerable), ..nothing };
         }
         let ahead = distance(flow.cursor, segment.end());
         if ahead <= 0 {
@@ -202,9 +239,21 @@ impl Connection {
         read
     }
 
-    /// A segment of a direction whose place in the conversation is not known.
+    /// Whether a segment was seen before: all of its payload, or the end that it marks. One that bears neither is a bare
+    /// acknowledgement, which is never sent again.
     #[inline(always)]
-    fn resynchronise(&mut self, segment: &Segment, fresh: u32, answerable: bool) -> Accepted {
+    fn is_again(&mut self, segment: &Segment, fresh: u32, known: bool) -> bool {
+        let bit = segment.side.bit();
+        let ended_before = self.fins & bit != 0;
+        if segment.fin {
+            self.fins |= bit;
+        }
+        fresh == 0 && (segment.length > 0 && known || segment.fin && ended_before)
+    }
+
+    /// Whether a segment of a direction whose place in the conversation is not known is to be read.
+    #[inline(always)]
+    fn resynchronise(&mut self, segment: &Segment, fresh: u32, answerable: bool) -> bool {
         let lost = matches!(self.flow(segment.side).part, Part::Lost);
         // A request starts a segment when nothing is in flight; an answer, when one is due.
         let due = match segment.side {
@@ -212,7 +261,7 @@ impl Connection {
             Side::Response => {
                 if lost {
                     // Only the time of its last byte is to be had.
-                    return Accepted { fresh, due: fresh > 0 };
+                    return fresh > 0;
                 }
                 answerable
             }
@@ -223,6 +272,24 @@ impl Connection {
             flow.cursor = segment.sequence;
             flow.synced = true;
         }
-        Accepted { fresh, due }
+        due
+    }
+
+    /// Whether this segment acknowledges answers: then [`Connection::deliver`] is to be called.
+    #[inline(always)]
+    #[must_use]
+    pub fn delivers(&self, segment: &Segment) -> bool {
+        match (segment.side, segment.acknowledged) {
+            (Side::Request, Some(acknowledged)) => self.deliveries.first_covered(acknowledged).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Answers that this segment acknowledges to their last byte. To be called until it returns none.
+    #[inline(always)]
+    pub fn deliver(&mut self, acknowledged: u32) -> Option<Delivery> {
+        let delivery = self.deliveries.first_covered(acknowledged)?;
+        self.deliveries.pop();
+        Some(delivery)
     }
 }

@@ -1,6 +1,9 @@
 //! A request with its response, and the key under which the kernel counts it.
 
-use crate::protocol::{Method, Protocol};
+use crate::{
+    phase::Phase,
+    protocol::{Method, Protocol},
+};
 
 /// A request that was answered, or that ended without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +18,17 @@ pub struct Exchange {
     pub first_byte: u64,
     /// First byte of the request to last byte of the response, in nanoseconds.
     pub duration: u64,
+    /// First byte of the request until the application read it, in nanoseconds; all of `first_byte` if it never did.
+    pub queue: u64,
+}
+
+impl Exchange {
+    /// From the application's reading to the first byte of the response, in nanoseconds.
+    #[inline(always)]
+    #[must_use]
+    pub const fn service(&self) -> u64 {
+        self.first_byte - self.queue
+    }
 }
 
 /// Status of a request whose connection ended before its answer did.
@@ -30,6 +44,14 @@ pub enum Span {
     FirstByte = 1,
     /// To the last byte of the response.
     Duration = 2,
+    /// [`Phase::Queue`]
+    Queue = 3,
+    /// [`Phase::Service`]
+    Service = 4,
+    /// [`Phase::Delivery`]
+    Delivery = 5,
+    /// No part of a request: the connection's smoothed round-trip time.
+    RoundTrip = 6,
 }
 
 impl Span {
@@ -40,7 +62,22 @@ impl Span {
             0 => Some(Self::Both),
             1 => Some(Self::FirstByte),
             2 => Some(Self::Duration),
+            3 => Some(Self::Queue),
+            4 => Some(Self::Service),
+            5 => Some(Self::Delivery),
+            6 => Some(Self::RoundTrip),
             _ => None,
+        }
+    }
+
+    /// The phase that an entry holds, if it holds one.
+    #[must_use]
+    pub const fn phase(self) -> Option<Phase> {
+        match self {
+            Self::Queue => Some(Phase::Queue),
+            Self::Service => Some(Phase::Service),
+            Self::Delivery => Some(Phase::Delivery),
+            Self::Both | Self::FirstByte | Self::Duration | Self::RoundTrip => None,
         }
     }
 }
@@ -69,7 +106,7 @@ pub struct LatencyKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LatencyCell {
-    /// Requests.
+    /// Requests, or whatever was timed.
     pub count: u64,
     /// Sum of their durations, in nanoseconds.
     pub sum: u64,

@@ -113,6 +113,11 @@ impl Flow {
             self.seen = true;
             self.high = sequence;
         }
+        // One without payload is no news of bytes: behind a FIN, which takes a sequence number
+        // (RFC 9293, section 3.4), it lies one further.
+        if length == 0 {
+            return 0;
+        }
         let ahead = distance(self.high, end);
         if ahead <= 0 || ahead > LARGEST_WINDOW {
             return 0;

@@ -14,11 +14,14 @@
 pub mod bucket;
 pub mod connection;
 pub mod counters;
+pub mod deliveries;
 pub mod exchange;
 pub mod flow;
 pub mod http1;
 pub mod interface;
+pub mod older;
 pub mod pending;
+pub mod phase;
 pub mod protocol;
 pub mod reason;
 pub mod sequence;

@@ -16,19 +16,61 @@ pub struct Request {
     pub method: Method,
 }
 
-/// A ring, first in, first out. The request's direction writes `pushed`, the response's `popped`, and each only its
-/// own: two CPUs may be at it at once.
+/// A ring, first in, first out. The request's direction writes `pushed`, the response's `popped`, and the
+/// application's reading `read`, each only its own: several CPUs may be at it at once.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Pending {
     pushed: u32,
     popped: u32,
+    /// Up to which request the application has read.
+    read: u32,
+    /// Requests behind the last one in the ring that found no room in it.
+    refused: u32,
+    /// How many of those have been answered.
+    passed: u32,
+    padding: u32,
     slots: [u64; DEPTH as usize],
+    /// How long each request lay unread: see [`Wait`].
+    waits: [Wait; DEPTH as usize],
 }
 
 impl Default for Pending {
     fn default() -> Self {
-        Self { pushed: 0, popped: 0, slots: [0; DEPTH as usize] }
+        Self {
+            pushed: 0,
+            popped: 0,
+            read: 0,
+            refused: 0,
+            passed: 0,
+            padding: 0,
+            slots: [0; DEPTH as usize],
+            waits: [Wait(0); DEPTH as usize],
+        }
+    }
+}
+
+/// A duration in half the space: nanoseconds up to two seconds, units of 1,024 ns beyond, good for half an hour.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wait(u32);
+
+impl Wait {
+    const COARSE: u32 = 1 << 31;
+
+    #[inline(always)]
+    const fn of(nanoseconds: u64) -> Self {
+        if nanoseconds < Self::COARSE as u64 {
+            return Self(nanoseconds as u32);
+        }
+        let units = nanoseconds >> 10;
+        let most = (Self::COARSE - 1) as u64;
+        Self(Self::COARSE | if units > most { most as u32 } else { units as u32 })
+    }
+
+    #[inline(always)]
+    const fn nanoseconds(self) -> u64 {
+        if self.0 & Self::COARSE == 0 { self.0 as u64 } else { ((self.0 & !Self::COARSE) as u64) << 10 }
     }
 }
 
@@ -40,11 +82,13 @@ impl Pending {
         self.pushed.wrapping_sub(self.popped)
     }
 
-    /// Adds a request; false if there is no room for its time.
+    /// Adds a request; false if there is no room for its time. Until that request has had its answer no other one
+    /// finds room either, or answers would go to the wrong requests.
     #[inline(always)]
     #[must_use]
     pub fn push(&mut self, request: Request) -> bool {
-        if self.waiting() >= DEPTH {
+        if self.waiting() >= DEPTH || self.refused != self.passed {
+            self.refused = self.refused.wrapping_add(1);
             return false;
         }
         let slot = request.started << METHOD_BITS | request.method as u64;
@@ -78,11 +122,49 @@ impl Pending {
         Some(Request { started: slot >> METHOD_BITS, method })
     }
 
-    /// Removes the oldest one, if there is one.
+    /// When the oldest one's first byte came; none if nothing waits.
     #[inline(always)]
-    pub fn pop_if_any(&mut self) {
-        if self.waiting() > 0 {
-            self.pop();
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        if self.waiting() == 0 {
+            return None;
+        }
+        Some(self.slots[(self.popped % DEPTH) as usize] >> METHOD_BITS)
+    }
+
+    /// How long the oldest one lay unread, in nanoseconds; `u64::MAX` if it still does.
+    #[inline(always)]
+    #[must_use]
+    pub fn unread_for(&self) -> u64 {
+        if crate::sequence::distance(self.popped, self.read) <= 0 {
+            return u64::MAX;
+        }
+        self.waits[(self.popped % DEPTH) as usize].nanoseconds()
+    }
+
+    /// Whether there are requests that the application has not begun to read.
+    #[inline(always)]
+    #[must_use]
+    pub fn unread(&self) -> bool {
+        self.read != self.pushed
+    }
+
+    /// The application has read: all that has come so far is in its hands, or about to be.
+    #[inline(always)]
+    pub fn note_read(&mut self, now: u64) {
+        // One look: a request that comes meanwhile is for the next reading.
+        let pushed = self.pushed;
+        if pushed.wrapping_sub(self.read) > DEPTH {
+            self.read = pushed.wrapping_sub(DEPTH);
+        }
+        for _ in 0..DEPTH {
+            if self.read == pushed {
+                break;
+            }
+            let slot = (self.read % DEPTH) as usize;
+            let started = self.slots[slot] >> METHOD_BITS;
+            self.waits[slot] = Wait::of(now.saturating_sub(started));
+            self.read = self.read.wrapping_add(1);
         }
     }
 
@@ -90,5 +172,76 @@ impl Pending {
     #[inline(always)]
     pub fn pop(&mut self) {
         self.popped = self.popped.wrapping_add(1);
+    }
+
+    /// An answer has come while nothing waits: true if it is that of a request that found no room.
+    #[inline(always)]
+    #[must_use]
+    pub fn pass(&mut self) -> bool {
+        if self.refused == self.passed {
+            return false;
+        }
+        self.passed = self.passed.wrapping_add(1);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(started: u64) -> Request {
+        Request { started, method: Method::Get }
+    }
+
+    #[test]
+    fn a_wait_is_exact_for_two_seconds_and_right_to_a_millionth_beyond() {
+        for ns in [0, 1, 2_147_483_647] {
+            assert_eq!(Wait::of(ns).nanoseconds(), ns);
+        }
+        for ns in [2_147_483_648_u64, 60_000_000_000, 1_800_000_000_000] {
+            assert!(ns - Wait::of(ns).nanoseconds() < 1024, "{ns}");
+        }
+        assert!(Wait::of(u64::MAX).nanoseconds() > 1_800_000_000_000);
+    }
+
+    #[test]
+    fn each_request_is_unread_until_the_reading_that_follows_it() {
+        let mut pending = Pending::default();
+        assert!(pending.push(get(100)));
+        assert_eq!(pending.unread_for(), u64::MAX);
+        pending.note_read(130);
+        assert!(pending.push(get(140)) && pending.push(get(150)));
+        pending.note_read(170);
+        pending.note_read(999);
+        for wait in [30, 30, 20] {
+            assert_eq!(pending.unread_for(), wait);
+            pending.pop();
+        }
+        assert_eq!(pending.unread_for(), u64::MAX);
+    }
+
+    #[test]
+    fn what_was_answered_unread_is_not_read_later() {
+        let mut pending = Pending::default();
+        for i in 0..100 {
+            assert!(pending.push(get(i)));
+            pending.pop();
+        }
+        assert!(pending.push(get(200)));
+        pending.note_read(207);
+        assert_eq!(pending.unread_for(), 7);
+    }
+
+    #[test]
+    fn answers_to_requests_without_room_are_passed_over_in_their_order() {
+        let mut pending = Pending::default();
+        let taken = (0..u64::from(DEPTH) + 2).filter(|i| pending.push(get(*i))).count();
+        assert_eq!(taken, DEPTH as usize);
+        pending.pop();
+        assert!(!pending.push(get(99)), "the two before it have no answer yet");
+        (1..DEPTH).for_each(|_| pending.pop());
+        assert!(pending.first().is_none() && pending.pass() && pending.pass() && pending.pass());
+        assert!(!pending.pass() && pending.push(get(100)));
     }
 }

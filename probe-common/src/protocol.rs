@@ -16,6 +16,13 @@ impl Protocol {
     /// Every protocol with requests, for readers of maps and tables.
     pub const MEASURED: [Self; 1] = [Self::Http1];
 
+    /// Its place among those with requests; 0 for one that has none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn measured(self) -> usize {
+        (self as usize).saturating_sub(Self::Http1 as usize)
+    }
+
     /// The value of the label `protocol`.
     #[must_use]
     pub const fn label(self) -> &'static str {

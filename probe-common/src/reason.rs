@@ -32,11 +32,15 @@ pub enum Reason {
     OpaqueProtocol = 12,
     /// A connection whose requests are not read because the kernel lacks `bpf_loop` (5.17).
     KernelTooOld = 13,
+    /// More answers on their way to a client than the engine keeps times of: no delivery time.
+    DeliveriesFull = 14,
+    /// A connection ended before the client had acknowledged an answer: no delivery time.
+    Undelivered = 15,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -51,6 +55,8 @@ impl Reason {
         Self::NoBuffer,
         Self::OpaqueProtocol,
         Self::KernelTooOld,
+        Self::DeliveriesFull,
+        Self::Undelivered,
     ];
 
     /// How many reasons there are: the size of the kernel's table of them.
@@ -74,6 +80,8 @@ impl Reason {
             Self::NoBuffer => "no_buffer",
             Self::OpaqueProtocol => "opaque_protocol",
             Self::KernelTooOld => "kernel_too_old",
+            Self::DeliveriesFull => "deliveries_full",
+            Self::Undelivered => "undelivered",
         }
     }
 }

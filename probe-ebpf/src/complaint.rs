@@ -15,10 +15,27 @@ const SILENCE: u64 = 10_000_000_000;
 /// Counts something that escaped.
 #[inline(always)]
 pub fn count(reason: Reason) {
-    if let Some(count) = UNMEASURED.get_ptr_mut(reason as u32) {
+    count_many(reason, 1);
+}
+
+/// Counts several things that escaped for the same reason.
+#[inline(always)]
+pub fn count_many(reason: Reason, times: u64) {
+    add(reason as u32, times);
+}
+
+/// Counts something that escaped, by the reason's number.
+#[inline(always)]
+pub fn count_number(reason: u32) {
+    add(reason, 1);
+}
+
+#[inline(always)]
+fn add(reason: u32, times: u64) {
+    if let Some(count) = UNMEASURED.get_ptr_mut(reason) {
         // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes. Atomically: a run in a softirq may
         // interrupt one in process context.
-        unsafe { atomic::add(count, 1) };
+        unsafe { atomic::add(count, times) };
     }
 }
 

@@ -1,7 +1,13 @@
-//! One module a hook.
+//! One module a hook, and what several of them do.
 
+pub mod adoption;
+pub mod application_read;
 pub mod connection_life;
+pub mod early;
 pub mod interface;
 mod listener;
+pub mod oldest_request;
+pub mod segment;
 pub mod socket_state;
 pub mod socket_traffic;
+pub mod trial;

@@ -4,10 +4,11 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use probe_common::{
     bucket,
     exchange::{Exchange, LatencyCell, LatencyKey, Span},
+    protocol::Protocol,
     reason::Reason,
 };
 
-use crate::{atomic, maps::LATENCIES};
+use crate::{atomic, complaint, maps::LATENCIES};
 
 /// -EEXIST
 const EXISTS: i32 = -17;
@@ -18,70 +19,82 @@ const NO_MEMORY: i32 = -12;
 
 /// Counts a request that has come to its end.
 #[inline(always)]
-pub fn record(service: u32, exchange: &Exchange) -> Result<(), Reason> {
+pub fn record(service: u32, exchange: &Exchange) {
     let mut key = LatencyKey {
         service,
         status: exchange.status,
-        bucket: bucket::of_nanoseconds(exchange.duration),
+        bucket: 0,
         protocol: exchange.protocol as u8,
         method: exchange.method as u8,
         span: Span::Both as u8,
         padding: 0,
     };
-    let mut result = 0;
-    if exchange.first_byte == exchange.duration {
-        // Where the whole response came at once, one entry serves both histograms.
-        result |= add(&key, exchange.duration);
-    } else {
-        key.span = Span::Duration as u8;
-        result |= add(&key, exchange.duration);
+    if exchange.first_byte != exchange.duration {
+        // Where the whole response comes at once, one entry serves both histograms; here it takes two.
         key.span = Span::FirstByte as u8;
-        key.bucket = bucket::of_nanoseconds(exchange.first_byte);
-        result |= add(&key, exchange.first_byte);
+        add(&mut key, exchange.first_byte, 1);
+        key.span = Span::Duration as u8;
     }
-    match result {
-        0 => Ok(()),
-        LACKED_ROOM => Err(Reason::LatencyFull),
-        _ => Err(Reason::Contended),
-    }
+    add(&mut key, exchange.duration, 1);
 }
 
-/// What [`add`] returns when there was no room for an entry.
-const LACKED_ROOM: u32 = 1;
-/// What it returns when another CPU was in the way.
-const LOST_RACE: u32 = 2;
+/// Counts where the time of a request went until its answer began.
+#[inline(always)]
+pub fn record_phases(service: u32, exchange: &Exchange) {
+    let mut key = of_service(service, exchange.protocol as u8, Span::Queue);
+    add(&mut key, exchange.queue, 1);
+    key.span = Span::Service as u8;
+    add(&mut key, exchange.service(), 1);
+}
 
-/// Adds one to an entry; 0 if that went well.
+/// Counts how long answers were on their way to the client.
+#[inline(always)]
+pub fn record_delivery(service: u32, protocol: Protocol, nanoseconds: u64, answers: u32) {
+    add(&mut of_service(service, protocol as u8, Span::Delivery), nanoseconds, u64::from(answers));
+}
+
+/// Counts a connection's round-trip time, as TCP's smoothed estimate has it: in eighths of a microsecond.
+#[inline(always)]
+pub fn record_round_trip(service: u32, srtt: u32) {
+    add(&mut of_service(service, 0, Span::RoundTrip), u64::from(srtt >> 3) * 1000, 1);
+}
+
+/// The key of a histogram that does not tell methods and statuses apart.
+#[inline(always)]
+fn of_service(service: u32, protocol: u8, span: Span) -> LatencyKey {
+    LatencyKey { service, protocol, span: span as u8, ..LatencyKey::default() }
+}
+
+/// Adds `count` times the same duration to the histogram that a key names, its bucket aside; counts what goes wrong.
+///
+/// A function of its own that returns nothing: behind each call the verifier goes on with one state, whatever happened
+/// inside, and not with one for each outcome.
 #[inline(never)]
-fn add(key: &LatencyKey, nanoseconds: u64) -> u32 {
-    if bump(key, nanoseconds) {
-        return 0;
+fn add(key: &mut LatencyKey, nanoseconds: u64, count: u64) {
+    key.bucket = bucket::of_nanoseconds(nanoseconds);
+    let sum = nanoseconds.wrapping_mul(count);
+    if bump(key, sum, count) {
+        return;
     }
-    let first = LatencyCell { count: 1, sum: nanoseconds };
-    match LATENCIES.insert(key, first, u64::from(BPF_NOEXIST)) {
-        Ok(()) => 0,
+    match LATENCIES.insert(&*key, LatencyCell { count, sum }, u64::from(BPF_NOEXIST)) {
+        Ok(()) => {}
         // Another CPU made the entry in between.
-        Err(EXISTS) if bump(key, nanoseconds) => 0,
-        Err(FULL | NO_MEMORY) => LACKED_ROOM,
-        Err(_) => LOST_RACE,
+        Err(EXISTS) if bump(key, sum, count) => {}
+        Err(FULL | NO_MEMORY) => complaint::count_many(Reason::LatencyFull, count),
+        Err(_) => complaint::count_many(Reason::Contended, count),
     }
 }
 
 #[inline(always)]
-fn bump(key: &LatencyKey, nanoseconds: u64) -> bool {
+fn bump(key: &LatencyKey, sum: u64, count: u64) -> bool {
     let Some(cell) = LATENCIES.get_ptr_mut(key) else {
         return false;
     };
-    add_to(cell, nanoseconds);
-    true
-}
-
-/// Adds to a cell of this CPU. Atomically: a run in a softirq may interrupt one in process context.
-#[inline(always)]
-fn add_to(cell: *mut LatencyCell, nanoseconds: u64) {
-    // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
+    // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes. Atomically: a run in a softirq may
+    // interrupt one in process context.
     unsafe {
-        atomic::add(&raw mut (*cell).count, 1);
-        atomic::add(&raw mut (*cell).sum, nanoseconds);
+        atomic::add(&raw mut (*cell).count, count);
+        atomic::add(&raw mut (*cell).sum, sum);
     }
+    true
 }

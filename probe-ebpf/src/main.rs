@@ -31,8 +31,8 @@ use aya_ebpf::{
 use probe_common::interface::Way;
 
 use crate::hooks::{
-    connection_life, interface, socket_state,
-    socket_traffic::{self, Heads},
+    adoption, application_read, connection_life, interface, oldest_request, segment::Heads, socket_state,
+    socket_traffic, trial,
 };
 
 /// A cgroup program's verdict: let the packet pass.
@@ -73,11 +73,57 @@ pub fn connections(ctx: SockOpsContext) -> u32 {
     1
 }
 
-/// Sockets that listen, connect and close. Kernel 5.11 (`bpf_sk_storage_get` in tracing programs).
+/// Sockets that listen, connect and close. Kernel 5.17 (`bpf_loop`).
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn socket_states(ctx: BtfTracePointContext) -> i32 {
-    socket_state::observe(&ctx);
+    socket_state::observe(&ctx, Heads::Read);
     0
+}
+
+/// The same where there is no `bpf_loop`, and so no request to end. Kernel 5.11 (`bpf_sk_storage_get` in tracing
+/// programs).
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn socket_states_plain(ctx: BtfTracePointContext) -> i32 {
+    socket_state::observe(&ctx, Heads::PassOver);
+    0
+}
+
+/// Applications that read from their sockets. Kernel 5.11, likewise.
+#[btf_tracepoint(function = "tcp_rcv_space_adjust")]
+pub fn application_reads(ctx: BtfTracePointContext) -> i32 {
+    application_read::observe(&ctx);
+    0
+}
+
+/// The oldest request of each service, when the agent asks. Kernel 5.11 (`bpf_sk_storage_get` in tracing programs).
+///
+/// By hand: aya-ebpf has no macro for iterators.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/bpf_sk_storage_map")]
+pub extern "C" fn oldest_request_of_each_service(element: *const oldest_request::Element) -> i32 {
+    oldest_request::observe(element);
+    0
+}
+
+/// Connections that are older than the probe, each run once by the agent. Kernel 5.10.
+#[cgroup_skb(ingress)]
+pub fn adopt(ctx: SkBuffContext) -> i32 {
+    adoption::observe(&ctx);
+    ALLOW
+}
+
+/// What `socket_receive` does, for tests. Kernel 5.17.
+#[cgroup_skb(ingress)]
+pub fn trial_receive(ctx: SkBuffContext) -> i32 {
+    trial::observe(&ctx, Way::Receive);
+    ALLOW
+}
+
+/// What `socket_transmit` does, for tests. Kernel 5.17.
+#[cgroup_skb(egress)]
+pub fn trial_transmit(ctx: SkBuffContext) -> i32 {
+    trial::observe(&ctx, Way::Transmit);
+    ALLOW
 }
 
 /// Packets that an interface receives. Kernel 5.10 (clsact), 6.6 (TCX).

@@ -1,16 +1,22 @@
 //! The maps. Capacities are those of the defaults: the agent sets them before it loads.
 //!
+//! What programs add entries to is allocated at load. The kernel's allocator for BPF refills its stock of each CPU only
+//! behind an interrupt, so that a burst of new entries found it empty, and requests were lost while the table was too.
+//!
 //! | map | key | value | bytes an entry | written by | deleted by | when full |
 //! |---|---|---|---|---|---|---|
-//! | `SOCKETS` | socket | `Connection` | 600 a socket | socket and connection programs | the kernel, with the socket | `socket_state` |
+//! | `SOCKETS` | socket | `Connection` | 1 KiB a socket | socket and connection programs | the kernel, with the socket | `socket_state` |
 //! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | never, so far | counted to service 0 |
 //! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
-//! | `COUNTERS` | service index | `ServiceCounters` | 64 a CPU | socket and connection programs | never | cannot be |
+//! | `COUNTERS` | service index | `ServiceCounters` | 136 a CPU | socket and connection programs | never | cannot be |
 //! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs | never, so far | `latency_full` |
 //! | `CLIENTS` | `ClientKey` | `Client` | 100 | connection programs | agent | `clients_full` |
 //! | `INTERFACES` | interface index | `InterfaceCounters` | 392 a CPU | interface programs | agent | cannot be: the agent makes the entries |
 //! | `UNMEASURED` | `Reason` | count | 8 a CPU | all | never | cannot be |
 //! | `SCRATCH` | slot | `Scratch` | 1.1 KiB a CPU | socket programs | never | `no_buffer` |
+//! | `EARLY` | 0 | `Early` | 1 KiB a CPU | socket and connection programs | never | cannot be |
+//! | `OLDEST_REQUESTS` | service index | time | 8 | `oldest_request` | agent, before each pass | cannot be |
+//! | `TRIAL` | 0 | `Connection` | 1 KiB | tests, `trial_*` | never | cannot be |
 //! | `COMPLAINTS` | `Reason` | time | 8 | all | never | cannot be |
 
 use core::ffi::c_void;
@@ -31,7 +37,10 @@ use probe_common::{
     user::{Client, ClientKey},
 };
 
-use crate::scratch::{SLOTS, Scratch};
+use crate::{
+    hooks::early::Early,
+    scratch::{SLOTS, Scratch},
+};
 
 /// Definition of a map of socket storage, as BTF: aya-ebpf's own has no room for flags.
 #[repr(C)]
@@ -78,12 +87,13 @@ pub static FREE_SERVICES: Queue<u32> = Queue::with_max_entries(4096, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<ServiceCounters> = PerCpuArray::with_max_entries(4096, 0);
 
+/// Preallocated: an entry made on demand comes from a small store of the CPU's, which a burst of new ones empties faster
+/// than the kernel fills it, and requests would be lost with the table nearly empty.
 #[map]
-pub static LATENCIES: PerCpuHashMap<LatencyKey, LatencyCell> =
-    PerCpuHashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+pub static LATENCIES: PerCpuHashMap<LatencyKey, LatencyCell> = PerCpuHashMap::with_max_entries(65_536, 0);
 
 #[map]
-pub static CLIENTS: HashMap<ClientKey, Client> = HashMap::with_max_entries(262_144, BPF_F_NO_PREALLOC);
+pub static CLIENTS: HashMap<ClientKey, Client> = HashMap::with_max_entries(262_144, 0);
 
 #[map]
 pub static INTERFACES: PerCpuHashMap<u32, InterfaceCounters> =
@@ -94,6 +104,18 @@ pub static UNMEASURED: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::
 
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SLOTS, 0);
+
+/// What came to a listener for a connection that is about to be.
+#[map]
+pub static EARLY: PerCpuArray<Early> = PerCpuArray::with_max_entries(1, 0);
+
+/// When the oldest request of each service that is in flight began; 0 where none is.
+#[map]
+pub static OLDEST_REQUESTS: Array<u64> = Array::with_max_entries(4096, 0);
+
+/// The connection that `trial_receive` and `trial_transmit` work on.
+#[map]
+pub static TRIAL: Array<Connection> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static COMPLAINTS: Array<u64> = Array::with_max_entries(Reason::COUNT, 0);

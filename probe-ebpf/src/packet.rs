@@ -10,10 +10,20 @@ pub struct Tcp {
     pub offset: u32,
     /// Bytes of payload.
     pub length: u32,
+    /// Bytes of the whole packet, from its IP header on.
+    pub total: u32,
+    /// Source port.
+    pub source: u16,
     /// Destination port.
     pub destination: u16,
+    /// What it acknowledges, if it does.
+    pub acknowledged: Option<u32>,
+    /// Whether it asks for a connection, or grants one.
+    pub syn: bool,
     /// Whether the direction ends here.
     pub fin: bool,
+    /// Whether the connection ends here, at once.
+    pub rst: bool,
 }
 
 /// Extension headers that are passed over before TCP (RFC 8200, section 4): more is not IPv6 as anyone sends it.
@@ -22,6 +32,8 @@ const EXTENSIONS: usize = 4;
 const TCP: u8 = 6;
 const FIN: u8 = 1;
 const SYN: u8 = 2;
+const RST: u8 = 4;
+const ACK: u8 = 16;
 
 /// Finds the TCP header of a packet that begins with its IP header, as those of cgroup programs do.
 #[inline(always)]
@@ -34,10 +46,11 @@ pub fn tcp(skb: *mut __sk_buff) -> Option<Tcp> {
         return None;
     }
     // SAFETY: within the packet, as compared above.
-    let (ports, sequence, offset_flags) = unsafe {
+    let (ports, sequence, acknowledged, offset_flags) = unsafe {
         (
             (at as *const [u8; 4]).read_unaligned(),
             ((at + 4) as *const [u8; 4]).read_unaligned(),
+            ((at + 8) as *const [u8; 4]).read_unaligned(),
             ((at + 12) as *const [u8; 2]).read_unaligned(),
         )
     };
@@ -49,8 +62,13 @@ pub fn tcp(skb: *mut __sk_buff) -> Option<Tcp> {
         sequence,
         offset,
         length: total.saturating_sub(offset),
+        total,
+        source: u16::from_be_bytes([ports[0], ports[1]]),
         destination: u16::from_be_bytes([ports[2], ports[3]]),
+        acknowledged: (flags & ACK != 0).then(|| u32::from_be_bytes(acknowledged)),
+        syn: flags & SYN != 0,
         fin: flags & FIN != 0,
+        rst: flags & RST != 0,
     })
 }
 

@@ -4,7 +4,7 @@
 //! so a run takes a slot that is free. On a fully preemptible kernel a task may be preempted between the look at a
 //! slot and the claim of it; the claim then shows to have been lost when it is given back.
 
-use probe_common::window::Window;
+use probe_common::{exchange::Exchange, window::Window};
 
 use crate::maps::SCRATCH;
 
@@ -26,8 +26,27 @@ pub struct Task {
     pub fin: u32,
     /// One more than the last [`probe_common::reason::Reason`] for which something in it escaped; 0 if nothing did.
     pub escaped: u32,
+    /// Requests that began in it.
+    pub began: u32,
+    /// Requests that are in flight no more since.
+    pub ended: u32,
     /// For the alignment of what follows.
     pub padding: u32,
+}
+
+/// What a step came to: see [`probe_common::connection::Step`].
+#[repr(C)]
+pub struct Flags {
+    /// Whether there is an exchange.
+    pub exchange: u8,
+    /// Whether there is more in the segment.
+    pub more: u8,
+    /// Whether a request has begun.
+    pub began: u8,
+    /// Whether a request is in flight no more.
+    pub ended: u8,
+    /// One more than the reason for which something escaped; 0 if nothing did.
+    pub escaped: u32,
 }
 
 /// A buffer, and whether it is in use.
@@ -36,6 +55,10 @@ pub struct Scratch {
     busy: u64,
     /// What is being read.
     pub task: Task,
+    /// What the latest step came to.
+    pub step: Flags,
+    /// The request that has come to its end with it, if one has.
+    pub exchange: Exchange,
     /// The buffer.
     pub window: Window,
 }

@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod latest;
 pub mod live;
 pub mod logs;
+pub mod netns;
 pub mod report;
 pub mod run;
 pub mod server;

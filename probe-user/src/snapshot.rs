@@ -8,6 +8,7 @@ use std::{
 use probe_common::{
     counters::Volume,
     interface::ByKind,
+    phase::Phase,
     protocol::{Method, Protocol},
     reason::Reason,
     service::Role,
@@ -51,6 +52,12 @@ pub struct Service {
     pub received: Volume,
     /// Payload sent, likewise.
     pub sent: Volume,
+    /// Bytes of the IP packets received and sent, indexed by [`probe_common::interface::Way`].
+    pub wire: [u64; 2],
+    /// Segments that TCP sent again.
+    pub retransmitted: u64,
+    /// Round-trip times of its connections.
+    pub round_trips: Histogram,
     /// Its TCP connections.
     pub connections: Connections,
     /// Distinct clients with a connection open, or with a request in the users' window; servers only.
@@ -59,6 +66,19 @@ pub struct Service {
     pub requests: BTreeMap<RequestKind, Histogram>,
     /// Times to first byte, by protocol.
     pub first_byte: BTreeMap<Protocol, Histogram>,
+    /// Where the time of requests went; of servers only.
+    pub phases: BTreeMap<(Protocol, Phase), Histogram>,
+    /// Requests that wait for their answer: every protocol that the service ever had requests in.
+    pub in_flight: BTreeMap<Protocol, InFlight>,
+}
+
+/// Requests in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    /// How many.
+    pub requests: u64,
+    /// How long the oldest one has waited; none if nothing waits, or if nobody can tell.
+    pub oldest: Option<Duration>,
 }
 
 /// TCP connections of a service.
@@ -72,6 +92,8 @@ pub struct Connections {
     pub open: u64,
     /// Attempts that were refused or timed out.
     pub failed: u64,
+    /// Of those closed, ended by a reset.
+    pub reset: u64,
 }
 
 /// The labels of a request beyond those of its service.

@@ -7,8 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::http1::{self, Framing};
 
 /// No answer in a test takes longer.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -38,13 +40,6 @@ pub struct Response {
     pub first_byte: Duration,
     /// From before the request was sent to the last byte.
     pub duration: Duration,
-}
-
-/// How the end of a body is known (RFC 9112, section 6.3).
-enum Framing {
-    Length(usize),
-    Chunks,
-    Close,
 }
 
 impl Request {
@@ -152,34 +147,16 @@ impl Client {
         let framing = if bodiless { Framing::Length(0) } else { framing };
         let mut body = Vec::new();
         match framing {
-            Framing::Length(length) => self.read(&mut body, length, rate)?,
-            Framing::Chunks => self.read_chunks(&mut body)?,
-            Framing::Close => _ = self.reader.read_to_end(&mut body)?,
+            Framing::Length(length) => self.read(&mut body, usize::try_from(length)?, rate)?,
+            Framing::Chunks => _ = http1::content(&mut self.reader, framing, &mut body)?,
+            Framing::Unsaid => _ = self.reader.read_to_end(&mut body)?,
         }
         Ok(Response { status, body, first_byte, duration: started.elapsed() })
     }
 
     fn head(&mut self) -> Result<(u16, Framing)> {
-        let status = self.line()?;
-        let status = status.split(' ').nth(1).with_context(|| format!("no status line: {status}"))?;
-        let mut framing = Framing::Close;
-        loop {
-            let line = self.line()?.to_ascii_lowercase();
-            match line.split_once(": ") {
-                None if line.is_empty() => return Ok((status.parse()?, framing)),
-                Some(("content-length", length)) => framing = Framing::Length(length.parse()?),
-                Some(("transfer-encoding", _)) => framing = Framing::Chunks,
-                _ => {}
-            }
-        }
-    }
-
-    fn line(&mut self) -> Result<String> {
-        let mut line = String::new();
-        if self.reader.read_line(&mut line)? == 0 {
-            bail!("the connection ended within a head");
-        }
-        Ok(line.trim_end().to_owned())
+        let head = http1::head(&mut self.reader)?.context("the server closed without an answer")?;
+        Ok((head.second()?, head.framing))
     }
 
     fn read(&mut self, to: &mut Vec<u8>, length: usize, rate: Option<f64>) -> Result<()> {
@@ -199,16 +176,5 @@ impl Client {
             }
         }
         Ok(())
-    }
-
-    fn read_chunks(&mut self, to: &mut Vec<u8>) -> Result<()> {
-        loop {
-            let length = usize::from_str_radix(&self.line()?, 16)?;
-            self.read(to, length, None)?;
-            ensure!(self.line()?.is_empty(), "a chunk is longer than it says");
-            if length == 0 {
-                return Ok(());
-            }
-        }
     }
 }

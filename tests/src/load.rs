@@ -68,7 +68,7 @@ end
     fs::write(&file, script)?;
     let each = connections.to_string();
     let mut command = tool::command("wrk")?;
-    command.args(["-t", &each, "-c", &each, "-d", "4s", "-s"]).arg(file);
+    command.args(["-t", &each, "-c", &each, "-d", "10s", "-s"]).arg(file);
     let said = process::run_well(command.arg(format!("http://{server}")), LIMIT)?;
     let done = u64::from(connections) * u64::from(answers);
     ensure!(

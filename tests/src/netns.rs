@@ -104,6 +104,28 @@ impl Netns {
         }
         Ok(())
     }
+
+    /// Runs `ip` on it, and gives what it says.
+    pub fn ip(&self, arguments: &[&str]) -> Result<String> {
+        ip(&[&["-n", &self.name], arguments].concat())
+    }
+
+    /// A counter of its TCP, by the name that `nstat` has for it without `TcpExt`.
+    pub fn tcp_counter(&self, name: &str) -> Result<u64> {
+        const FILE: &str = "/proc/thread-self/net/netstat";
+        let text = self.inside(|| fs::read_to_string(FILE).context(FILE))?;
+        let lines: Vec<_> = text.lines().collect();
+        // Names in a line, their values in the next.
+        let mut pairs = lines.chunks_exact(2).flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
+        let pair = pairs.find(|(found, _)| *found == name);
+        Ok(pair.with_context(|| format!("{FILE} has no {name}"))?.1.parse()?)
+    }
+
+    /// Sets a parameter of the kernel below `/proc/sys/net`, for this namespace alone.
+    pub fn set(&self, parameter: &str, value: &str) -> Result<()> {
+        let path = Path::new("/proc/sys/net").join(parameter);
+        self.inside(|| fs::write(&path, value).with_context(|| format!("cannot write {}", path.display())))
+    }
 }
 
 impl Drop for Netns {

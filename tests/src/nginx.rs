@@ -5,9 +5,10 @@ use std::{
     fs::{self, File},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -105,10 +106,17 @@ impl Nginx {
         })?;
         let mut answered = BTreeMap::new();
         for line in log.lines() {
-            let (method, status) = line.split_once(' ').with_context(|| format!("access log: {line}"))?;
+            let [method, status, _] = words(line)?;
             *answered.entry((method.to_owned(), status.parse()?)).or_default() += 1;
         }
         Ok(answered)
+    }
+
+    /// The truth: how long it took over each request that it has logged, from the first byte read to the last byte sent,
+    /// in whole milliseconds.
+    pub fn times(&self) -> Result<Vec<Duration>> {
+        let log = fs::read_to_string(self.access_log())?;
+        log.lines().map(|line| Ok(Duration::try_from_secs_f64(words(line)?[2].parse()?)?)).collect()
     }
 
     /// Ends it at once, its open connections with it.
@@ -120,6 +128,12 @@ impl Nginx {
     fn access_log(&self) -> PathBuf {
         self.directory.path().join("access.log")
     }
+}
+
+/// The words of a line of the access log.
+fn words(line: &str) -> Result<[&str; 3]> {
+    let words: Vec<_> = line.split(' ').collect();
+    words.try_into().map_err(|_| anyhow!("a line of the access log: {line}"))
 }
 
 /// `user root`, since the directory is root's alone. The log is unbuffered: a line a request, at once.
@@ -138,7 +152,7 @@ worker_processes 2;
 pid {root}/pid;
 events {{ worker_connections 4096; }}
 http {{
-    log_format counted '$request_method $status';
+    log_format counted '$request_method $status $request_time';
     access_log {root}/access.log counted;
     client_body_temp_path {root}/body;
     proxy_temp_path {root}/proxy;
@@ -158,6 +172,7 @@ http {{
         location = /empty {{ return 204; }}
         location = /after-50ms {{ echo_sleep 0.050; echo "late"; }}
         location = /after-48ms {{ echo_sleep 0.048; echo "late"; }}
+        location ~ "^/after/([0-9.]+)s$" {{ echo_sleep $1; echo "late"; }}
         location = /chunked {{ echo_duplicate 1000 "a line of no length that is told\n"; }}
         location = /upload {{ echo_read_request_body; echo "$content_length"; }}
     }}

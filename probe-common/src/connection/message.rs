@@ -2,12 +2,14 @@
 
 use super::{ATTEMPTS, Connection, Side, Stage, Step, reading::Line};
 use crate::{
+    deliveries,
     exchange::{ABORTED, Exchange},
     flow::{BAD, CHUNKED, Flow, HAS_LENGTH, Part},
     http1::{self, Extent, Field},
     pending::Request,
     protocol::{Method, Protocol},
     reason::Reason,
+    service::Role,
     window::Window,
 };
 
@@ -16,6 +18,8 @@ use crate::{
 pub(super) enum Outcome {
     /// Nothing that counts.
     Nothing,
+    /// A request is in flight.
+    Began,
     /// A head is complete.
     Headed,
     /// A message is complete: its last byte came at that time.
@@ -100,7 +104,7 @@ impl Connection {
             return Outcome::TooDeep;
         }
         let open_ended = matches!(self.response.part, Part::UntilClose | Part::Lost);
-        if open_ended { Outcome::Turned } else { Outcome::Nothing }
+        if open_ended { Outcome::Turned } else { Outcome::Began }
     }
 
     #[inline(always)]
@@ -182,6 +186,7 @@ impl Connection {
     pub(super) fn conclude(&mut self, side: Side, outcome: Outcome) -> Step {
         let (at, switched) = match outcome {
             Outcome::Nothing | Outcome::Headed => return Step::default(),
+            Outcome::Began => return Step { began: true, ..Step::default() },
             Outcome::Escaped(reason) => {
                 let flow = self.flow(side);
                 flow.part = Part::Lost;
@@ -212,28 +217,42 @@ impl Connection {
             self.request.part = Part::Stream;
             self.response.part = Part::Stream;
         }
-        self.answered(&answer)
+        // Whoever turns the conversation has begun a request.
+        Step { began: matches!(side, Side::Request), ..self.answered(&answer) }
     }
 
     /// The oldest request has had its answer.
     #[inline(always)]
     fn answered(&mut self, answer: &Answer) -> Step {
         let Some(request) = self.pending.first() else {
-            return Step { unmeasured: Some(Reason::JoinedLate), ..Step::default() };
+            // One that found no room has been counted when it came.
+            let reason = if self.pending.pass() { None } else { Some(Reason::JoinedLate) };
+            return Step { unmeasured: reason, ..Step::default() };
         };
+        let unread = self.pending.unread_for();
         self.pending.pop();
         if answer.status == UNSEEN {
             // Not even its first line was read, which has been counted.
-            return Step::default();
+            return Step { ended: true, ..Step::default() };
         }
+        let aborted = answer.status == CLOSED;
+        let first_byte = answer.first.saturating_sub(request.started);
         let exchange = Exchange {
             protocol: self.protocol,
             method: request.method,
-            status: if answer.status == CLOSED { ABORTED } else { answer.status },
-            first_byte: answer.first.saturating_sub(request.started),
+            status: if aborted { ABORTED } else { answer.status },
+            first_byte,
             duration: answer.last.saturating_sub(request.started),
+            queue: if unread < first_byte { unread } else { first_byte },
         };
-        Step { exchange: Some(exchange), ..Step::default() }
+        let mut unmeasured = None;
+        if !aborted
+            && self.role == Role::Server as u8
+            && !self.deliveries.push(answer.first, self.response.cursor)
+        {
+            unmeasured = Some(Reason::DeliveriesFull);
+        }
+        Step { exchange: Some(exchange), unmeasured, ended: true, ..Step::default() }
     }
 
     /// The connection is over. To be called until it returns no exchange: one for each request that got no answer,
@@ -251,6 +270,17 @@ impl Connection {
         };
         self.response.next_message();
         self.answered(&answer)
+    }
+
+    /// How many answers the client never acknowledged: to be asked once, when the connection is over.
+    #[inline(always)]
+    pub fn undelivered(&mut self) -> u32 {
+        let mut answers: u32 = 0;
+        for _ in 0..deliveries::DEPTH {
+            let Some(delivery) = self.deliveries.take_first() else { break };
+            answers = answers.wrapping_add(delivery.answers);
+        }
+        answers
     }
 }
 

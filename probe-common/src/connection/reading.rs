@@ -54,7 +54,8 @@ impl Connection {
     ) -> Outcome {
         let flow = self.flow(segment.side);
         if flow.remaining > 0 {
-            let left = u64::from(distance(flow.cursor, segment.end()).unsigned_abs());
+            // Up to the furthest byte: what came before this segment, but lies behind it, is jumped over as well.
+            let left = u64::from(distance(flow.cursor, flow.high).unsigned_abs());
             let taken = if flow.remaining > left { left } else { flow.remaining };
             flow.remaining -= taken;
             flow.cursor = flow.cursor.wrapping_add(taken as u32);
@@ -152,19 +153,16 @@ impl Connection {
             step.more = true;
             return;
         }
-        let passed = distance(flow.cursor, flow.high);
-        if passed <= 0 {
+        if distance(flow.cursor, flow.high) <= 0 {
             return;
         }
-        let passed = u64::from(passed.unsigned_abs());
-        if flow.remaining > passed {
-            flow.remaining -= passed;
-            flow.cursor = flow.high;
+        if flow.remaining > 0 {
+            // Content that came too early: one more step takes it, and may end the message.
+            step.more = true;
         } else if matches!(flow.part, Part::UntilClose) {
             flow.cursor = flow.high;
         } else {
             flow.part = Part::Lost;
-            flow.remaining = 0;
             step.unmeasured = Some(Reason::HeadLost);
         }
     }

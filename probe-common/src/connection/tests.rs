@@ -22,6 +22,8 @@ struct Conversation {
     exchanges: Vec<Exchange>,
     unmeasured: Vec<Reason>,
     fresh: [u64; 2],
+    began: u32,
+    ended: u32,
 }
 
 const fn at(side: Side) -> u32 {
@@ -54,6 +56,8 @@ impl Conversation {
             exchanges: Vec::new(),
             unmeasured: Vec::new(),
             fresh: [0; 2],
+            began: 0,
+            ended: 0,
         }
     }
 
@@ -84,7 +88,7 @@ impl Conversation {
 
     fn deliver(&mut self, side: Side, offset: usize, bytes: &[u8], fin: bool) {
         let sequence = at(side).wrapping_add(offset as u32);
-        let segment = Segment { side, sequence, length: bytes.len() as u32, fin };
+        let segment = Segment { side, sequence, length: bytes.len() as u32, acknowledged: None, fin };
         let accepted = self.connection.accept(&segment);
         self.fresh[side as usize] += u64::from(accepted.fresh);
         self.window.clear();
@@ -97,6 +101,8 @@ impl Conversation {
     }
 
     fn note(&mut self, step: Step) {
+        self.began += u32::from(step.began);
+        self.ended += u32::from(step.ended);
         self.exchanges.extend(step.exchange);
         self.unmeasured.extend(step.unmeasured);
     }
@@ -286,6 +292,68 @@ fn what_was_sent_again_counts_once() {
 }
 
 #[test]
+fn what_is_sent_again_is_told_from_what_is_new() {
+    let mut talk = Conversation::new();
+    let mut send = |side, offset: u32, length, fin| {
+        let sequence = at(side).wrapping_add(offset);
+        talk.connection.accept(&Segment { side, sequence, length, acknowledged: None, fin }).again
+    };
+    assert!(!send(Side::Request, 0, 100, false));
+    assert!(send(Side::Request, 0, 100, false) && send(Side::Request, 40, 10, false));
+    assert!(!send(Side::Request, 90, 20, false), "ten bytes of it are new");
+    assert!(!send(Side::Request, 110, 0, false), "a bare acknowledgement");
+    assert!(!send(Side::Request, 110, 0, true) && send(Side::Request, 110, 0, true), "an end, and again");
+    assert!(!send(Side::Response, 0, 5, true) && send(Side::Response, 0, 5, true));
+}
+
+#[test]
+fn where_the_time_went_adds_up_to_the_first_byte() {
+    let mut talk = Conversation::new();
+    talk.ask(GET).wait(30);
+    talk.connection.pending.note_read(talk.now);
+    talk.wait(12).answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe").wait(100).answer("llo");
+    talk.ask(GET).wait(9).answer(OK);
+    let phases = |i: usize| (talk.exchanges[i].queue, talk.exchanges[i].service());
+    assert_eq!(phases(0), (30, 12));
+    assert_eq!(phases(1), (9, 0), "answered before it was read");
+}
+
+#[test]
+fn an_answer_is_delivered_when_the_client_has_acknowledged_all_of_it() {
+    let mut talk = Conversation::new();
+    talk.ask(&GET.repeat(2)).answer(OK).wait(50).answer(OK);
+    let first = RESPONSE_AT.wrapping_add(OK.len() as u32);
+    let mut acknowledge = |acknowledged: u32| {
+        let end = REQUEST_AT.wrapping_add(2 * GET.len() as u32);
+        let segment = Segment {
+            side: Side::Request,
+            sequence: end,
+            length: 0,
+            acknowledged: Some(acknowledged),
+            fin: false,
+        };
+        let delivers = talk.connection.delivers(&segment);
+        let delivered = talk.connection.deliver(acknowledged).map(|delivery| delivery.began);
+        assert_eq!(delivers, delivered.is_some());
+        delivered
+    };
+    assert_eq!(acknowledge(first.wrapping_sub(1)), None);
+    assert_eq!(acknowledge(first), Some(1_000));
+    assert_eq!(acknowledge(first), None);
+    assert_eq!(talk.connection.undelivered(), 1);
+}
+
+#[test]
+fn requests_begin_and_end_in_pairs() {
+    let mut talk = Conversation::new();
+    let until_close = "HTTP/1.1 200 OK\r\n\r\nsomething";
+    talk.ask(&GET.repeat(40)).answer(&OK.repeat(40)).ask(GET).answer(until_close).ask(GET).ask(GET).close();
+    assert_eq!((talk.began, talk.ended), (32 + 3, 32 + 3));
+    assert_eq!(talk.unmeasured, [Reason::PipelineTooDeep; 8]);
+    assert_eq!(talk.exchanges.len(), 35);
+}
+
+#[test]
 fn segments_of_a_body_may_come_in_any_order() {
     let mut talk = Conversation::new();
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n{}", "b".repeat(4000));
@@ -310,6 +378,29 @@ fn a_head_that_comes_late_is_read_when_it_comes() {
     talk.segment(Side::Response, 0, 1000);
     talk.segment(Side::Response, 2000, answer.len());
     assert_eq!(talk.seen(), ["GET 503"]);
+}
+
+/// Short content in a segment of its own, before the head that announces it.
+#[test]
+fn content_that_comes_before_its_head_ends_the_message() {
+    let mut talk = Conversation::new();
+    let head = "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n";
+    let request = format!("{head}hello");
+    talk.sent[Side::Request as usize] = request.clone().into_bytes();
+    talk.segment(Side::Request, head.len(), request.len());
+    talk.segment(Side::Request, 0, head.len());
+    talk.answer(OK).ask(&request).answer(OK);
+    assert_eq!(talk.seen(), ["POST 200", "POST 200"]);
+}
+
+#[test]
+fn what_follows_a_fin_has_no_bytes() {
+    let mut talk = Conversation::new();
+    talk.ask(GET).fin(Side::Request).answer(OK);
+    // The acknowledgement of the answer, and of the other FIN: a FIN takes a sequence number.
+    talk.deliver(Side::Request, GET.len() + 1, &[], false);
+    assert_eq!(talk.fresh, [GET.len() as u64, OK.len() as u64]);
+    assert_eq!(talk.seen(), ["GET 200"]);
 }
 
 #[test]

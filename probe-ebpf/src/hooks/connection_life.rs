@@ -7,7 +7,7 @@ use aya_ebpf::{
         BPF_SK_STORAGE_GET_F_CREATE, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
         BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock_ops,
     },
-    helpers::generated::bpf_sk_storage_get,
+    helpers::generated::{bpf_jiffies64, bpf_sk_storage_get},
     programs::SockOpsContext,
 };
 use probe_common::{
@@ -17,9 +17,9 @@ use probe_common::{
     user::mapped,
 };
 
-use super::socket_state;
+use super::{early, segment::Heads, socket_state};
 use crate::{
-    atomic, clients, complaint,
+    atomic, clients, complaint, latency,
     maps::{SOCKETS, STATES_BY_SOCK_OPS},
     services,
 };
@@ -74,10 +74,14 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
         Role::Server => (received, sent),
         Role::Client => (sent, received),
     };
-    connection.request.begin_at(request);
+    // A client's request may have begun with the SYN.
+    if matches!(role, Role::Server) || !connection.request.seen {
+        connection.request.begin_at(request);
+    }
     connection.response.begin_at(response);
     connection.role = role as u8;
     connection.stage = Stage::Open;
+    connection.fins = 0;
     if matches!(role, Role::Server) {
         connection.client = remote(ops);
     }
@@ -97,11 +101,29 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
         // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
         unsafe { atomic::add(&raw mut (*counters).opened, 1) };
     }
+    time_handshake(ctx, connection);
+    if matches!(role, Role::Server) {
+        // SAFETY: a field of the context, in network order.
+        let port = u32::from_be(unsafe { (*ops).remote_port }) as u16;
+        early::start(connection, received, port);
+    }
     follow_states(ctx);
     if matches!(role, Role::Server) {
         clients::arrive(connection)?;
     }
     Ok(())
+}
+
+/// Counts the round-trip time that the handshake showed.
+#[inline(always)]
+fn time_handshake(ctx: &SockOpsContext, connection: &mut Connection) {
+    // SAFETY: a helper without arguments (kernel 5.6).
+    connection.timed = unsafe { bpf_jiffies64() } as u32;
+    // SAFETY: a field of the context (kernel 4.16).
+    let smoothed = unsafe { (*ctx.ops).srtt_us };
+    if smoothed != 0 {
+        latency::record_round_trip(connection.service, smoothed);
+    }
 }
 
 /// The client's address.
@@ -151,6 +173,7 @@ fn changed(ctx: &SockOpsContext) {
         return;
     }
     if let Some(connection) = connection(ctx.ops, 0) {
-        socket_state::close(connection);
+        // So old a kernel has no `bpf_loop` either, and so no requests.
+        socket_state::close(connection, Heads::PassOver);
     }
 }

@@ -1,13 +1,14 @@
 //! `tp_btf/inet_sock_set_state`: `(const struct sock *sk, const int oldstate, const int newstate)`, as in
 //! `include/trace/events/sock.h` of 5.10 to 6.18. Sockets that listen, connect and close, whoever made them.
 
-use core::ptr;
+use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_sk_storage_get,
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_loop,
+        generated::bpf_sk_storage_get,
     },
     programs::BtfTracePointContext,
 };
@@ -18,7 +19,8 @@ use probe_common::{
     service::Role,
 };
 
-use crate::{atomic, clients, complaint, latency, maps::SOCKETS, services};
+use super::segment::{self, Heads};
+use crate::{atomic, clients, complaint, maps::SOCKETS, services};
 
 pub const TCP_SYN_SENT: i32 = 2;
 pub const TCP_CLOSE: i32 = 7;
@@ -26,7 +28,7 @@ pub const TCP_LISTEN: i32 = 10;
 
 /// Notes a socket's new state.
 #[inline(always)]
-pub fn observe(ctx: &BtfTracePointContext) {
+pub fn observe(ctx: &BtfTracePointContext, heads: Heads) {
     let new: i32 = ctx.arg(2);
     match new {
         // Both come from the system call of the task that wants it, so that its name can be had.
@@ -48,7 +50,7 @@ pub fn observe(ctx: &BtfTracePointContext) {
         }
         TCP_CLOSE => {
             if let Some(connection) = connection(ctx, 0) {
-                close(connection);
+                close(connection, heads);
             }
         }
         _ => {}
@@ -57,10 +59,10 @@ pub fn observe(ctx: &BtfTracePointContext) {
 
 /// The state of the tracepoint's socket.
 #[inline(always)]
-fn connection<'a>(ctx: &BtfTracePointContext, flags: u32) -> Option<&'a mut Connection> {
+pub fn connection<'a>(ctx: &BtfTracePointContext, flags: u32) -> Option<&'a mut Connection> {
     // SAFETY: the context of a BTF tracepoint is an array of its arguments; the first is a socket, which the
     // verifier tracks only when it is loaded straight from the context.
-    let sk = unsafe { *ctx.as_ptr().cast::<*mut core::ffi::c_void>() };
+    let sk = unsafe { *ctx.as_ptr().cast::<*mut c_void>() };
     // SAFETY: storage of a socket (kernel 5.11 in tracing programs); null or valid comes back.
     unsafe {
         bpf_sk_storage_get(SOCKETS.as_ptr(), sk, ptr::null_mut(), u64::from(flags))
@@ -83,50 +85,79 @@ pub fn begin_connecting(connection: &mut Connection) {
     connection.stage = Stage::Connecting;
     connection.role = Role::Client as u8;
     connection.introduced = false;
+    connection.reset = false;
+    connection.fins = 0;
+    connection.request.seen = false;
+    connection.request.next_message();
 }
 
 /// A socket is done.
 #[inline(always)]
-pub fn close(connection: &mut Connection) {
-    let counters = services::counters(connection.service);
-    match connection.stage {
-        Stage::Open | Stage::Joined => {
-            if let Some(counters) = counters {
-                // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
-                unsafe { atomic::add(&raw mut (*counters).closed, 1) };
-            }
-            if connection.role == Role::Server as u8 {
-                clients::leave(connection);
-            }
-            end_requests(connection);
-        }
-        Stage::Connecting if connection.introduced => {
-            if let Some(counters) = counters {
-                // SAFETY: as above.
-                unsafe { atomic::add(&raw mut (*counters).failed, 1) };
-            }
-        }
-        _ => {}
-    }
+pub fn close(connection: &mut Connection, heads: Heads) {
+    let known = connection.introduced && matches!(connection.stage, Stage::Open | Stage::Joined | Stage::Connecting);
+    let failed = matches!(connection.stage, Stage::Connecting);
     connection.stage = Stage::Closed;
-}
-
-/// Counts the requests that got no answer, and the answer that ended with the connection.
-#[inline(always)]
-fn end_requests(connection: &mut Connection) {
-    if connection.pending.waiting() == 0 {
+    if !known {
         return;
     }
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    for _ in 0..pending::DEPTH {
-        let step = connection.close(now);
-        if let Some(reason) = step.unmeasured {
-            complaint::count(reason);
-        }
-        let Some(exchange) = step.exchange else { return };
-        if let Err(reason) = latency::record(connection.service, &exchange) {
-            complaint::count(reason);
+    if let Some(counters) = services::counters(connection.service) {
+        // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
+        unsafe {
+            let counter = if failed { &raw mut (*counters).failed } else { &raw mut (*counters).closed };
+            atomic::add(counter, 1);
         }
     }
+    if !failed && connection.role == Role::Server as u8 {
+        clients::leave(connection);
+    }
+    if matches!(heads, Heads::Read) {
+        // One that failed may have had a request with its SYN.
+        end_requests(connection);
+    }
+}
+
+/// Counts the requests that got no answer, the answer that ended with the connection, and those that the client has
+/// not acknowledged.
+#[inline(always)]
+fn end_requests(connection: &mut Connection) {
+    if connection.pending.waiting() > 0 {
+        // SAFETY: a helper without arguments.
+        let mut ending = Ending { connection, now: unsafe { bpf_ktime_get_ns() }, ended: 0 };
+        // SAFETY: a function of the signature that the helper wants, and a context that outlives the call.
+        unsafe { bpf_loop(pending::DEPTH, end_request as *mut c_void, (&raw mut ending).cast(), 0) };
+        if let Some(counters) = services::counters(connection.service) {
+            segment::progress(counters, connection.protocol.measured(), 0, ending.ended as u32);
+        }
+    }
+    let undelivered = connection.undelivered();
+    if undelivered > 0 {
+        complaint::count_many(Reason::Undelivered, u64::from(undelivered));
+    }
+}
+
+/// What a round of the loop over a closed connection's requests needs.
+#[repr(C)]
+struct Ending {
+    connection: *mut Connection,
+    now: u64,
+    ended: u64,
+}
+
+/// Ends the oldest request: 0 to go on, 1 to stop.
+extern "C" fn end_request(_index: u64, context: *mut c_void) -> i64 {
+    // SAFETY: the context is the caller's `Ending`; its connection is valid for the program's run.
+    let (ending, connection) = unsafe {
+        let ending = &mut *context.cast::<Ending>();
+        let connection = &mut *ending.connection;
+        (ending, connection)
+    };
+    let step = connection.close(ending.now);
+    ending.ended += u64::from(step.ended);
+    if let Some(reason) = step.unmeasured {
+        complaint::count(reason);
+    }
+    if let Some(exchange) = &step.exchange {
+        segment::record(connection, exchange);
+    }
+    i64::from(!step.ended)
 }

@@ -61,6 +61,7 @@ pub enum Unit {
 const SERVICE: &[&str] = &["service", "port", "role"];
 const PROTOCOL: &[&str] = &["service", "port", "role", "protocol"];
 const REQUEST: &[&str] = &["service", "port", "role", "protocol", "method", "status"];
+const PHASE: &[&str] = &["service", "port", "role", "protocol", "phase"];
 const DIRECTION: &[&str] = &["service", "port", "role", "direction"];
 const INTERFACE: &[&str] = &["interface", "direction", "family", "transport"];
 
@@ -89,6 +90,13 @@ metrics! {
         "First byte of the request to last byte of its response, timed in the kernel.";
     TIME_TO_FIRST_BYTE = "traffic_time_to_first_byte_seconds", Histogram, PROTOCOL, Seconds,
         "First byte of the request to first byte of its response, timed in the kernel.";
+    REQUEST_PHASE = "traffic_request_phase_seconds", Histogram, PHASE, Seconds,
+        "Where the time of requests went: until the application read (queue), until it answered (service), until the \
+         client had the answer (delivery). Of servers only.";
+    REQUESTS_IN_FLIGHT = "traffic_requests_in_flight", Gauge, PROTOCOL, Count,
+        "Requests that wait for the end of their response now.";
+    OLDEST_REQUEST_AGE = "traffic_oldest_request_age_seconds", Gauge, PROTOCOL, Seconds,
+        "How long the oldest request in flight has waited; 0 while none is.";
     REQUESTS_PER_SECOND = "traffic_requests_per_second", Gauge, PROTOCOL, PerSecond,
         "Requests per second over the window, however they ended.";
     TRANSACTIONS_PER_SECOND = "traffic_transactions_per_second", Gauge, PROTOCOL, PerSecond,
@@ -100,6 +108,8 @@ metrics! {
         "Part of the requests of the window that failed; absent while there are none.";
     BYTES = "traffic_bytes_total", Counter, DIRECTION, Bytes,
         "TCP payload, each byte of a stream once whatever was sent again.";
+    WIRE_BYTES = "traffic_wire_bytes_total", Counter, DIRECTION, Bytes,
+        "Bytes of the IP packets of TCP connections, headers and what was sent again included.";
     PACKETS = "traffic_packets_total", Counter, DIRECTION, Count,
         "TCP packets on the wire, as the service's sockets sent and received them.";
     BANDWIDTH = "traffic_bandwidth_bytes_per_second", Gauge, DIRECTION, BytesPerSecond,
@@ -112,6 +122,12 @@ metrics! {
         "TCP connections that were closed, of those that the probe knew.";
     CONNECTION_FAILURES = "traffic_connection_failures_total", Counter, SERVICE, Count,
         "Attempts at a TCP connection that were refused or timed out.";
+    CONNECTION_RESETS = "traffic_connection_resets_total", Counter, SERVICE, Count,
+        "TCP connections that ended by a reset, sent or received.";
+    RETRANSMITS = "traffic_tcp_retransmits_total", Counter, SERVICE, Count,
+        "TCP segments that the service's sockets sent again.";
+    ROUND_TRIP = "traffic_tcp_rtt_seconds", Histogram, SERVICE, Seconds,
+        "TCP's smoothed round-trip time of each connection: at the handshake, then now and then while it has traffic.";
     CONCURRENT_USERS = "traffic_concurrent_users", Gauge, &["service", "port"], Count,
         "Distinct client addresses with a connection open, or with a request in the users' window.";
     INTERFACE_BYTES = "traffic_interface_bytes_total", Counter, INTERFACE, Bytes,

@@ -18,9 +18,10 @@ pub(super) fn totals(snapshot: &Snapshot) -> Vec<Family> {
     for (id, service) in &snapshot.services {
         totals.add(&Identity::new(id), service);
     }
-    let Totals { requests, volumes: Volumes { bytes, packets }, connections, users } = totals;
-    let mut families = vec![requests.total, requests.duration, requests.first_byte, bytes, packets, users];
-    families.extend(connections.0);
+    let Totals { requests, volumes, connections, users } = totals;
+    let mut families = requests.into_families();
+    families.extend([volumes.bytes, volumes.wire, volumes.packets, users]);
+    families.extend(connections.into_families());
     families
 }
 
@@ -68,14 +69,21 @@ struct RequestTotals {
     total: Family,
     duration: Family,
     first_byte: Family,
+    phase: Family,
+    in_flight: Family,
+    oldest: Family,
 }
 
 struct Volumes {
     bytes: Family,
+    wire: Family,
     packets: Family,
 }
 
-struct ConnectionFamilies([Family; 4]);
+struct ConnectionFamilies {
+    counts: [Family; 6],
+    round_trips: Family,
+}
 
 impl Default for Totals {
     fn default() -> Self {
@@ -84,14 +92,26 @@ impl Default for Totals {
                 total: Family::new(&names::REQUESTS),
                 duration: Family::new(&names::REQUEST_DURATION),
                 first_byte: Family::new(&names::TIME_TO_FIRST_BYTE),
+                phase: Family::new(&names::REQUEST_PHASE),
+                in_flight: Family::new(&names::REQUESTS_IN_FLIGHT),
+                oldest: Family::new(&names::OLDEST_REQUEST_AGE),
             },
-            volumes: Volumes { bytes: Family::new(&names::BYTES), packets: Family::new(&names::PACKETS) },
-            connections: ConnectionFamilies([
-                Family::new(&names::CONNECTIONS_OPEN),
-                Family::new(&names::CONNECTIONS_OPENED),
-                Family::new(&names::CONNECTIONS_CLOSED),
-                Family::new(&names::CONNECTION_FAILURES),
-            ]),
+            volumes: Volumes {
+                bytes: Family::new(&names::BYTES),
+                wire: Family::new(&names::WIRE_BYTES),
+                packets: Family::new(&names::PACKETS),
+            },
+            connections: ConnectionFamilies {
+                counts: [
+                    Family::new(&names::CONNECTIONS_OPEN),
+                    Family::new(&names::CONNECTIONS_OPENED),
+                    Family::new(&names::CONNECTIONS_CLOSED),
+                    Family::new(&names::CONNECTION_FAILURES),
+                    Family::new(&names::CONNECTION_RESETS),
+                    Family::new(&names::RETRANSMITS),
+                ],
+                round_trips: Family::new(&names::ROUND_TRIP),
+            },
             users: Family::new(&names::CONCURRENT_USERS),
         }
     }
@@ -101,7 +121,7 @@ impl Totals {
     fn add(&mut self, identity: &Identity<'_>, service: &Service) {
         self.requests.add(identity, service);
         self.volumes.add(identity, service);
-        self.connections.add(identity, service.connections);
+        self.connections.add(identity, service);
         // Users are those of a service; a caller has none.
         if identity.role == Role::Server {
             self.users.add(&[identity.service, &identity.port], service.users as f64);
@@ -127,6 +147,19 @@ impl RequestTotals {
         for (protocol, times) in &service.first_byte {
             self.first_byte.add_histogram(&[name, port, role, protocol.label()], times);
         }
+        for ((protocol, phase), times) in &service.phases {
+            self.phase.add_histogram(&[name, port, role, protocol.label(), phase.label()], times);
+        }
+        for (protocol, waiting) in &service.in_flight {
+            let labels = [name, port, role, protocol.label()];
+            self.in_flight.add(&labels, waiting.requests as f64);
+            self.oldest.add(&labels, waiting.oldest.unwrap_or_default().as_secs_f64());
+        }
+    }
+
+    fn into_families(self) -> Vec<Family> {
+        let Self { total, duration, first_byte, phase, in_flight, oldest } = self;
+        vec![total, duration, first_byte, phase, in_flight, oldest]
     }
 }
 
@@ -136,17 +169,26 @@ impl Volumes {
         for (way, volume) in [(Way::Receive, service.received), (Way::Transmit, service.sent)] {
             let labels = [name, port, role, way.label()];
             self.bytes.add(&labels, volume.bytes as f64);
+            self.wire.add(&labels, service.wire[way as usize] as f64);
             self.packets.add(&labels, volume.packets as f64);
         }
     }
 }
 
 impl ConnectionFamilies {
-    fn add(&mut self, identity: &Identity<'_>, connections: Connections) {
-        let Connections { opened, closed, open, failed } = connections;
-        for (family, value) in self.0.iter_mut().zip([open, opened, closed, failed]) {
+    fn add(&mut self, identity: &Identity<'_>, service: &Service) {
+        let Connections { opened, closed, open, failed, reset } = service.connections;
+        let counts = [open, opened, closed, failed, reset, service.retransmitted];
+        for (family, value) in self.counts.iter_mut().zip(counts) {
             family.add(&identity.labels(), value as f64);
         }
+        if service.round_trips.count > 0 {
+            self.round_trips.add_histogram(&identity.labels(), &service.round_trips);
+        }
+    }
+
+    fn into_families(self) -> Vec<Family> {
+        self.counts.into_iter().chain([self.round_trips]).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use aya::{
 
 use super::{
     error::{StartError, reason},
-    object::{CONNECTIONS, Features, SOCKET_STATES, StateSource},
+    object::{CONNECTIONS, Features},
 };
 
 /// A link to a cgroup is one of many whatever its mode; with `AllowMultiple` the kernel refuses to make one.
@@ -19,13 +19,13 @@ const MODE: CgroupAttachMode = CgroupAttachMode::Single;
 pub(super) fn sockets(ebpf: &mut Ebpf, features: Features, cgroup: &Path) -> Result<(), StartError> {
     let root = File::open(cgroup).map_err(|source| StartError::Cgroup { path: cgroup.to_owned(), source })?;
     let place = || format!("the cgroup2 root {}", cgroup.display());
-    if features.states == StateSource::Tracepoint {
-        let Some(Program::BtfTracePoint(program)) = ebpf.program_mut(SOCKET_STATES) else {
-            return Err(StartError::Missing { what: "program", name: SOCKET_STATES });
+    for (name, tracepoint) in features.tracepoint_programs() {
+        let Some(Program::BtfTracePoint(program)) = ebpf.program_mut(name) else {
+            return Err(StartError::Missing { what: "program", name });
         };
         program.attach().map_err(|error| StartError::Attach {
-            program: SOCKET_STATES,
-            place: "the tracepoint inet_sock_set_state".into(),
+            program: name,
+            place: format!("the tracepoint {tracepoint}"),
             reason: reason(&error),
         })?;
     }

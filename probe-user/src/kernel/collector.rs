@@ -10,8 +10,9 @@ use aya::{
     maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap},
 };
 use probe_common::{
-    counters::{ServiceCounters, Volume},
+    counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey, Span},
+    interface::Way,
     protocol::{Method, Protocol},
     reason::Reason,
     service::{OTHER, Role, ServiceEntry, ServiceKey},
@@ -20,7 +21,9 @@ use probe_common::{
 
 use super::{
     error::{CollectError, StartError},
+    clock,
     interfaces::Interfaces,
+    oldest::OldestRequests,
     users,
 };
 use crate::{
@@ -35,6 +38,7 @@ pub(super) struct Maps {
     latencies: PerCpuHashMap<MapData, LatencyKey, LatencyCell>,
     clients: HashMap<MapData, ClientKey, Client>,
     unmeasured: PerCpuArray<MapData, u64>,
+    oldest: Option<OldestRequests>,
     capacities: [u64; 3],
 }
 
@@ -58,7 +62,7 @@ fn unread(map: &'static str) -> impl Fn(MapError) -> CollectError {
 }
 
 impl Maps {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, StartError> {
+    pub(super) fn take(ebpf: &mut Ebpf, oldest: Option<OldestRequests>) -> Result<Self, StartError> {
         let capacity = |ebpf: &Ebpf, map| capacity(ebpf, map).unwrap_or_default();
         let capacities = ["SERVICES", "LATENCIES", "CLIENTS"].map(|map| capacity(ebpf, map));
         Ok(Self {
@@ -67,6 +71,7 @@ impl Maps {
             latencies: take(ebpf, "LATENCIES")?,
             clients: take(ebpf, "CLIENTS")?,
             unmeasured: take(ebpf, "UNMEASURED")?,
+            oldest,
             capacities,
         })
     }
@@ -80,13 +85,18 @@ impl Maps {
     ) -> Result<Snapshot, CollectError> {
         let taken = Instant::now();
         let Named { names, entries } = self.names(attribution)?;
-        let users = users::count(&mut self.clients, users::now(), users_window).map_err(unread("CLIENTS"))?;
+        let users = users::count(&mut self.clients, clock::now(), users_window).map_err(unread("CLIENTS"))?;
         let mut services = BTreeMap::new();
+        let mut waiting = Vec::new();
         for (&index, id) in &names {
             let service: &mut Service = services.entry(id.clone()).or_default();
-            self.add_counters(index, service)?;
+            let counters = self.counters(index)?;
+            if add_counters(service, &counters) {
+                waiting.push(index);
+            }
             service.users += users.by_service.get(&index).copied().unwrap_or_default();
         }
+        self.add_ages(&waiting, &names, &mut services)?;
         // Of the service that stands for all that found no room, only what it has is shown.
         services.retain(|id, service| id.port != 0 || *service != Service::default());
         let series = self.add_latencies(&names, &mut services)?;
@@ -124,23 +134,35 @@ impl Maps {
         Ok(Named { names, entries })
     }
 
-    fn add_counters(&self, index: u32, service: &mut Service) -> Result<(), CollectError> {
+    /// The counters of a service, of all CPUs together. They are read one after the other, so that what one counted
+    /// may be seen without what another had counted before.
+    fn counters(&self, index: u32) -> Result<ServiceCounters, CollectError> {
         let mut sum = ServiceCounters::default();
         for cpu in self.counters.get(&index, 0).map_err(unread("COUNTERS"))?.iter() {
-            add_volume(&mut sum.received, cpu.received);
-            add_volume(&mut sum.sent, cpu.sent);
-            sum.opened += cpu.opened;
-            sum.joined += cpu.joined;
-            sum.closed += cpu.closed;
-            sum.failed += cpu.failed;
+            sum.add(cpu);
         }
-        add_volume(&mut service.received, sum.received);
-        add_volume(&mut service.sent, sum.sent);
-        service.connections.opened += sum.opened;
-        service.connections.closed += sum.closed;
-        service.connections.failed += sum.failed;
-        // The CPUs are read one after the other: a close may be seen whose opening was not.
-        service.connections.open += (sum.opened + sum.joined).saturating_sub(sum.closed);
+        Ok(sum)
+    }
+
+    /// Adds how long the oldest requests of these services have waited.
+    fn add_ages(
+        &mut self,
+        waiting: &[u32],
+        names: &StdHashMap<u32, ServiceId>,
+        services: &mut BTreeMap<ServiceId, Service>,
+    ) -> Result<(), CollectError> {
+        let Some(oldest) = &mut self.oldest else { return Ok(()) };
+        let found = oldest.find(waiting)?;
+        let now = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
+        for (index, began) in found {
+            let service = names.get(&index).and_then(|id| services.get_mut(id));
+            let Some(service) = service else { continue };
+            let age = Duration::from_nanos(now.saturating_sub(began));
+            // One protocol so far: a service that speaks several has one oldest request of all.
+            for waiting in service.in_flight.values_mut().filter(|waiting| waiting.requests > 0) {
+                waiting.oldest = waiting.oldest.max(Some(age));
+            }
+        }
         Ok(())
     }
 
@@ -177,19 +199,42 @@ impl Maps {
     }
 }
 
-fn add_volume(sum: &mut Volume, volume: Volume) {
-    sum.bytes += volume.bytes;
-    sum.packets += volume.packets;
+/// Adds what the kernel counted of a service; true if requests of it are in flight.
+fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
+    service.received.add(sum.received);
+    service.sent.add(sum.sent);
+    service.wire[Way::Receive as usize] += sum.received_wire;
+    service.wire[Way::Transmit as usize] += sum.sent_wire;
+    service.retransmitted += sum.retransmitted;
+    service.connections.opened += sum.opened;
+    service.connections.closed += sum.closed;
+    service.connections.failed += sum.failed;
+    service.connections.reset += sum.reset;
+    service.connections.open += (sum.opened + sum.joined).saturating_sub(sum.closed);
+    let mut waits = false;
+    for (protocol, progress) in Protocol::MEASURED.into_iter().zip(sum.progress) {
+        if progress.began > 0 {
+            let waiting = progress.began.saturating_sub(progress.ended);
+            service.in_flight.entry(protocol).or_default().requests += waiting;
+            waits |= waiting > 0;
+        }
+    }
+    waits
 }
 
 /// Adds an entry of the sparse histograms to those that it belongs to. A key that this agent does not know is of
 /// another version's making, and is passed over.
 fn add_latency(service: &mut Service, key: &LatencyKey, count: u64, sum: u64) {
-    let (Some(protocol), Some(method), Some(span)) =
-        (Protocol::from_key(key.protocol), Method::from_key(key.method), Span::from_key(key.span))
-    else {
+    let Some(span) = Span::from_key(key.span) else { return };
+    if span == Span::RoundTrip {
+        return service.round_trips.add(key.bucket, count, sum);
+    }
+    let (Some(protocol), Some(method)) = (Protocol::from_key(key.protocol), Method::from_key(key.method)) else {
         return;
     };
+    if let Some(phase) = span.phase() {
+        return service.phases.entry((protocol, phase)).or_default().add(key.bucket, count, sum);
+    }
     if span != Span::FirstByte {
         let kind = RequestKind { protocol, method, status: key.status };
         service.requests.entry(kind).or_default().add(key.bucket, count, sum);
@@ -209,6 +254,8 @@ fn capacity(ebpf: &Ebpf, map: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use probe_common::{counters::Progress, phase::Phase};
+
     use super::*;
 
     fn key(span: Span) -> LatencyKey {
@@ -232,6 +279,30 @@ mod tests {
         assert_eq!((service.requests[&kind].count, service.requests[&kind].sum), (5, 50));
         let first_byte = &service.first_byte[&Protocol::Http1];
         assert_eq!((first_byte.count, first_byte.sum), (5, 40));
+    }
+
+    #[test]
+    fn phases_and_round_trips_are_kept_apart_from_requests() {
+        let mut service = Service::default();
+        add_latency(&mut service, &key(Span::Queue), 3, 30);
+        add_latency(&mut service, &LatencyKey { protocol: 0, ..key(Span::RoundTrip) }, 4, 40);
+        assert_eq!(service.phases[&(Protocol::Http1, Phase::Queue)].count, 3);
+        assert_eq!(service.round_trips.count, 4);
+        assert!(service.requests.is_empty() && service.first_byte.is_empty());
+    }
+
+    #[test]
+    fn requests_are_in_flight_until_they_end() {
+        let mut service = Service::default();
+        let progress = |began, ended| ServiceCounters {
+            progress: [Progress { began, ended }],
+            ..ServiceCounters::default()
+        };
+        assert!(!add_counters(&mut service, &progress(0, 0)));
+        assert!(service.in_flight.is_empty(), "a service without requests has no series of them");
+        assert!(add_counters(&mut service, &progress(5, 3)));
+        assert!(!add_counters(&mut service, &progress(5, 6)), "CPUs are read one after the other");
+        assert_eq!(service.in_flight[&Protocol::Http1].requests, 2);
     }
 
     #[test]

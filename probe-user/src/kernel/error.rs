@@ -80,6 +80,12 @@ pub enum CollectError {
         /// Why.
         source: MapError,
     },
+    /// The iterator over sockets could not be run.
+    #[error("cannot look for the oldest requests among all sockets: {source}")]
+    Iterator {
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 /// An error of aya with its causes in one line, and without the verifier's log, which fills screens.

@@ -1,18 +1,22 @@
 //! Everything that touches BPF: loading, attaching, and the pass over the maps.
 
 mod attach;
+mod clock;
 mod collector;
 mod error;
 mod interfaces;
 mod messages;
 mod object;
+mod older;
+mod oldest;
+mod syscall;
 mod users;
 
 use std::{path::Path, time::Duration};
 
 use aya::Ebpf;
 
-use self::{collector::Maps, interfaces::Interfaces, messages::Messages};
+use self::{collector::Maps, interfaces::Interfaces, messages::Messages, oldest::OldestRequests};
 pub use self::{
     error::{CollectError, StartError},
     object::{Features, Heads, load},
@@ -34,12 +38,14 @@ impl Probe {
         let features = Features::of_this_kernel();
         let mut ebpf = load(features, settings.capacities)?;
         let messages = Messages::of(&mut ebpf);
-        let maps = Maps::take(&mut ebpf)?;
+        let oldest = features.tells_reads().then(|| OldestRequests::prepare(&mut ebpf)).transpose()?;
+        let maps = Maps::take(&mut ebpf, oldest)?;
         // Interfaces first: what a socket sends is then counted on both, or on neither.
         let mut interfaces = Interfaces::new(settings, &mut ebpf)?;
         interfaces.attach_requested(&mut ebpf)?;
         interfaces.follow(&mut ebpf);
         attach::sockets(&mut ebpf, features, cgroup)?;
+        older::take_up(&ebpf);
         announce(features, cgroup, &interfaces);
         Ok(Self { maps, interfaces, messages, ebpf })
     }

@@ -62,6 +62,22 @@ impl Features {
             Heads::PassedOver => ("socket_receive_plain", "socket_transmit_plain"),
         }
     }
+
+    /// Whether it is known when an application reads, and which request is the oldest.
+    pub(super) fn tells_reads(self) -> bool {
+        self.states == StateSource::Tracepoint && self.heads == Heads::Read
+    }
+
+    /// The programs at tracepoints, with the kernel's function at which each is called.
+    pub(super) const fn tracepoint_programs(self) -> &'static [(&'static str, &'static str)] {
+        match (self.states, self.heads) {
+            (StateSource::SockOps, _) => &[],
+            (StateSource::Tracepoint, Heads::PassedOver) => &[("socket_states_plain", "inet_sock_set_state")],
+            (StateSource::Tracepoint, Heads::Read) => {
+                &[("socket_states", "inet_sock_set_state"), ("application_reads", "tcp_rcv_space_adjust")]
+            }
+        }
+    }
 }
 
 /// Whether the kernel that runs is of this version or a later one; so it is taken to be, if it does not tell.
@@ -71,7 +87,8 @@ pub(super) fn at_least(version: KernelVersion) -> bool {
 
 // The programs that are the same on every kernel.
 pub(super) const CONNECTIONS: &str = "connections";
-pub(super) const SOCKET_STATES: &str = "socket_states";
+pub(super) const OLDEST_REQUEST: &str = "oldest_request_of_each_service";
+pub(super) const ADOPT: &str = "adopt";
 pub(super) const INTERFACE_RECEIVE: &str = "interface_receive";
 pub(super) const INTERFACE_TRANSMIT: &str = "interface_transmit";
 pub(super) const INTERFACE_DRIVER: &str = "interface_driver";
@@ -89,16 +106,22 @@ pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartErr
         .map_max_entries("SERVICES", capacities.services)
         .map_max_entries("FREE_SERVICES", capacities.services)
         .map_max_entries("COUNTERS", capacities.services)
+        .map_max_entries("OLDEST_REQUESTS", capacities.services)
         .map_max_entries("LATENCIES", capacities.series)
         .map_max_entries("CLIENTS", capacities.clients)
         .load(OBJECT)
         .map_err(StartError::Object)?;
     let (receive, transmit) = features.socket_programs();
-    for program in [receive, transmit, CONNECTIONS, INTERFACE_RECEIVE, INTERFACE_TRANSMIT] {
+    let everywhere =
+        [receive, transmit, CONNECTIONS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
+    for program in everywhere {
         load_program(&mut ebpf, program, &btf)?;
     }
-    if features.states == StateSource::Tracepoint {
-        load_program(&mut ebpf, SOCKET_STATES, &btf)?;
+    for (program, tracepoint) in features.tracepoint_programs() {
+        load_tracepoint(&mut ebpf, program, tracepoint, &btf)?;
+    }
+    if features.tells_reads() {
+        load_program(&mut ebpf, OLDEST_REQUEST, &btf)?;
     }
     hand_out_indices(&mut ebpf, capacities.services)?;
     Ok(ebpf)
@@ -109,13 +132,27 @@ pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str, btf: &Btf) -> Re
     let loaded = match ebpf.program_mut(name) {
         Some(Program::CgroupSkb(program)) => program.load(),
         Some(Program::SockOps(program)) => program.load(),
-        Some(Program::BtfTracePoint(program)) => program.load("inet_sock_set_state", btf),
+        Some(Program::Iter(program)) => program.load("bpf_sk_storage_map", btf),
         Some(Program::SchedClassifier(program)) => program.load(),
         Some(Program::Xdp(program)) => program.load(),
         _ => {
             return Err(StartError::Missing { what: "program", name });
         }
     };
+    loaded.map_err(|error| StartError::Program { program: name, reason: reason(&error) })
+}
+
+/// Loads the program of a BTF tracepoint.
+fn load_tracepoint(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    tracepoint: &str,
+    btf: &Btf,
+) -> Result<(), StartError> {
+    let Some(Program::BtfTracePoint(program)) = ebpf.program_mut(name) else {
+        return Err(StartError::Missing { what: "program", name });
+    };
+    let loaded = program.load(tracepoint, btf);
     loaded.map_err(|error| StartError::Program { program: name, reason: reason(&error) })
 }
 

@@ -43,12 +43,6 @@ fn is_user(client: &Client, since: u64) -> bool {
     client.open > 0 || (client.last_request > 0 && client.last_request >= since)
 }
 
-/// The kernel's monotonic clock, which `bpf_ktime_get_ns` reads.
-pub(super) fn now() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,8 +4,16 @@
 //! |---|---|
 //! | `requests` | every request, once, by method, status, protocol and role |
 //! | `responses` | every way in which a response can end |
+//! | `access_log` | nginx's own log: counts by method and status, and times |
+//! | `pipelining` | many requests in a segment |
+//! | `bodies` | content that looks like requests and answers |
+//! | `writes` | every way in which an application can write and read |
+//! | `lossy` | a link that loses, duplicates and reorders packets |
+//! | `handshakes` | requests that come with the handshake |
+//! | `tcp_truth` | every way in which a connection can end, turn, or change hands |
 //! | `latency` | durations and times to the first byte, as the client measures them |
 //! | `bandwidth` | the bytes of services and interfaces |
+//! | `offload` | frames that the kernel splits and joins |
 //! | `users` | clients and connections |
 //! | `older` | servers and connections that were there before it |
 //! | `drivers` | XDP |
@@ -14,14 +22,22 @@
 //! | `errors` | one clear sentence for each way in which it cannot start |
 //! | `traces` | the tests themselves: they leave nothing behind either |
 
+mod access_log;
 mod bandwidth;
+mod bodies;
 mod drivers;
 mod ending;
 mod errors;
 mod exposition;
+mod handshakes;
 mod latency;
+mod lossy;
+mod offload;
 mod older;
+mod pipelining;
 mod requests;
 mod responses;
+mod tcp_truth;
 mod traces;
 mod users;
+mod writes;

@@ -55,18 +55,6 @@ fn ten_thousand_requests_are_ten_thousand_over_ipv6() -> Result<()> {
 }
 
 #[test]
-fn pipelines_of_sixteen_are_counted_request_by_request() -> Result<()> {
-    let agent = Agent::start()?;
-    let nginx = Nginx::start()?;
-    let mark = agent.mark()?;
-    let done = load::wrk_pipelined(nginx.ipv4(), "/ok", 4, 16, 250, nginx.directory())?;
-    let logged: u64 = nginx.answered(usize::try_from(done)?)?.values().sum();
-    ensure!(logged == done, "nginx logged {logged} requests, wrk made {done}");
-    mark.rises_by_exactly(&gets(nginx.port(), "wrk", done))?;
-    Ok(())
-}
-
-#[test]
 fn a_mix_is_exact_by_method_and_status() -> Result<()> {
     const ROUNDS: usize = 40;
     const MIX: [(&str, &str); 9] = [

@@ -6,6 +6,7 @@ use probe_common::{
     bucket::of_nanoseconds,
     counters::Volume,
     exchange::ABORTED,
+    phase::Phase,
     protocol::{Method, Protocol},
     reason::Reason,
     service::Role,
@@ -15,7 +16,7 @@ use crate::{
     histogram::Histogram,
     report::Report,
     settings::ErrorClass,
-    snapshot::{Connections, InterfaceVolumes, RequestKind, Service, ServiceId, Snapshot, Table},
+    snapshot::{Connections, InFlight, InterfaceVolumes, RequestKind, Service, ServiceId, Snapshot, Table},
     window::Window,
 };
 
@@ -67,7 +68,10 @@ fn service(users: u64) -> Service {
     Service {
         received: Volume { bytes: 10_000, packets: 100 },
         sent: Volume { bytes: 90_000, packets: 150 },
-        connections: Connections { opened: 10, closed: 6, open: 4, failed: 1 },
+        connections: Connections { opened: 10, closed: 6, open: 4, failed: 1, reset: 2 },
+        wire: [15_000, 98_000],
+        retransmitted: 7,
+        round_trips: milliseconds(10),
         users,
         requests: [
             answer(Method::Get, 200, 90),
@@ -76,6 +80,8 @@ fn service(users: u64) -> Service {
         ]
         .into(),
         first_byte: [(Protocol::Http1, milliseconds(98))].into(),
+        phases: Phase::ALL.map(|phase| ((Protocol::Http1, phase), milliseconds(98))).into(),
+        in_flight: [(Protocol::Http1, InFlight { requests: 2, oldest: Some(Duration::from_millis(1500)) })].into(),
     }
 }
 

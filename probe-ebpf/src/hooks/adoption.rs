@@ -1,0 +1,83 @@
+//! Connections that are older than the probe: taken up at its start, without waiting for their next packet.
+//!
+//! The agent lists them and runs this program once for each, by `BPF_PROG_TEST_RUN` in the connection's network
+//! namespace. That is the same work as at a connection's first packet, in the kernel, so that no packet that comes
+//! meanwhile can be in its way.
+
+use core::ptr;
+
+use aya_ebpf::{
+    bindings::{bpf_sock, bpf_sock_tuple},
+    helpers::{
+        bpf_sk_fullsock,
+        generated::{bpf_sk_release, bpf_sk_storage_get, bpf_skc_lookup_tcp},
+    },
+    programs::SkBuffContext,
+};
+use probe_common::{connection::Connection, older::Older, reason::Reason};
+
+use super::socket_traffic;
+use crate::{complaint, maps::SOCKETS};
+
+/// `BPF_F_CURRENT_NETNS`
+const CURRENT: u64 = u64::MAX;
+
+/// Takes up the connection that the packet names.
+#[inline(always)]
+pub fn observe(ctx: &SkBuffContext) {
+    let skb = ctx.skb.skb;
+    // SAFETY: fields of the context.
+    let (data, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
+    if data + size_of::<Older>() > end {
+        return complaint::count(Reason::Unreadable);
+    }
+    // SAFETY: within the packet, as compared above; any bytes are an `Older`.
+    let older = unsafe { (data as *const Older).read_unaligned() };
+    // SAFETY: zero is a tuple.
+    let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
+    // SAFETY: fields of a union of integers. As the other end would have it in a packet to this socket.
+    let size = unsafe {
+        if older.is_ipv4() {
+            tuple.__bindgen_anon_1.ipv4.saddr = older.remote[3];
+            tuple.__bindgen_anon_1.ipv4.daddr = older.local[3];
+            tuple.__bindgen_anon_1.ipv4.sport = older.remote_port;
+            tuple.__bindgen_anon_1.ipv4.dport = older.local_port;
+            size_of_val(&tuple.__bindgen_anon_1.ipv4)
+        } else {
+            tuple.__bindgen_anon_1.ipv6.saddr = older.remote;
+            tuple.__bindgen_anon_1.ipv6.daddr = older.local;
+            tuple.__bindgen_anon_1.ipv6.sport = older.remote_port;
+            tuple.__bindgen_anon_1.ipv6.dport = older.local_port;
+            size_of_val(&tuple.__bindgen_anon_1.ipv6)
+        }
+    };
+    // SAFETY: a tuple of that size (kernel 5.2); what comes back is released.
+    unsafe {
+        let found = bpf_skc_lookup_tcp(skb.cast(), &raw mut tuple, size as u32, CURRENT, 0);
+        if found.is_null() {
+            return;
+        }
+        let sk = bpf_sk_fullsock(found);
+        if !sk.is_null()
+            && let Err(reason) = take_up(ctx, sk)
+        {
+            complaint::count(reason);
+        }
+        bpf_sk_release(found.cast());
+    }
+}
+
+#[inline(always)]
+fn take_up(ctx: &SkBuffContext, sk: *mut bpf_sock) -> Result<(), Reason> {
+    // SAFETY: storage of a full socket.
+    let known = unsafe { bpf_sk_storage_get(SOCKETS.as_ptr(), sk.cast(), ptr::null_mut(), 0) };
+    // SAFETY: null or valid.
+    if let Some(connection) = unsafe { known.cast::<Connection>().as_mut() }
+        && connection.introduced
+    {
+        // A packet of it was faster.
+        return Ok(());
+    }
+    let connection = socket_traffic::create(sk)?;
+    socket_traffic::introduce(connection, ctx.skb.skb, sk, socket_traffic::remote_port(sk))
+}

@@ -1,0 +1,94 @@
+//! Data that comes before its connection: with the SYN (TCP Fast Open, RFC 7413), or with the segment that completes the
+//! handshake (where the bare acknowledgement was lost, or the listener defers accepting: `TCP_DEFER_ACCEPT`).
+//!
+//! Such a segment passes the hook of the *listener*, and never that of the connection, which the kernel makes right
+//! afterwards, in the same softirq. So it is read into a state of this CPU, and the connection starts with that.
+
+use aya_ebpf::{helpers::bpf_ktime_get_ns, programs::SkBuffContext};
+use probe_common::{
+    connection::{Connection, Segment, Side, Stage},
+    flow::{Flow, Part},
+    pending::Pending,
+    protocol::Protocol,
+    reason::Reason,
+    service::Role,
+};
+
+use super::segment::{self, Heads};
+use crate::{atomic, maps::EARLY, packet::Tcp, services};
+
+/// The state of a connection that is about to be.
+#[repr(C)]
+pub struct Early {
+    /// What its first segment came to.
+    connection: Connection,
+    /// Where that began.
+    sequence: u32,
+    /// Bytes of payload in it.
+    fresh: u32,
+    /// Requests that began in it.
+    began: u32,
+    /// The client's port.
+    port: u16,
+    /// 1 until a connection has started with it.
+    valid: u16,
+}
+
+/// Reads a segment with data that has come to a listener.
+#[inline(always)]
+pub fn read(ctx: &SkBuffContext, tcp: &Tcp, heads: Heads) -> Result<(), Reason> {
+    let Some(early) = EARLY.get_ptr_mut(0) else { return Ok(()) };
+    // SAFETY: the map's value, valid for the program's run, of this CPU; softirqs do not interrupt each other.
+    let early = unsafe { &mut *early };
+    early.connection.request = Flow::default();
+    early.connection.response.part = Part::Start;
+    early.connection.pending = Pending::default();
+    early.connection.protocol = Protocol::Unknown;
+    early.connection.role = Role::Server as u8;
+    early.connection.stage = Stage::Open;
+    early.connection.fins = 0;
+    early.connection.request.begin_at(tcp.sequence);
+    early.sequence = tcp.sequence;
+    early.port = tcp.source;
+    early.began = 0;
+    early.valid = 1;
+    let segment = Segment {
+        side: Side::Request,
+        sequence: tcp.sequence,
+        length: tcp.length,
+        acknowledged: None,
+        fin: tcp.fin,
+    };
+    let accepted = early.connection.accept(&segment);
+    early.fresh = accepted.fresh;
+    if accepted.due {
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_ktime_get_ns() };
+        early.began = segment::read(ctx, &mut early.connection, &segment, tcp.offset, now, heads)?.began;
+    }
+    Ok(())
+}
+
+/// Starts a connection with what came before it, if something did; `received` is the first sequence number that the
+/// connection expects.
+#[inline(always)]
+pub fn start(connection: &mut Connection, received: u32, port: u16) {
+    let Some(early) = EARLY.get_ptr_mut(0) else { return };
+    // SAFETY: as in `read`.
+    let early = unsafe { &mut *early };
+    if early.valid == 0 || early.sequence != received || early.port != port {
+        return;
+    }
+    early.valid = 0;
+    connection.request = early.connection.request;
+    connection.response.part = early.connection.response.part;
+    connection.pending = early.connection.pending;
+    connection.protocol = early.connection.protocol;
+    connection.last_request = early.connection.last_request;
+    connection.fins = early.connection.fins;
+    if let Some(counters) = services::counters(connection.service) {
+        // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
+        unsafe { atomic::add(&raw mut (*counters).received.bytes, u64::from(early.fresh)) };
+        segment::progress(counters, connection.protocol.measured(), early.began, 0);
+    }
+}

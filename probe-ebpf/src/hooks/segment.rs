@@ -1,0 +1,358 @@
+//! A segment of a connection: what it adds to the service's counters, and what begins or ends in it.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::{bpf_ktime_get_ns, bpf_loop, generated::bpf_skb_load_bytes},
+    programs::SkBuffContext,
+};
+use probe_common::{
+    connection::{Connection, Segment, Side, Stage},
+    counters::{Progress, ServiceCounters},
+    deliveries,
+    exchange::Exchange,
+    interface::Way,
+    protocol::Protocol,
+    reason::Reason,
+    service::Role,
+    window::{CARRY, Payload, READ, SIZE, Unreadable},
+};
+
+use crate::{
+    atomic, complaint, latency,
+    maps::STATES_BY_SOCK_OPS,
+    packet::Tcp,
+    scratch::{self, Flags, Scratch, Task},
+    services,
+};
+
+/// What a program does with the heads of messages.
+#[derive(Clone, Copy)]
+pub enum Heads {
+    /// Reads them, by `bpf_loop`: a packet may have as many as it likes.
+    Read,
+    /// Passes over them.
+    PassOver,
+}
+
+/// The most lines and jumps that are read in a packet: 64 KiB of pipelined requests of the shortest kind.
+const STEPS: u32 = 32_768;
+
+/// Counts a segment to its connection's service, and reads what begins or ends in it.
+#[inline(always)]
+pub fn follow(
+    ctx: &SkBuffContext,
+    connection: &mut Connection,
+    tcp: &Tcp,
+    way: Way,
+    heads: Heads,
+) -> Result<(), Reason> {
+    let segment = Segment {
+        side: if (connection.role == Role::Server as u8) == matches!(way, Way::Receive) {
+            Side::Request
+        } else {
+            Side::Response
+        },
+        sequence: tcp.sequence,
+        length: tcp.length,
+        acknowledged: tcp.acknowledged,
+        fin: tcp.fin,
+    };
+    let mut volume = Volume::of(ctx.skb.skb, tcp);
+    let (mut due, mut delivers) = (false, false);
+    // Data with a SYN (TCP Fast Open) is the start of what the client says, whatever becomes of it.
+    let fast = tcp.syn && tcp.length > 0 && matches!(connection.stage, Stage::Connecting);
+    if fast && !connection.request.seen {
+        connection.request.begin_at(tcp.sequence);
+    }
+    if fast || matches!(connection.stage, Stage::Open | Stage::Joined) {
+        let accepted = connection.accept(&segment);
+        volume.fresh = u64::from(accepted.fresh);
+        volume.again = accepted.again;
+        due = accepted.due;
+        delivers = connection.delivers(&segment);
+    } else if tcp.syn && matches!(connection.stage, Stage::Connecting) {
+        volume.again = connection.fins & ASKED != 0;
+        connection.fins |= ASKED;
+    }
+    volume.reset = tcp.rst && !connection.reset && !matches!(connection.stage, Stage::Connecting);
+    connection.reset |= tcp.rst;
+    count(connection.service, way, &volume);
+    if !due && !delivers {
+        return Ok(());
+    }
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if delivers && matches!(heads, Heads::Read) {
+        deliver(connection, tcp.acknowledged.unwrap_or(0), now);
+    }
+    if !due {
+        return Ok(());
+    }
+    let read = read(ctx, connection, &segment, tcp.offset, now, heads)?;
+    if read.began | read.ended != 0
+        && let Some(counters) = services::counters(connection.service)
+    {
+        progress(counters, connection.protocol.measured(), read.began, read.ended);
+    }
+    Ok(())
+}
+
+/// In [`Connection::fins`] while it is not established: a SYN was sent.
+const ASKED: u8 = 0x80;
+
+/// What a segment adds to the counters of its service.
+struct Volume {
+    fresh: u64,
+    packets: u64,
+    wire: u64,
+    again: bool,
+    reset: bool,
+}
+
+impl Volume {
+    #[inline(always)]
+    fn of(skb: *mut __sk_buff, tcp: &Tcp) -> Self {
+        // SAFETY: a field of the context (kernel 5.2).
+        let segments = unsafe { (*skb).gso_segs };
+        // One buffer of segmentation offload stands for as many packets, each with headers of its own.
+        let more = if segments > 1 { u64::from(segments - 1) } else { 0 };
+        Self {
+            fresh: 0,
+            packets: 1 + more,
+            wire: u64::from(tcp.total) + more * u64::from(tcp.offset),
+            again: false,
+            reset: false,
+        }
+    }
+}
+
+/// Adds a segment to a service.
+#[inline(always)]
+fn count(service: u32, way: Way, volume: &Volume) {
+    let Some(counters) = services::counters(service) else {
+        return;
+    };
+    // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes. What is received is counted in softirqs
+    // only, which do not interrupt each other; what is sent, in process context too, where a softirq may interrupt.
+    unsafe {
+        match way {
+            Way::Receive => {
+                (*counters).received.bytes += volume.fresh;
+                (*counters).received.packets += volume.packets;
+                (*counters).received_wire += volume.wire;
+            }
+            Way::Transmit => {
+                atomic::add(&raw mut (*counters).sent.bytes, volume.fresh);
+                atomic::add(&raw mut (*counters).sent.packets, volume.packets);
+                atomic::add(&raw mut (*counters).sent_wire, volume.wire);
+                if volume.again {
+                    atomic::add(&raw mut (*counters).retransmitted, volume.packets);
+                }
+            }
+        }
+        if volume.reset {
+            atomic::add(&raw mut (*counters).reset, 1);
+        }
+    }
+}
+
+/// Counts the answers that the client has now acknowledged to their last byte.
+#[inline(always)]
+fn deliver(connection: &mut Connection, acknowledged: u32, now: u64) {
+    let mut delivering = Delivering { connection, now, acknowledged, padding: 0 };
+    // SAFETY: a function of the signature that the helper wants, and a context that outlives the call (kernel 5.17).
+    unsafe { bpf_loop(deliveries::DEPTH, deliver_one as *mut c_void, (&raw mut delivering).cast(), 0) };
+}
+
+/// What a round of the loop over a connection's deliveries needs.
+#[repr(C)]
+struct Delivering {
+    connection: *mut Connection,
+    now: u64,
+    acknowledged: u32,
+    padding: u32,
+}
+
+/// Counts the oldest answers if they are acknowledged: 0 to go on, 1 to stop.
+extern "C" fn deliver_one(_index: u64, context: *mut c_void) -> i64 {
+    // SAFETY: the context is the caller's `Delivering`; its connection is valid for the program's run.
+    let (delivering, connection) = unsafe {
+        let delivering = &*context.cast::<Delivering>();
+        (delivering, &mut *delivering.connection)
+    };
+    let Some(delivery) = connection.deliver(delivering.acknowledged) else { return 1 };
+    let time = delivering.now.saturating_sub(delivery.began);
+    latency::record_delivery(connection.service, connection.protocol, time, delivery.answers);
+    0
+}
+
+/// The pointers that a step of the loop needs. What else it needs is in the scratch: what lies in a map is unknown to
+/// the verifier, so that it looks at a step once and not once for each value that the caller can have put there.
+#[repr(C)]
+struct Reading {
+    connection: *mut Connection,
+    scratch: *mut Scratch,
+    skb: *mut __sk_buff,
+}
+
+/// Payload in an skb, linear or in fragments.
+struct SkbPayload {
+    skb: *mut __sk_buff,
+    offset: u32,
+}
+
+impl Payload for SkbPayload {
+    #[inline(always)]
+    fn read(&self, offset: u32, length: u32, to: &mut [u8; SIZE]) -> Result<(), Unreadable> {
+        // 1..=READ it is; the verifier wants to see it.
+        let length = (length.wrapping_sub(1) & (READ as u32 - 1)) + 1;
+        // SAFETY: `READ` bytes fit behind `CARRY` (kernel 5.10 for cgroup_skb).
+        let failed = unsafe {
+            bpf_skb_load_bytes(
+                self.skb.cast(),
+                self.offset + offset,
+                to.as_mut_ptr().add(CARRY).cast::<c_void>(),
+                length,
+            )
+        };
+        if failed == 0 { Ok(()) } else { Err(Unreadable) }
+    }
+}
+
+/// Requests that began and ended in a segment.
+pub struct Read {
+    /// Those that began.
+    pub began: u32,
+    /// Those that are in flight no more.
+    pub ended: u32,
+}
+
+/// Reads what begins or ends in a segment.
+#[inline(always)]
+pub fn read(
+    ctx: &SkBuffContext,
+    connection: &mut Connection,
+    segment: &Segment,
+    offset: u32,
+    now: u64,
+    heads: Heads,
+) -> Result<Read, Reason> {
+    if matches!(heads, Heads::PassOver) {
+        connection.protocol = Protocol::Opaque;
+        complaint::count(Reason::KernelTooOld);
+        return Ok(Read { began: 0, ended: 0 });
+    }
+    let service = connection.service;
+    let scratch = scratch::take().ok_or(Reason::NoBuffer)?;
+    // SAFETY: a slot that is this run's own until it is given back.
+    unsafe {
+        (*scratch).task = Task {
+            now,
+            offset,
+            sequence: segment.sequence,
+            length: segment.length,
+            fin: u32::from(segment.fin),
+            escaped: 0,
+            began: 0,
+            ended: 0,
+            padding: 0,
+        };
+    }
+    let mut reading = Reading { connection, scratch, skb: ctx.skb.skb };
+    let step = match segment.side {
+        Side::Request => step_request,
+        Side::Response => step_response,
+    };
+    // SAFETY: a function of the signature that the helper wants, and a context that outlives the call.
+    let steps = unsafe { bpf_loop(STEPS, step as *mut c_void, (&raw mut reading).cast(), 0) };
+    // SAFETY: as above.
+    let (escaped, began, ended) =
+        unsafe { ((*scratch).task.escaped, (*scratch).task.began, (*scratch).task.ended) };
+    scratch::give_back(scratch);
+    if escaped != 0 {
+        // It has been counted where it happened.
+        complaint::say(ctx, escaped - 1, service);
+    }
+    if steps >= i64::from(STEPS) {
+        complaint::count(Reason::PacketTooDense);
+    }
+    Ok(Read { began, ended })
+}
+
+/// Notes requests that began and ended.
+#[inline(always)]
+pub fn progress(counters: *mut ServiceCounters, protocol: usize, began: u32, ended: u32) {
+    let protocol = if protocol < Protocol::MEASURED.len() { protocol } else { 0 };
+    // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes; an index in bounds.
+    unsafe {
+        let progress = (&raw mut (*counters).progress).cast::<Progress>().add(protocol);
+        atomic::add(&raw mut (*progress).began, u64::from(began));
+        atomic::add(&raw mut (*progress).ended, u64::from(ended));
+    }
+}
+
+/// A step of the loop over what a client said: 0 to go on, 1 to stop. A function for each side: with the side as a
+/// variable, the verifier would follow every combination of what it can be wherever it is looked at.
+extern "C" fn step_request(_index: u64, context: *mut c_void) -> i64 {
+    step(context, Side::Request)
+}
+
+/// A step of the loop over what a server said.
+extern "C" fn step_response(_index: u64, context: *mut c_void) -> i64 {
+    step(context, Side::Response)
+}
+
+#[inline(always)]
+fn step(context: *mut c_void, side: Side) -> i64 {
+    // SAFETY: the context is the caller's `Reading`; its pointers are valid for the program's run.
+    let (reading, connection, scratch) = unsafe {
+        let reading = &*context.cast::<Reading>();
+        (reading, &mut *reading.connection, &mut *reading.scratch)
+    };
+    let task = &scratch.task;
+    let segment = Segment {
+        side,
+        sequence: task.sequence,
+        length: task.length,
+        acknowledged: None,
+        fin: task.fin != 0,
+    };
+    let now = task.now;
+    let payload = SkbPayload { skb: reading.skb, offset: task.offset };
+    let step = connection.step(&segment, now, &mut scratch.window, &payload);
+    // By way of memory: the verifier then follows what comes next once, and not once for each way through the engine.
+    if let Some(exchange) = step.exchange {
+        scratch.exchange = exchange;
+    }
+    scratch.step = Flags {
+        exchange: u8::from(step.exchange.is_some()),
+        more: u8::from(step.more),
+        began: u8::from(step.began),
+        ended: u8::from(step.ended),
+        escaped: step.unmeasured.map_or(0, |reason| reason as u32 + 1),
+    };
+    let (step, exchange) = core::hint::black_box((&scratch.step, &scratch.exchange));
+    if step.exchange != 0 {
+        record(connection, exchange);
+    }
+    let escaped = step.escaped;
+    if escaped != 0 {
+        complaint::count_number(escaped - 1);
+        scratch.task.escaped = escaped;
+    }
+    scratch.task.began += u32::from(step.began);
+    scratch.task.ended += u32::from(step.ended);
+    i64::from(step.more & 1 ^ 1)
+}
+
+/// Counts a request that has come to its end, and where its time went if this is the end that knows.
+#[inline(always)]
+pub fn record(connection: &Connection, exchange: &Exchange) {
+    latency::record(connection.service, exchange);
+    // Before 5.11 nobody tells when an application reads.
+    if connection.role == Role::Server as u8 && STATES_BY_SOCK_OPS.load() == 0 {
+        latency::record_phases(connection.service, exchange);
+    }
+}

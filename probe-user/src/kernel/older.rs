@@ -1,0 +1,88 @@
+//! Connections that are older than the probe: found in the kernel's socket tables, in every network namespace, and taken
+//! up by the kernel side before the first pass.
+
+mod sockets;
+
+use std::{io, net::IpAddr};
+
+use aya::{
+    Ebpf,
+    programs::{CgroupSkb, Program, TestRun, TestRunOptions},
+};
+use probe_common::{older::Older, user::mapped};
+
+use super::object::ADOPT;
+use crate::netns;
+
+/// The kernel takes the first bytes of a test run's packet for an Ethernet header, and hands the rest on.
+const ETHERNET_HEADER: usize = 14;
+
+/// Has the kernel side take up what there is. A connection that is not found in this way is known from its next packet
+/// on, so what goes wrong here is said and stops nothing.
+pub(super) fn take_up(ebpf: &Ebpf) {
+    let Some(Program::CgroupSkb(program)) = ebpf.program(ADOPT) else { return };
+    let (mut connections, mut failed) = (0, None);
+    for namespace in netns::all() {
+        match namespace.inside(|| take_up_here(program)).flatten() {
+            Ok(found) => connections += found,
+            Err(error) => failed = Some(error),
+        }
+    }
+    tracing::debug!("{connections} ends of connections are older than the probe");
+    if let Some(error) = failed {
+        tracing::warn!(
+            "not every network namespace could be looked into for connections that are older than the probe ({error}): \
+             those are known from their next packet on; looking into them takes CAP_SYS_ADMIN and CAP_SYS_PTRACE"
+        );
+    }
+}
+
+/// Takes up the connections of the namespace that this thread is in, and returns how many ends they have in it.
+fn take_up_here(program: &CgroupSkb) -> io::Result<usize> {
+    let mut found = 0;
+    for (local, remote) in sockets::connected()? {
+        let older = named(local, remote);
+        let packet = [&[0; ETHERNET_HEADER][..], &older.to_bytes()].concat();
+        let options = TestRunOptions { data_in: Some(&packet), ..TestRunOptions::new() };
+        program.test_run(options).map_err(io::Error::other)?;
+        found += 1;
+    }
+    Ok(found)
+}
+
+/// A connection as the kernel side is told of it.
+fn named(local: (IpAddr, u16), remote: (IpAddr, u16)) -> Older {
+    let words = |address: IpAddr| {
+        let bytes = match address {
+            IpAddr::V4(address) => mapped(address.octets()),
+            IpAddr::V6(address) => address.octets(),
+        };
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
+            *word = u32::from_ne_bytes(*bytes);
+        }
+        words
+    };
+    Older {
+        local: words(local.0),
+        remote: words(remote.0),
+        local_port: local.1.to_be(),
+        remote_port: remote.1.to_be(),
+        family: if remote.0.to_canonical().is_ipv4() { 4 } else { 6 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_socket_that_speaks_to_ipv4_is_looked_up_as_ipv4() {
+        let end = |text: &str, port| (text.parse::<IpAddr>().unwrap(), port);
+        let older = named(end("::ffff:192.0.2.1", 80), end("::ffff:192.0.2.2", 5000));
+        assert_eq!(older, named(end("192.0.2.1", 80), end("192.0.2.2", 5000)));
+        assert!(older.is_ipv4() && older.local[3] == u32::from_ne_bytes([192, 0, 2, 1]));
+        assert!(!named(end("::1", 80), end("::1", 5000)).is_ipv4());
+        assert_eq!(older.to_bytes()[32..36], [0, 80, 0x13, 0x88], "ports are in network order");
+    }
+}
