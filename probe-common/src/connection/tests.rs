@@ -229,6 +229,19 @@ fn an_answer_without_length_ends_with_the_connection() {
 }
 
 #[test]
+fn a_fin_that_overtakes_content_waits_for_it() {
+    let mut talk = Conversation::new();
+    let answer = "HTTP/1.1 200 OK\r\n\r\nsomething";
+    talk.ask(GET).wait(1).answer(&answer[..answer.len() - 4]);
+    talk.sent[Side::Response as usize] = answer.as_bytes().to_vec();
+    talk.fin(Side::Response).wait(4).segment(Side::Response, answer.len() - 4, answer.len());
+    assert_eq!(talk.seen(), [""; 0]);
+    talk.close();
+    assert_eq!(talk.seen(), ["GET 200"]);
+    assert_eq!(talk.exchanges[0].duration, 5);
+}
+
+#[test]
 fn an_answer_without_length_ends_with_the_turn_of_the_conversation() {
     let mut talk = Conversation::new();
     talk.ask(GET).answer("HTTP/1.1 200 OK\r\n\r\nsomething").ask("GET /2 HTTP/1.1\r\n\r\n").answer(OK);
