@@ -3,7 +3,9 @@
 use probe_common::{
     connection::{Connection, Segment, Side, Stage, Step},
     exchange::Exchange,
+    pending,
     reason::Reason,
+    service::Role,
     window::Window,
 };
 
@@ -18,6 +20,14 @@ pub struct Counted {
     pub unmeasured: Vec<Reason>,
     /// Bytes of each direction that were new.
     pub fresh: [u64; 2],
+    /// Requests that began.
+    pub began: u64,
+    /// Requests that are in flight no more.
+    pub ended: u64,
+    /// Answers that the client has acknowledged.
+    pub delivered: u64,
+    /// Answers that it had not when the connection was over.
+    pub undelivered: u64,
 }
 
 impl Counted {
@@ -28,6 +38,8 @@ impl Counted {
     }
 
     fn note(&mut self, step: &Step) {
+        self.began += u64::from(step.began);
+        self.ended += u64::from(step.ended);
         self.exchanges.extend(step.exchange);
         self.unmeasured.extend(step.unmeasured);
     }
@@ -46,24 +58,30 @@ pub fn run(script: &Script) -> Counted {
         deliver(&mut connection, &mut window, delivery, &mut counted);
     }
     if script.setting.closed {
-        for _ in 0..=probe_common::pending::DEPTH {
-            let step = connection.close(script.end);
-            if step == Step::default() {
-                return counted;
-            }
-            counted.note(&step);
-        }
-        panic!("a connection that is closed has no end");
+        close(&mut connection, script.end, &mut counted);
     }
     counted
 }
 
-/// The connection that a script is about, before its first segment.
-fn connection(script: &Script) -> Connection {
-    if script.setting.joined {
-        return Connection { stage: Stage::Joined, ..Connection::default() };
+fn close(connection: &mut Connection, now: u64, counted: &mut Counted) {
+    for _ in 0..=pending::DEPTH {
+        let step = connection.close(now);
+        if step == Step::default() {
+            counted.undelivered = u64::from(connection.undelivered());
+            return;
+        }
+        counted.note(&step);
     }
-    let mut connection = Connection { stage: Stage::Open, ..Connection::default() };
+    panic!("a connection that is closed has no end");
+}
+
+/// The connection that a script is about, before its first segment; a server's.
+fn connection(script: &Script) -> Connection {
+    let stage = if script.setting.joined { Stage::Joined } else { Stage::Open };
+    let mut connection = Connection { stage, role: Role::Server as u8, ..Connection::default() };
+    if script.setting.joined {
+        return connection;
+    }
     connection.request.begin_at(script.setting.first(Side::Request));
     connection.response.begin_at(script.setting.first(Side::Response));
     connection
@@ -71,7 +89,18 @@ fn connection(script: &Script) -> Connection {
 
 fn deliver(connection: &mut Connection, window: &mut Window, delivery: &Delivery, counted: &mut Counted) {
     let length = u32::try_from(delivery.bytes.len()).expect("a segment is far shorter than 4 GiB");
-    let segment = Segment { side: delivery.side, sequence: delivery.sequence, length, fin: delivery.fin };
+    let segment = Segment {
+        side: delivery.side,
+        sequence: delivery.sequence,
+        length,
+        acknowledged: Some(delivery.acknowledged),
+        fin: delivery.fin,
+    };
+    if connection.delivers(&segment) {
+        while let Some(delivered) = connection.deliver(delivery.acknowledged) {
+            counted.delivered += u64::from(delivered.answers);
+        }
+    }
     let accepted = connection.accept(&segment);
     counted.fresh[delivery.side as usize] += u64::from(accepted.fresh);
     window.clear();

@@ -73,6 +73,8 @@ pub struct Delivery {
     pub sequence: u32,
     /// Its payload.
     pub bytes: Vec<u8>,
+    /// What it acknowledges: all that the other side wrote, seen or not.
+    pub acknowledged: u32,
     /// Whether the direction ends behind it.
     pub fin: bool,
     /// When it is seen, in nanoseconds.
@@ -180,14 +182,21 @@ impl Script {
     }
 
     fn deliver(&mut self, side: Side, from: usize, bytes: Vec<u8>) {
-        let offset = u32::try_from(from).expect("a script is far shorter than 4 GiB");
-        let sequence = self.setting.first(side).wrapping_add(offset);
-        self.deliveries.push(Delivery { side, sequence, bytes, fin: false, time: self.end });
+        let other = if side == Side::Request { Side::Response } else { Side::Request };
+        let acknowledged = self.sequence(other, self.written[other as usize].len());
+        let sequence = self.sequence(side, from);
+        self.deliveries.push(Delivery { side, sequence, bytes, acknowledged, fin: false, time: self.end });
         self.end += MICROSECOND;
+    }
+
+    /// The sequence number of a byte.
+    fn sequence(&self, side: Side, offset: usize) -> u32 {
+        let offset = u32::try_from(offset).expect("a script is far shorter than 4 GiB");
+        self.setting.first(side).wrapping_add(offset)
     }
 }
 
-/// Writes a script so that [`Script::decode`] reads it.
+/// Writes operations so that [`Script::decode`] reads it.
 #[must_use]
 pub fn encode(setting: Setting, operations: &[Operation]) -> Vec<u8> {
     let mut output = vec![u8::from(setting.joined) | u8::from(setting.closed) << 1];

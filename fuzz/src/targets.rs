@@ -1,6 +1,7 @@
 //! What a fuzzer runs. A target for a line takes a byte that says how the line is shown, then the line.
 
 use probe_common::{
+    exchange::ABORTED,
     http1::{self, Extent, Field},
     window::{CARRY, READ, Window},
 };
@@ -147,8 +148,8 @@ pub fn chunk_size(input: &[u8]) {
     }
 }
 
-/// A conversation, of any kind: it comes to an end, and counts no byte twice. Where all was seen in order, and is
-/// HTTP/1 to the letter, it is counted as the reference counts it.
+/// A conversation, of any kind: it comes to an end, counts no byte twice, ends what began, and delivers no more answers
+/// than there were. Where all was seen in order, and is HTTP/1 to the letter, it is counted as the reference counts it.
 ///
 /// # Panics
 /// Where one of these does not hold.
@@ -160,6 +161,20 @@ pub fn engine(input: &[u8]) {
             !script.in_order || *fresh == written.len() as u64,
             "{fresh} bytes, where {} were sent",
             written.len()
+        );
+    }
+    let open = counted.began - counted.ended;
+    assert!(
+        !script.setting.closed || open == 0,
+        "{open} requests are in flight on a connection that is closed"
+    );
+    let answered = counted.exchanges.iter().filter(|exchange| exchange.status != ABORTED).count() as u64;
+    let delivered = counted.delivered + counted.undelivered;
+    assert!(delivered <= answered, "{delivered} answers delivered or not, where there were {answered}");
+    for exchange in &counted.exchanges {
+        assert!(
+            exchange.queue <= exchange.first_byte && exchange.first_byte <= exchange.duration,
+            "{exchange:?}"
         );
     }
     if let Some(expected) = reference::of_script(&script) {
