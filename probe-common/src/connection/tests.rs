@@ -431,6 +431,15 @@ fn a_head_that_is_torn_is_counted_at_the_turn_and_told() {
 }
 
 #[test]
+fn an_answer_of_bad_framing_lasts_to_the_last_segment_that_bore_it() {
+    let mut talk = Conversation::new();
+    talk.ask(GET).wait(7).answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n");
+    talk.wait(5).ask(GET).wait(1).answer(OK);
+    assert_eq!(talk.unmeasured, [Reason::BadFraming]);
+    assert_eq!((talk.exchanges[0].first_byte, talk.exchanges[0].duration), (7, 7));
+}
+
+#[test]
 fn what_is_not_http_is_left_alone() {
     let mut talk = Conversation::new();
     talk.ask("*1\r\n$4\r\nPING\r\n").answer("+PONG\r\n").ask(GET).answer(OK).close();
