@@ -215,7 +215,8 @@ impl Connection {
             return nothing;
         }
         let part = flow.part;
-        if segment.fin && matches!(part, Part::UntilClose) {
+        // A FIN that overtook content does not end it: what is missing is still to come.
+        if segment.fin && matches!(part, Part::UntilClose) && distance(flow.cursor, segment.sequence) <= 0 {
             return read;
         }
         if segment.length == 0 || matches!(part, Part::Stream) {

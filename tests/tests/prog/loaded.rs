@@ -1,5 +1,11 @@
 //! The kernel side, loaded and attached to nothing.
 
+use std::{
+    fs,
+    io::{self, Write},
+    sync::Once,
+};
+
 use aya::{
     Ebpf,
     maps::{MapData, PerCpuArray, PerCpuHashMap, PerCpuValues},
@@ -15,6 +21,18 @@ use probe_user::{
     settings::Capacities,
 };
 
+static TELL: Once = Once::new();
+
+/// Says once which kernel this is and how the agent would use it, past the harness, which keeps what a test that passes
+/// prints.
+fn tell(features: Features) {
+    TELL.call_once(|| {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel tells its release");
+        let said = writeln!(io::stderr(), "prog: under kernel {}, with {features:?}", release.trim());
+        said.expect("standard error is there");
+    });
+}
+
 /// Interface index of the loopback device in every network namespace: that of a test run's packets.
 const LOOPBACK: u32 = 1;
 
@@ -22,6 +40,8 @@ const LOOPBACK: u32 = 1;
 pub(crate) struct Loaded {
     ebpf: Ebpf,
     interfaces: PerCpuHashMap<MapData, u32, InterfaceCounters>,
+    /// What the agent uses of this kernel.
+    features: Features,
 }
 
 /// What a run is given beside its packet.
@@ -39,10 +59,12 @@ impl Loaded {
     /// Loads everything; the loopback device is counted, its network header at `link_header`.
     pub(crate) fn new(link_header: u64) -> Self {
         let capacities = Capacities { services: 16, series: 64, clients: 16 };
-        let mut ebpf = load(Features::of_this_kernel(), capacities).expect("the kernel takes the programs");
+        let features = Features::of_this_kernel();
+        tell(features);
+        let mut ebpf = load(features, capacities).unwrap_or_else(|error| panic!("{error}"));
         let map = ebpf.take_map("INTERFACES").expect("the object has the map");
         let interfaces = PerCpuHashMap::try_from(map).expect("the map has the type that both sides share");
-        let mut loaded = Self { ebpf, interfaces };
+        let mut loaded = Self { ebpf, interfaces, features };
         loaded.follow_loopback(link_header);
         loaded
     }
@@ -58,6 +80,11 @@ impl Loaded {
     /// Has it counted no more, as the agent does when an interface has gone.
     pub(crate) fn forget_loopback(&mut self) {
         self.interfaces.remove(&LOOPBACK).expect("the map has the entry");
+    }
+
+    /// The programs that the agent would attach to sockets under this kernel: before 5.17 those that read no heads.
+    pub(crate) fn socket_programs(&self) -> [&'static str; 2] {
+        self.features.socket_programs().into()
     }
 
     /// Runs a program over a packet, `times` times, and returns its verdict.

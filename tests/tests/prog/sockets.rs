@@ -20,7 +20,7 @@ fn every_packet_passes_and_none_is_counted_to_a_service_that_has_no_tcp_socket()
         // An extension header that says it is longer than the packet.
         ipv6(0, &[6, 255, 0, 0, 0, 0, 0, 0]),
     ];
-    for program in ["socket_receive", "socket_transmit"] {
+    for program in probe.socket_programs() {
         for packet in &packets {
             assert_eq!(probe.run(program, packet, &Context::default(), 3), ALLOW, "{program}");
         }
