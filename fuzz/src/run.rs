@@ -76,7 +76,8 @@ fn close(connection: &mut Connection, now: u64, counted: &mut Counted) {
 }
 
 /// The connection that a script is about, before its first segment; a server's.
-fn connection(script: &Script) -> Connection {
+#[must_use]
+pub fn connection(script: &Script) -> Connection {
     let stage = if script.setting.joined { Stage::Joined } else { Stage::Open };
     let mut connection = Connection { stage, role: Role::Server as u8, ..Connection::default() };
     if script.setting.joined {
