@@ -255,6 +255,7 @@ impl Connection {
     #[inline(always)]
     fn resynchronise(&mut self, segment: &Segment, fresh: u32, answerable: bool) -> bool {
         let lost = matches!(self.flow(segment.side).part, Part::Lost);
+        let speaks = matches!(self.protocol, Protocol::Http1);
         // A request starts a segment when nothing is in flight; an answer, when one is due.
         let due = match segment.side {
             Side::Request => fresh > 0 && !(lost && answerable),
@@ -266,13 +267,19 @@ impl Connection {
                 answerable
             }
         };
-        if due {
-            let flow = self.flow(segment.side);
-            flow.next_message();
-            flow.cursor = segment.sequence;
-            flow.synced = true;
+        if !due {
+            return false;
         }
-        due
+        let flow = self.flow(segment.side);
+        flow.next_message();
+        flow.synced = true;
+        flow.cursor = segment.sequence;
+        if lost && speaks {
+            // All that was seen has been answered: the request begins behind it, and where this segment is further on,
+            // that one is yet to come.
+            flow.cursor = flow.high.wrapping_sub(fresh);
+        }
+        distance(flow.cursor, segment.sequence) <= 0
     }
 
     /// Whether this segment acknowledges answers: then [`Connection::deliver`] is to be called.

@@ -393,6 +393,61 @@ fn content_that_comes_before_its_head_ends_the_message() {
     assert_eq!(talk.seen(), ["POST 200", "POST 200"]);
 }
 
+/// Puts chunked content in the order that leaves a chunk's first line unread.
+fn overtake(talk: &mut Conversation, side: Side, head: &str) {
+    let pieces = [head, "5\r\nhello\r\n", "5\r\nworld\r\n0\r\n\r\n"];
+    let start = talk.sent[side as usize].len();
+    let ends = [0, 1, 2].map(|piece| start + pieces[..=piece].concat().len());
+    talk.sent[side as usize].extend_from_slice(pieces.concat().as_bytes());
+    talk.segment(side, start, ends[0]);
+    talk.segment(side, ends[1], ends[2]);
+    talk.segment(side, ends[0], ends[1]);
+    assert_eq!(talk.unmeasured, [Reason::HeadLost]);
+    talk.unmeasured.clear();
+}
+
+/// The message whose end was lost, and then one that is out of order as well, on the same side.
+#[test]
+fn what_follows_a_lost_message_is_found_where_it_begins() {
+    let request = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let sized = "PUT / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello";
+    let mut talk = Conversation::new();
+    overtake(&mut talk, Side::Request, request);
+    talk.answer(OK);
+    let start = talk.sent[Side::Request as usize].len();
+    talk.sent[Side::Request as usize].extend_from_slice(sized.as_bytes());
+    talk.segment(Side::Request, start + sized.len() - 5, start + sized.len());
+    talk.segment(Side::Request, start, start + sized.len() - 5);
+    talk.answer(OK);
+    assert_eq!(talk.seen(), ["POST 200", "PUT 200"]);
+
+    let mut talk = Conversation::new();
+    talk.ask(GET);
+    overtake(&mut talk, Side::Response, "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n");
+    talk.ask(GET);
+    let start = talk.sent[Side::Response as usize].len();
+    talk.sent[Side::Response as usize].extend_from_slice(OK.as_bytes());
+    talk.segment(Side::Response, start + OK.len() - 5, start + OK.len());
+    talk.segment(Side::Response, start, start + OK.len() - 5);
+    assert_eq!(talk.seen(), ["GET 404", "GET 200"]);
+}
+
+#[test]
+fn an_answer_whose_end_was_lost_is_complete_if_both_ends_say_farewell() {
+    let answer = "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut talk = Conversation::new();
+    talk.ask(GET);
+    overtake(&mut talk, Side::Response, answer);
+    talk.fin(Side::Request).fin(Side::Response).close();
+    assert_eq!(talk.seen(), ["GET 404"]);
+
+    let mut talk = Conversation::new();
+    talk.ask(GET);
+    overtake(&mut talk, Side::Response, answer);
+    talk.close();
+    assert_eq!(talk.exchanges[0].status, crate::exchange::ABORTED);
+}
+
 #[test]
 fn what_follows_a_fin_has_no_bytes() {
     let mut talk = Conversation::new();
