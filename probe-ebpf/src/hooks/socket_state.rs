@@ -94,7 +94,8 @@ pub fn begin_connecting(connection: &mut Connection) {
 /// A socket is done.
 #[inline(always)]
 pub fn close(connection: &mut Connection, heads: Heads) {
-    let known = connection.introduced && matches!(connection.stage, Stage::Open | Stage::Joined | Stage::Connecting);
+    let known =
+        connection.introduced && matches!(connection.stage, Stage::Open | Stage::Joined | Stage::Connecting);
     let failed = matches!(connection.stage, Stage::Connecting);
     connection.stage = Stage::Closed;
     if !known {

@@ -96,7 +96,9 @@ const TICKS: u32 = 256;
 fn time_round_trip(connection: &mut Connection, sk: *mut bpf_sock) {
     // SAFETY: a helper without arguments (kernel 5.6), which the verifier makes a load of memory.
     let ticks = unsafe { bpf_jiffies64() } as u32;
-    if ticks.wrapping_sub(connection.timed) < TICKS || !matches!(connection.stage, Stage::Open | Stage::Joined) {
+    if ticks.wrapping_sub(connection.timed) < TICKS
+        || !matches!(connection.stage, Stage::Open | Stage::Joined)
+    {
         return;
     }
     connection.timed = ticks;

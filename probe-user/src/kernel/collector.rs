@@ -20,8 +20,8 @@ use probe_common::{
 };
 
 use super::{
-    error::{CollectError, StartError},
     clock,
+    error::{CollectError, StartError},
     interfaces::Interfaces,
     oldest::OldestRequests,
     users,
@@ -229,7 +229,8 @@ fn add_latency(service: &mut Service, key: &LatencyKey, count: u64, sum: u64) {
     if span == Span::RoundTrip {
         return service.round_trips.add(key.bucket, count, sum);
     }
-    let (Some(protocol), Some(method)) = (Protocol::from_key(key.protocol), Method::from_key(key.method)) else {
+    let (Some(protocol), Some(method)) = (Protocol::from_key(key.protocol), Method::from_key(key.method))
+    else {
         return;
     };
     if let Some(phase) = span.phase() {

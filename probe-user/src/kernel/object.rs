@@ -111,8 +111,7 @@ pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartErr
         .load(OBJECT)
         .map_err(StartError::Object)?;
     let (receive, transmit) = features.socket_programs();
-    let everywhere =
-        [receive, transmit, CONNECTIONS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
+    let everywhere = [receive, transmit, CONNECTIONS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
     for program in everywhere {
         load_program(&mut ebpf, program, &btf)?;
     }

@@ -65,10 +65,10 @@ fn number(descriptor: RawFd) -> u32 {
 /// Calls `bpf(2)` with a command that returns a descriptor.
 fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
     // SAFETY: the attributes are those of the command, and live longer than the call; what they point to does too.
-    let returned = unsafe {
-        libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>())
-    };
-    let descriptor = RawFd::try_from(returned).map_err(|_| io::Error::other("bpf(2) returned no descriptor"))?;
+    let returned =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
+    let descriptor =
+        RawFd::try_from(returned).map_err(|_| io::Error::other("bpf(2) returned no descriptor"))?;
     if descriptor < 0 {
         return Err(io::Error::last_os_error());
     }

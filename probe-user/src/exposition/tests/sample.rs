@@ -81,7 +81,8 @@ fn service(users: u64) -> Service {
         .into(),
         first_byte: [(Protocol::Http1, milliseconds(98))].into(),
         phases: Phase::ALL.map(|phase| ((Protocol::Http1, phase), milliseconds(98))).into(),
-        in_flight: [(Protocol::Http1, InFlight { requests: 2, oldest: Some(Duration::from_millis(1500)) })].into(),
+        in_flight: [(Protocol::Http1, InFlight { requests: 2, oldest: Some(Duration::from_millis(1500)) })]
+            .into(),
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::{io, net::IpAddr};
 
-use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::{
     SockDiagMessage,
     constants::{AF_INET, AF_INET6, IPPROTO_TCP},
@@ -71,8 +69,8 @@ enum Read {
 fn read(datagram: &[u8], found: &mut Vec<(End, End)>) -> io::Result<Read> {
     let mut rest = datagram;
     while !rest.is_empty() {
-        let message =
-            NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(|error| io::Error::other(error.to_string()))?;
+        let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest)
+            .map_err(|error| io::Error::other(error.to_string()))?;
         match message.payload {
             NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
                 let id = response.header.socket_id;
