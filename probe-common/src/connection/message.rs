@@ -208,7 +208,7 @@ impl Connection {
             Outcome::Switched { at } => (at, true),
             Outcome::Turned => {
                 // Nobody asks again before the whole answer is there: the next one begins behind it.
-                self.response.cursor = self.response.high;
+                self.response.cursor = self.response.behind(self.response.high);
                 self.response.synced = self.response.seen;
                 (self.response.latest, false)
             }

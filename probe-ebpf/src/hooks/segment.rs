@@ -70,6 +70,9 @@ pub fn follow(
         let accepted = connection.accept(&segment);
         volume.fresh = u64::from(accepted.fresh);
         volume.again = accepted.again;
+        if accepted.lost {
+            complaint::count(Reason::HeadLost);
+        }
         due = accepted.due;
         delivers = connection.delivers(&segment);
     } else if tcp.syn && matches!(connection.stage, Stage::Connecting) {
