@@ -128,6 +128,8 @@ pub struct Connection {
     pub pending: Pending,
     /// Answers that the client has not acknowledged yet; of a server only.
     pub deliveries: Deliveries,
+    /// 1 while a program is at what has been received: see `hooks/lock.rs` of the kernel side.
+    pub lock: u64,
     /// When the last request began.
     pub last_request: u64,
     /// The client's address, of a connection that was accepted.
@@ -178,6 +180,7 @@ impl Default for Connection {
             response: Flow::default(),
             pending: Pending::default(),
             deliveries: Deliveries::default(),
+            lock: 0,
             last_request: 0,
             client: [0; 16],
             service: 0,
@@ -250,7 +253,8 @@ impl Connection {
             return nothing;
         }
         let part = flow.part;
-        if segment.fin && matches!(part, Part::UntilClose) {
+        // A FIN that overtook content does not end it: what is missing is still to come.
+        if segment.fin && matches!(part, Part::UntilClose) && distance(flow.cursor, segment.sequence) <= 0 {
             return read;
         }
         if segment.length == 0 || matches!(part, Part::Stream) {

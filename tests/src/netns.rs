@@ -145,15 +145,16 @@ impl Netns {
         ip(&[&["-n", &self.name], arguments].concat())
     }
 
-    /// A counter of its TCP, by the name that `nstat` has for it without `TcpExt`.
+    /// A counter of its TCP, by the name that `nstat` has for it without `Tcp` or `TcpExt`.
     pub fn tcp_counter(&self, name: &str) -> Result<u64> {
-        const FILE: &str = "/proc/thread-self/net/netstat";
-        let text = self.inside(|| fs::read_to_string(FILE).context(FILE))?;
+        const FILES: [&str; 2] = ["/proc/thread-self/net/snmp", "/proc/thread-self/net/netstat"];
+        let read = |file| fs::read_to_string(file).context(file);
+        let text = self.inside(|| Ok(FILES.into_iter().map(read).collect::<Result<Vec<_>>>()?.concat()))?;
         let lines: Vec<_> = text.lines().collect();
         // Names in a line, their values in the next.
         let mut pairs = lines.chunks_exact(2).flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
         let pair = pairs.find(|(found, _)| *found == name);
-        Ok(pair.with_context(|| format!("{FILE} has no {name}"))?.1.parse()?)
+        Ok(pair.with_context(|| format!("{FILES:?} have no {name}"))?.1.parse()?)
     }
 
     /// Sets a parameter of the kernel below `/proc/sys/net`, for this namespace alone.

@@ -111,7 +111,8 @@ pub(crate) fn quoted(command: &Command) -> String {
         .join(" ")
 }
 
-fn quote(word: &OsStr) -> Cow<'_, str> {
+/// A word as one would type it in a shell.
+pub(crate) fn quote(word: &OsStr) -> Cow<'_, str> {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+./:,@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

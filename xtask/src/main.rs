@@ -5,11 +5,13 @@
 mod build;
 mod clean;
 mod exec;
+mod fuzz;
 mod lint;
 mod privilege;
 mod run;
 mod setup;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -33,8 +35,11 @@ enum Command {
     Build,
     /// Builds the agent and becomes it: `cargo xtask run -- --listen 0.0.0.0:9464`
     Run(run::Options),
-    /// Runs the tests: on the host (unit), on single programs (prog), on real traffic (e2e)
+    /// Runs the tests: on the host (unit), on single programs (prog), on real traffic (e2e),
+    /// by fuzzing (fuzz), on single programs under other kernels (kernels)
     Test(test::Options),
+    /// Fuzzes the engine and its parsers, guided by coverage
+    Fuzz(fuzz::Options),
     /// Checks the format, clippy's opinion of every crate, and that no machine's path is in a file
     Lint,
     /// Removes what was built, and says what remains outside of the tree
@@ -42,6 +47,9 @@ enum Command {
     /// The part of the set-up that needs root: started by `setup` through sudo
     #[command(hide = true)]
     AsRoot(setup::SystemChanges),
+    /// Runs a program under another kernel: cargo starts tests by it
+    #[command(hide = true)]
+    InKernel(vm::Options),
 }
 
 fn main() -> ExitCode {
@@ -60,8 +68,10 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Build => build::build(),
         Command::Run(options) => run::run(options),
         Command::Test(options) => test::test(options),
+        Command::Fuzz(options) => fuzz::fuzz(options),
         Command::Lint => lint::lint(),
         Command::Clean(options) => clean::clean(options),
         Command::AsRoot(changes) => changes.apply(),
+        Command::InKernel(options) => vm::in_kernel(options),
     }
 }

@@ -1,6 +1,7 @@
-//! The three rings of tests, each run to its end even if one before it failed.
+//! The rings of tests, each run to its end even if one before it failed.
 
 use std::{
+    ffi::OsStr,
     fmt,
     process::Command,
     time::{Duration, Instant},
@@ -10,17 +11,20 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    build, exec, privilege,
+    build, exec, fuzz, privilege,
     setup::{self, Group},
-    workspace,
+    vm, workspace,
 };
 
 /// What `test` takes.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Options {
     /// Which rings to run; all of them if none is named
     #[arg(value_enum)]
     rings: Vec<Ring>,
+    /// Run the ring `prog` under this kernel in a virtual machine, such as 6.1; repeatable
+    #[arg(long = "kernel", value_name = "SERIES")]
+    kernels: Vec<String>,
     /// Passed on to the tests: a part of a test's name, or flags such as --nocapture
     #[arg(last = true)]
     arguments: Vec<String>,
@@ -33,6 +37,10 @@ enum Ring {
     Unit,
     /// Single programs in the kernel, by `BPF_PROG_TEST_RUN`
     Prog,
+    /// The fuzz targets, for a number of executions each
+    Fuzz,
+    /// The ring `prog` under other kernels, in virtual machines
+    Kernels,
     /// The agent against real servers and clients
     E2e,
 }
@@ -41,17 +49,32 @@ enum Verdict {
     Passed(Duration),
     Failed(Duration, String),
     Skipped(String),
+    /// This machine cannot have it, and nobody asked for it by name.
+    Impossible(String),
 }
 
 /// Runs rings, says of each how it went, and sums up what did not pass. Where all passed, cargo's own summary of the
 /// last one has the last word.
 pub(crate) fn test(options: &Options) -> Result<()> {
-    let rings = chosen(&options.rings);
-    let in_kernel = rings.iter().any(|ring| *ring != Ring::Unit);
-    let groups: &[Group] = if in_kernel { &[Group::Mounts, Group::Tests] } else { &[] };
-    let toolchain = setup::ensure(groups)?;
+    let rings = chosen(options)?;
+    let impossible = setup::machine_possible().err().map(|why| format!("{why:#}"));
+    let demanded = options.rings.contains(&Ring::Kernels) || !options.kernels.is_empty();
+    if let Some(why) = impossible.as_ref().filter(|_| demanded) {
+        bail!("{why}");
+    }
+    let mut groups = Vec::new();
+    if rings.iter().any(|ring| matches!(ring, Ring::Prog | Ring::E2e)) {
+        groups.extend([Group::Mounts, Group::Tests]);
+    }
+    if rings.contains(&Ring::Fuzz) {
+        groups.push(Group::Fuzz);
+    }
+    if rings.contains(&Ring::Kernels) && impossible.is_none() {
+        groups.push(Group::Kernels);
+    }
+    let toolchain = setup::ensure(&groups)?;
     let object = build::ebpf(&toolchain)?;
-    if in_kernel {
+    if rings.contains(&Ring::E2e) {
         build::agent(&object)?;
     }
 
@@ -61,30 +84,87 @@ pub(crate) fn test(options: &Options) -> Result<()> {
             eprintln!("\ntest: the ring `{before}` {verdict}");
         }
         eprintln!("\ntest: the ring `{ring}` starts");
-        let mut cargo = ring.cargo();
-        cargo.env(build::EBPF_VARIABLE, &object).env("TRAFFIC_PROBE_BIN", workspace::agent());
-        cargo.env("PATH", exec::search_path());
-        verdicts.push((ring, ring.run(cargo, &options.arguments)));
+        let cargo = || {
+            let mut cargo = ring.cargo();
+            cargo.env(build::EBPF_VARIABLE, &object).env("TRAFFIC_PROBE_BIN", workspace::agent());
+            cargo.env("PATH", exec::search_path());
+            cargo
+        };
+        let verdict = match (ring, &impossible) {
+            (Ring::Kernels, Some(why)) => Verdict::Impossible(why.clone()),
+            (Ring::Kernels, None) => under_kernels(options, cargo),
+            (Ring::Fuzz, _) => timed(fuzz::ring),
+            _ => ring.run(cargo(), &options.arguments),
+        };
+        verdicts.push((ring, verdict));
     }
     sum_up(&verdicts)
 }
 
-fn chosen(named: &[Ring]) -> Vec<Ring> {
-    if named.is_empty() {
-        return Ring::value_variants().to_vec();
+fn chosen(options: &Options) -> Result<Vec<Ring>> {
+    let mut rings = options.rings.clone();
+    if !options.kernels.is_empty() {
+        // The programs' ring under other kernels: that is the ring `kernels`, with kernels of the user's choice.
+        if rings.iter().any(|ring| !matches!(ring, Ring::Prog | Ring::Kernels)) {
+            bail!(
+                "only the ring `prog` runs under another kernel: leave the others out, or leave --kernel out"
+            );
+        }
+        return Ok(vec![Ring::Kernels]);
     }
-    let mut rings = named.to_vec();
+    if rings.is_empty() {
+        return Ok(Ring::value_variants().to_vec());
+    }
     rings.sort_unstable();
     rings.dedup();
-    rings
+    Ok(rings)
+}
+
+fn timed(ring: impl FnOnce() -> Result<()>) -> Verdict {
+    let started = Instant::now();
+    match ring() {
+        Ok(()) => Verdict::Passed(started.elapsed()),
+        Err(error) => Verdict::Failed(started.elapsed(), format!("{error:#}")),
+    }
+}
+
+/// Runs the programs' ring under each kernel, to the end even if one fails.
+fn under_kernels(options: &Options, cargo: impl Fn() -> Command) -> Verdict {
+    let mut series: Vec<&str> = options.kernels.iter().map(String::as_str).collect();
+    if series.is_empty() {
+        series.extend(setup::TESTED);
+    }
+    timed(|| {
+        let mut failures = Vec::new();
+        for series in series {
+            eprintln!("\nkernels: {series}");
+            let result = setup::machine(series).and_then(|_| {
+                let mut cargo = cargo();
+                start_by(&mut cargo, &vm::runner(series)?);
+                exec::run(cargo.arg("--").args(&options.arguments))
+            });
+            failures.extend(result.err().map(|error| format!("{series}: {error:#}")));
+        }
+        if failures.is_empty() { Ok(()) } else { bail!(failures.join("; ")) }
+    })
 }
 
 impl Ring {
     fn cargo(self) -> Command {
         let mut cargo = workspace::host_cargo("test");
         cargo.args(match self {
-            Self::Unit => &["-p", "probe-common", "-p", "probe-user", "-p", "xtask", "--no-fail-fast"][..],
-            Self::Prog => &["-p", "probe-tests", "--test", "prog"],
+            Self::Unit | Self::Fuzz => &[
+                "-p",
+                "probe-common",
+                "-p",
+                "probe-fuzz",
+                "-p",
+                "probe-user",
+                "-p",
+                "xtask",
+                "--no-fail-fast",
+            ][..],
+            Self::Prog | Self::Kernels => &["-p", "probe-tests", "--test", "prog"],
             Self::E2e => &["-p", "probe-tests", "--test", "e2e"],
         });
         cargo
@@ -100,11 +180,7 @@ impl Ring {
         } else {
             cargo.arg("--").args(arguments);
         }
-        let started = Instant::now();
-        match exec::run(&mut cargo) {
-            Ok(()) => Verdict::Passed(started.elapsed()),
-            Err(error) => Verdict::Failed(started.elapsed(), format!("{error:#}")),
-        }
+        timed(|| exec::run(&mut cargo))
     }
 }
 
@@ -116,7 +192,12 @@ fn start_by_sudo(cargo: &mut Command) {
         .filter(|(name, _)| name.starts_with("TRAFFIC_PROBE_") || *name == "PATH")
         .collect();
     let sudo = privilege::sudo(&kept);
-    let words: Vec<_> = [sudo.get_program()].into_iter().chain(sudo.get_args()).collect();
+    let words = [sudo.get_program()].into_iter().chain(sudo.get_args()).map(OsStr::to_string_lossy);
+    start_by(cargo, &words.collect::<Vec<_>>());
+}
+
+/// Has cargo start the tests by a program with its arguments.
+fn start_by(cargo: &mut Command, words: &[impl fmt::Debug]) {
     // Debug's quoting of a list of strings is TOML's, too.
     cargo.arg("--config").arg(format!("target.'cfg(all())'.runner={words:?}"));
 }
@@ -126,6 +207,8 @@ impl fmt::Display for Ring {
         f.write_str(match self {
             Self::Unit => "unit",
             Self::Prog => "prog",
+            Self::Fuzz => "fuzz",
+            Self::Kernels => "kernels",
             Self::E2e => "e2e",
         })
     }
@@ -137,20 +220,25 @@ impl fmt::Display for Verdict {
             Self::Passed(time) => write!(f, "passed in {:.1} s", time.as_secs_f64()),
             Self::Failed(time, why) => write!(f, "FAILED after {:.1} s: {why}", time.as_secs_f64()),
             Self::Skipped(why) => write!(f, "SKIPPED: {why}"),
+            Self::Impossible(why) => write!(f, "DID NOT RUN, since this machine cannot: {why}"),
         }
     }
 }
 
 fn sum_up(verdicts: &[(Ring, Verdict)]) -> Result<()> {
-    let bad = verdicts.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::Passed(_))).count();
-    if bad == 0 {
+    let passed = |verdict: &Verdict| matches!(verdict, Verdict::Passed(_));
+    if verdicts.iter().all(|(_, verdict)| passed(verdict)) {
         return Ok(());
     }
     println!("\ntest: summary");
     for (ring, verdict) in verdicts {
-        println!("  {:<5} {verdict}", ring.to_string());
+        println!("  {:<7} {verdict}", ring.to_string());
     }
-    bail!("{bad} of {} rings did not pass", verdicts.len())
+    let bad = |verdict: &Verdict| !passed(verdict) && !matches!(verdict, Verdict::Impossible(_));
+    match verdicts.iter().filter(|(_, verdict)| bad(verdict)).count() {
+        0 => Ok(()),
+        bad => bail!("{bad} of {} rings did not pass", verdicts.len()),
+    }
 }
 
 #[cfg(test)]
@@ -159,16 +247,30 @@ mod tests {
 
     #[test]
     fn rings_run_in_order_and_once() {
-        let names =
-            |rings: &[Ring]| chosen(rings).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        assert_eq!(names(&[]), "unit prog e2e");
+        let names = |rings: &[Ring]| {
+            let options = Options { rings: rings.to_vec(), ..Options::default() };
+            chosen(&options).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(&[]), "unit prog fuzz kernels e2e");
         assert_eq!(names(&[Ring::E2e, Ring::Unit, Ring::E2e]), "unit e2e");
+    }
+
+    #[test]
+    fn another_kernel_runs_the_programs_ring_only() {
+        let options = |rings| Options { rings, kernels: vec!["6.1".into()], ..Options::default() };
+        for rings in [vec![], vec![Ring::Prog], vec![Ring::Kernels]] {
+            assert!(chosen(&options(rings)).unwrap() == [Ring::Kernels]);
+        }
+        assert!(chosen(&options(vec![Ring::Prog, Ring::E2e])).is_err());
     }
 
     #[test]
     fn a_ring_that_did_not_run_has_not_passed() {
         assert!(sum_up(&[(Ring::Unit, Verdict::Passed(Duration::ZERO))]).is_ok());
         assert!(sum_up(&[(Ring::E2e, Verdict::Skipped("no root".into()))]).is_err());
+        let impossible = || (Ring::Kernels, Verdict::Impossible("no apt".into()));
+        assert!(sum_up(&[(Ring::Unit, Verdict::Passed(Duration::ZERO)), impossible()]).is_ok());
+        assert!(impossible().1.to_string().starts_with("DID NOT RUN"));
     }
 
     #[test]

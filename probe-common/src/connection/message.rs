@@ -174,7 +174,6 @@ impl Connection {
             flow.remaining = flow.length;
         } else if response && flow.facts & HAS_LENGTH == 0 {
             flow.part = Part::UntilClose;
-            flow.latest = now;
         } else {
             return Outcome::Ended { at: now };
         }

@@ -53,6 +53,10 @@ impl Connection {
         payload: &(impl Payload + ?Sized),
     ) -> Outcome {
         let flow = self.flow(segment.side);
+        if segment.length > 0 {
+            // Of use where a message ends otherwise than by its framing.
+            flow.latest = now;
+        }
         if flow.remaining > 0 {
             // Up to the furthest byte: what came before this segment, but lies behind it, is jumped over as well.
             let left = u64::from(distance(flow.cursor, flow.high).unsigned_abs());
@@ -71,16 +75,11 @@ impl Connection {
         match flow.part {
             Part::UntilClose => {
                 if segment.length > 0 {
-                    flow.latest = now;
                     flow.cursor = segment.end();
                 }
                 if segment.fin { Outcome::Ended { at: flow.latest } } else { Outcome::Nothing }
             }
-            Part::Lost => {
-                flow.latest = now;
-                Outcome::Nothing
-            }
-            Part::Stream => Outcome::Nothing,
+            Part::Lost | Part::Stream => Outcome::Nothing,
             _ => match self.next_line(segment, now, window, payload) {
                 Found::Line(line) => self.line(segment.side, now, window, &line),
                 Found::Unfinished(line) => self.unfinished(segment.side, window, &line),

@@ -249,6 +249,19 @@ fn an_answer_without_length_ends_with_the_connection() {
 }
 
 #[test]
+fn a_fin_that_overtakes_content_waits_for_it() {
+    let mut talk = Conversation::new();
+    let answer = "HTTP/1.1 200 OK\r\n\r\nsomething";
+    talk.ask(GET).wait(1).answer(&answer[..answer.len() - 4]);
+    talk.sent[Side::Response as usize] = answer.as_bytes().to_vec();
+    talk.fin(Side::Response).wait(4).segment(Side::Response, answer.len() - 4, answer.len());
+    assert_eq!(talk.seen(), [""; 0]);
+    talk.close();
+    assert_eq!(talk.seen(), ["GET 200"]);
+    assert_eq!(talk.exchanges[0].duration, 5);
+}
+
+#[test]
 fn an_answer_without_length_ends_with_the_turn_of_the_conversation() {
     let mut talk = Conversation::new();
     talk.ask(GET).answer("HTTP/1.1 200 OK\r\n\r\nsomething").ask("GET /2 HTTP/1.1\r\n\r\n").answer(OK);
@@ -522,6 +535,15 @@ fn a_head_that_is_torn_is_counted_at_the_turn_and_told() {
     talk.unmeasured.clear();
     talk.ask(GET).answer(OK);
     assert_eq!(talk.seen(), ["GET 404", "GET 200"]);
+}
+
+#[test]
+fn an_answer_of_bad_framing_lasts_to_the_last_segment_that_bore_it() {
+    let mut talk = Conversation::new();
+    talk.ask(GET).wait(7).answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n");
+    talk.wait(5).ask(GET).wait(1).answer(OK);
+    assert_eq!(talk.unmeasured, [Reason::BadFraming]);
+    assert_eq!((talk.exchanges[0].first_byte, talk.exchanges[0].duration), (7, 7));
 }
 
 #[test]

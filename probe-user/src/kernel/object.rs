@@ -55,7 +55,8 @@ impl Features {
     }
 
     /// The programs at the root cgroup for what sockets receive and for what they send.
-    pub(super) const fn socket_programs(self) -> (&'static str, &'static str) {
+    #[must_use]
+    pub const fn socket_programs(self) -> (&'static str, &'static str) {
         match self.heads {
             Heads::Read => ("socket_receive", "socket_transmit"),
             Heads::PassedOver => ("socket_receive_plain", "socket_transmit_plain"),

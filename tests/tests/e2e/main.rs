@@ -11,6 +11,7 @@
 //! | `lossy` | a link that loses, duplicates and reorders packets |
 //! | `handshakes` | requests that come with the handshake |
 //! | `tcp_truth` | every way in which a connection can end, turn, or change hands |
+//! | `tcp_health` | what TCP knows: round trips, what was sent again, resets, packets |
 //! | `latency` | durations and times to the first byte, as the client measures them |
 //! | `phases` | where the time of a request went, as servers and clients that wait know it |
 //! | `in_flight` | requests that have no answer yet |
@@ -41,6 +42,7 @@ mod phases;
 mod pipelining;
 mod requests;
 mod responses;
+mod tcp_health;
 mod tcp_truth;
 mod traces;
 mod users;

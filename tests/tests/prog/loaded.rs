@@ -1,8 +1,14 @@
 //! The kernel side, loaded and attached to nothing.
 
+use std::{
+    fs,
+    io::{self, Write},
+    sync::Once,
+};
+
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuArray, PerCpuHashMap, PerCpuValues},
+    maps::{Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
     programs::{Program, TestRun, TestRunOptions},
     util::nr_cpus,
 };
@@ -11,9 +17,21 @@ use probe_common::{
     interface::{Family, InterfaceCounters, Transport, Way},
 };
 use probe_user::{
-    kernel::{Features, load},
+    kernel::{Features, Heads, load},
     settings::Capacities,
 };
+
+static TELL: Once = Once::new();
+
+/// Says once which kernel this is and how the agent would use it, past the harness, which keeps what a test that passes
+/// prints.
+fn tell(features: Features) {
+    TELL.call_once(|| {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel tells its release");
+        let said = writeln!(io::stderr(), "prog: under kernel {}, with {features:?}", release.trim());
+        said.expect("standard error is there");
+    });
+}
 
 /// Interface index of the loopback device in every network namespace: that of a test run's packets.
 const LOOPBACK: u32 = 1;
@@ -22,6 +40,8 @@ const LOOPBACK: u32 = 1;
 pub(crate) struct Loaded {
     ebpf: Ebpf,
     interfaces: PerCpuHashMap<MapData, u32, InterfaceCounters>,
+    /// What the agent uses of this kernel.
+    features: Features,
 }
 
 /// What a run is given beside its packet.
@@ -38,11 +58,13 @@ const CONTEXT: usize = 192;
 impl Loaded {
     /// Loads everything; the loopback device is counted, its network header at `link_header`.
     pub(crate) fn new(link_header: u64) -> Self {
-        let capacities = Capacities { services: 16, series: 64, clients: 16 };
-        let mut ebpf = load(Features::of_this_kernel(), capacities).expect("the kernel takes the programs");
+        let capacities = Capacities { services: 16, series: 4096, clients: 16 };
+        let features = Features::of_this_kernel();
+        tell(features);
+        let mut ebpf = load(features, capacities).unwrap_or_else(|error| panic!("{error}"));
         let map = ebpf.take_map("INTERFACES").expect("the object has the map");
         let interfaces = PerCpuHashMap::try_from(map).expect("the map has the type that both sides share");
-        let mut loaded = Self { ebpf, interfaces };
+        let mut loaded = Self { ebpf, interfaces, features };
         loaded.follow_loopback(link_header);
         loaded
     }
@@ -60,6 +82,27 @@ impl Loaded {
         self.interfaces.remove(&LOOPBACK).expect("the map has the entry");
     }
 
+    /// Whether the agent would read heads under this kernel.
+    pub(crate) fn reads_heads(&self) -> bool {
+        self.features.heads == Heads::Read
+    }
+
+    /// A program of the object.
+    pub(crate) fn program_mut(&mut self, name: &str) -> &mut Program {
+        self.ebpf.program_mut(name).expect("the object has the program")
+    }
+
+    /// A map of the object.
+    pub(crate) fn map_mut<'a, T: TryFrom<&'a mut Map, Error = MapError>>(&'a mut self, name: &str) -> T {
+        let map = self.ebpf.map_mut(name).expect("the object has the map");
+        T::try_from(map).expect("the map has the type that both sides share")
+    }
+
+    /// The programs that the agent would attach to sockets under this kernel: before 5.17 those that read no heads.
+    pub(crate) fn socket_programs(&self) -> [&'static str; 2] {
+        self.features.socket_programs().into()
+    }
+
     /// Runs a program over a packet, `times` times, and returns its verdict.
     pub(crate) fn run(&mut self, program: &str, packet: &[u8], context: &Context, times: u32) -> u32 {
         let mut bytes = [0_u8; CONTEXT];
@@ -67,8 +110,7 @@ impl Loaded {
         let mut options = TestRunOptions::new();
         options.data_in = Some(packet);
         options.repeat = times;
-        let found = self.ebpf.program_mut(program).expect("the object has the program");
-        let result = match found {
+        let result = match self.program_mut(program) {
             Program::SchedClassifier(classifier) => {
                 options.ctx_in = Some(&bytes);
                 classifier.test_run(options)

@@ -1,5 +1,5 @@
 //! bpf-linker, which turns LLVM bitcode into an eBPF object. It must read the bitcode of its compiler, so a copy is
-//! kept in our cache for each LLVM, never in the user's `~/.cargo/bin`.
+//! kept in our cache for each LLVM.
 
 use std::{
     fs,
@@ -9,9 +9,12 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use super::step::Steps;
+use super::{
+    cached::{self, Crate},
+    step::Steps,
+};
 use crate::{exec, workspace};
 
 const VERSION: &str = "0.13.0";
@@ -84,8 +87,6 @@ pub(crate) fn works(linker: &Path) -> bool {
 }
 
 /// Compiles bpf-linker.
-///
-/// What an interrupted compilation left is used by the next: only the finished directory gets the final name.
 pub(crate) fn compile(llvm: &Llvm, steps: &mut Steps) -> Result<PathBuf> {
     let directory = llvm.directory()?;
     if let Some(linker) = existing(&directory) {
@@ -93,62 +94,24 @@ pub(crate) fn compile(llvm: &Llvm, steps: &mut Steps) -> Result<PathBuf> {
         return Ok(linker);
     }
     steps.doing(&format!("compiling bpf-linker {VERSION} into {}", directory.display()), WHY);
-    let (partial, objects) = (beside(&directory, "partial"), beside(&directory, "target"));
-    let mut cargo = workspace::host_cargo("install");
-    // The toolchain that started us stays named: without, rustup would heed the toolchain files of dependencies.
-    for flags in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
-        cargo.env_remove(flags);
-    }
-    cargo
-        .args(["bpf-linker", "--version", VERSION, "--locked", "--no-default-features", "--features"])
-        .arg(llvm.feature())
-        .args(["--force", "--no-track", "--root"])
-        .arg(&partial)
-        .env("CARGO_TARGET_DIR", &objects)
-        .env("LLVM_PREFIX", llvm.prefix()?)
-        // Or cargo would tell the user to put a directory on PATH that is about to be renamed.
-        .env("PATH", format!("{}/bin:{}", partial.display(), exec::search_path()))
-        .current_dir("/");
-    exec::run_long("compiling bpf-linker", &mut cargo).context(
-        "bpf-linker could not be compiled; to go on without, install one by hand that goes with rustup's nightly \
-         (https://github.com/aya-rs/bpf-linker/releases), and the component rust-src of nightly",
-    )?;
-    let linker = adopt(&partial, &directory)?;
-    // Only disk space: nothing depends on it.
-    let _ = fs::remove_dir_all(&objects);
-    Ok(linker)
-}
-
-/// A directory for unfinished work, on the same file system so that it can be renamed.
-fn beside(directory: &Path, suffix: &str) -> PathBuf {
-    let mut name = directory.as_os_str().to_owned();
-    name.push(format!(".{suffix}"));
-    name.into()
+    let prefix = llvm.prefix()?;
+    let bpf_linker = Crate { name: "bpf-linker", version: VERSION, features: &llvm.feature() };
+    bpf_linker
+        .install(&directory, |cargo| {
+            cargo.env("LLVM_PREFIX", prefix);
+        })
+        .context(
+            "bpf-linker could not be compiled; to go on without, install one by hand that goes with rustup's \
+             nightly (https://github.com/aya-rs/bpf-linker/releases), and the component rust-src of nightly",
+        )
 }
 
 fn existing(directory: &Path) -> Option<PathBuf> {
-    let linker = directory.join("bin/bpf-linker");
-    linker.is_file().then_some(linker)
-}
-
-/// Gives a finished directory its final name; whoever was faster has done the same.
-fn adopt(partial: &Path, directory: &Path) -> Result<PathBuf> {
-    let renamed = fs::rename(partial, directory);
-    existing(directory).map_or_else(
-        || {
-            renamed.with_context(|| {
-                format!("could not rename {} to {}", partial.display(), directory.display())
-            })?;
-            bail!("{} holds no bin/bpf-linker; remove it, and run this again", directory.display())
-        },
-        Ok,
-    )
+    cached::existing(directory, Path::new("bin/bpf-linker"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::env;
-
     use super::*;
 
     #[test]
@@ -158,17 +121,5 @@ mod tests {
         assert_eq!(llvm.feature(), "llvm-23");
         assert!(llvm.directory().unwrap().ends_with(format!("bpf-linker-{VERSION}-llvm23.1-rust")));
         assert_ne!(llvm.directory().unwrap(), Llvm::Debian.directory().unwrap());
-    }
-
-    #[test]
-    fn only_a_finished_linker_is_adopted() {
-        let scratch = env::temp_dir().join(format!("traffic-probe-linker-{}", std::process::id()));
-        let (partial, done) = (scratch.join("a.partial"), scratch.join("a"));
-        fs::create_dir_all(partial.join("bin")).unwrap();
-        fs::write(partial.join("bin/bpf-linker"), "").unwrap();
-        let linker = adopt(&partial, &done).unwrap();
-        assert!(linker.is_file() && !partial.exists());
-        assert_eq!(adopt(&partial, &done).unwrap(), linker, "whoever comes second finds it");
-        fs::remove_dir_all(scratch).unwrap();
     }
 }

@@ -2,10 +2,15 @@
 //! interrupted and rerun.
 //!
 //! First all that is missing from the *system* is collected (packages, mounts), so that root is asked for once; then
-//! the *user's* part follows (a toolchain of rustup, bpf-linker), which never runs through sudo.
+//! the *user's* part follows (a toolchain of rustup, bpf-linker, kernels for virtual machines), which never runs
+//! through sudo.
 
 mod apt;
+mod archive;
+mod cached;
+mod kernel;
 mod linker;
+mod machine;
 mod mounts;
 mod nightly;
 mod step;
@@ -16,11 +21,16 @@ mod tools;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
+pub(crate) use self::{
+    kernel::Kernel,
+    machine::{Machine, machine, possible as machine_possible},
+    system::SystemChanges,
+    toolchain::Toolchain,
+};
 use self::{
     step::{Detail, Steps},
     toolchain::Plan,
 };
-pub(crate) use self::{system::SystemChanges, toolchain::Toolchain};
 use crate::privilege;
 
 /// What `setup` takes.
@@ -42,13 +52,24 @@ pub(crate) enum Group {
     Lint,
     /// bpffs and tracefs, mounted
     Mounts,
+    /// A compiler for libFuzzer
+    Fuzz,
+    /// Virtual machines, in which the tests run under other kernels
+    Kernels,
 }
+
+/// The kernels that the tests run under beside the machine's own: Debian's last stable releases.
+pub(crate) const TESTED: [&str; 2] = ["6.1", "6.12"];
 
 /// `cargo xtask setup`: a line for every step, also where there is nothing to do.
 pub(crate) fn setup(options: &Options) -> Result<()> {
     let mut groups = options.groups.clone();
     if groups.is_empty() {
-        groups = vec![Group::Build, Group::Tests, Group::Lint];
+        groups = vec![Group::Build, Group::Tests, Group::Lint, Group::Fuzz];
+        match machine::possible() {
+            Ok(()) => groups.push(Group::Kernels),
+            Err(why) => eprintln!("setup: no virtual machines: {why:#}"),
+        }
     }
     // A plain user's set-up should not ask for a password just for mounts, which `run` and `test` will want anyway.
     if privilege::is_root() && !groups.contains(&Group::Mounts) {
@@ -60,6 +81,11 @@ pub(crate) fn setup(options: &Options) -> Result<()> {
     system_part(&groups, plan.as_ref(), &mut steps)?;
     if let Some(plan) = plan {
         plan.user_part(&mut steps)?;
+    }
+    if groups.contains(&Group::Kernels) {
+        for series in TESTED {
+            machine::prepare(series, &mut steps)?;
+        }
     }
     steps.finish();
     Ok(())
@@ -76,10 +102,19 @@ pub(crate) fn ensure(groups: &[Group]) -> Result<Toolchain> {
     Ok(toolchain)
 }
 
+/// The same for what does without the kernel side, and so without its toolchain.
+pub(crate) fn ensure_host(groups: &[Group]) -> Result<()> {
+    let mut steps = Steps::new(Detail::Changes);
+    system_part(groups, None, &mut steps)?;
+    steps.finish();
+    Ok(())
+}
+
 /// Those packages that some set-up asks for and that are installed; empty where there is no dpkg.
 pub(crate) fn installed_packages() -> Vec<&'static str> {
     let mut packages = [&toolchain::PACKAGES[..], &[toolchain::CLIPPY_PACKAGE]].concat();
-    packages.extend(tools::TESTS.iter().map(|tool| tool.package));
+    packages.extend(tools::TESTS.iter().chain(&machine::TOOLS).map(|tool| tool.package));
+    packages.extend(machine::LIBRARIES);
     packages.dedup();
     let missing = apt::missing(&packages);
     packages.retain(|package| !missing.contains(package));
@@ -97,6 +132,12 @@ fn system_part(groups: &[Group], plan: Option<&Plan>, steps: &mut Steps) -> Resu
     }
     if wanted(Group::Tests) {
         tools::tests(&mut changes, steps)?;
+    }
+    if wanted(Group::Fuzz) {
+        tools::collect(&tools::FUZZ, &mut changes, steps)?;
+    }
+    if wanted(Group::Kernels) {
+        machine::system_part(&mut changes, steps)?;
     }
     if wanted(Group::Mounts) {
         mounts::collect(&mut changes, steps);

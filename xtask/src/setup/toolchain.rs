@@ -74,13 +74,12 @@ pub(crate) fn plan() -> Plan {
     let nightly_with_source = found.is_some();
     let linker_on_path = exec::find("bpf-linker").filter(|file| nightly_with_source && linker::works(file));
     let settled = linker_on_path.is_some();
-    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     choose(Facts {
         nightly_with_source,
         linker_on_path,
         linker_for_nightly: found.as_deref().and_then(Llvm::of_nightly).and_then(|llvm| llvm.linker()),
         linker_for_debian: Llvm::Debian.linker().filter(|_| !settled && apt::missing(&PACKAGES).is_empty()),
-        is_debian: apt::exists() && is_debian(&release),
+        is_debian: apt::exists() && runs_debian(),
         has_rustup: exec::find("rustup").is_some(),
     })
 }
@@ -162,6 +161,11 @@ impl Toolchain {
         cargo.arg(subcommand);
         cargo
     }
+}
+
+/// Whether this machine's system is Debian.
+pub(super) fn runs_debian() -> bool {
+    is_debian(&fs::read_to_string("/etc/os-release").unwrap_or_default())
 }
 
 /// Whether `/etc/os-release` is Debian's own. Its descendants, Ubuntu first, lack the compiler for browsers.

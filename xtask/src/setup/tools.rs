@@ -17,7 +17,7 @@ pub(crate) struct Tool {
     why: &'static str,
 }
 
-const fn tool(program: &'static str, package: &'static str, why: &'static str) -> Tool {
+pub(super) const fn tool(program: &'static str, package: &'static str, why: &'static str) -> Tool {
     Tool { program, package, why }
 }
 
@@ -34,6 +34,9 @@ pub(crate) const TESTS: [Tool; 10] = [
     tool("promtool", "prometheus", "judges the exposition"),
     tool("curl", "curl", "single requests"),
 ];
+
+/// What fuzzing takes beside cargo.
+pub(super) const FUZZ: [Tool; 1] = [tool("c++", "g++", "it compiles libFuzzer")];
 
 /// Notes which of the tests' programs are missing.
 pub(crate) fn tests(changes: &mut SystemChanges, steps: &Steps) -> Result<()> {
@@ -81,7 +84,8 @@ fn rustup_component(name: &str, why: &str, toolchain: Option<&str>, steps: &mut 
     exec::run_long(&format!("adding {name}"), rustup(&["component", "add", name]).args(named))
 }
 
-fn collect(tools: &[Tool], changes: &mut SystemChanges, steps: &Steps) -> Result<()> {
+/// Notes which of some programs are missing.
+pub(super) fn collect(tools: &[Tool], changes: &mut SystemChanges, steps: &Steps) -> Result<()> {
     let (there, missing): (Vec<_>, Vec<_>) =
         tools.iter().partition(|tool| exec::find(tool.program).is_some());
     for tool in there {

@@ -1,0 +1,97 @@
+//! Runs a program under another kernel: in a virtual machine that has this machine's files, read-only, with what it
+//! writes kept in its memory. It has no network but a loopback device of its own.
+
+mod boot;
+mod guest;
+mod initramfs;
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{self, Command},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use self::boot::{Accelerator, Ended};
+use crate::{exec, setup};
+
+/// The longest that a program may run there.
+const LIMIT: Duration = Duration::from_mins(5);
+
+/// What `in-kernel` takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The kernel's series, such as 6.1
+    series: String,
+    /// What to run under it
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    command: Vec<String>,
+}
+
+/// How cargo is to start a test: through us, under a kernel.
+pub(crate) fn runner(series: &str) -> Result<[String; 3]> {
+    let xtask =
+        env::current_exe().context("could not find out where this program lies, to have cargo start it")?;
+    Ok([xtask.display().to_string(), "in-kernel".into(), series.into()])
+}
+
+/// Runs a program under a kernel, and ends with its status.
+pub(crate) fn in_kernel(options: &Options) -> Result<()> {
+    let machine = setup::machine(&options.series)?;
+    let scratch = Scratch::new()?;
+    let init = guest::init(&command(options)?, &machine.kernel.modules(), LIMIT)?;
+    let initramfs = initramfs::pack(&machine, &init, &scratch.0)?;
+    for accelerator in Accelerator::candidates() {
+        let boot = boot::Boot { machine: &machine, initramfs: &initramfs, accelerator, scratch: &scratch.0 };
+        match boot.run(LIMIT)? {
+            Ended::Status(0) => return Ok(()),
+            // As if it had been started here: cargo says the rest.
+            Ended::Status(status) => {
+                drop(scratch);
+                process::exit(status)
+            }
+            Ended::NeverStarted { said } => {
+                eprint!("{said}");
+                eprintln!("kernels: {} did not start {}", accelerator.name(), machine.kernel.release);
+            }
+        }
+    }
+    bail!("the kernel {} did not start in a virtual machine", machine.kernel.release)
+}
+
+/// What is to run, with the settings that the tests look at, where we were started.
+fn command(options: &Options) -> Result<Command> {
+    let (program, arguments) = options.command.split_first().context("there is nothing to run")?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(env::current_dir().context("could not find out the current directory")?);
+    command.env("PATH", exec::search_path()).env("HOME", "/root");
+    let passed =
+        |name: &str| ["TRAFFIC_PROBE_", "RUST_", "PROPTEST_"].iter().any(|prefix| name.starts_with(prefix));
+    command.envs(env::vars().filter(|(name, _)| passed(name)));
+    Ok(command)
+}
+
+/// A directory for what one run needs, removed with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// In the system's directory for such things: a socket's path must be short.
+    fn new() -> Result<Self> {
+        let path = env::temp_dir().join(format!("traffic-probe-vm-{}", process::id()));
+        fs::create_dir(&path).with_context(|| format!("could not create {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("kernels: could not remove {}: {error}", self.0.display());
+        }
+    }
+}
