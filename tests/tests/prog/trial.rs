@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aya::{
     Pod,
     maps::{Array, PerCpuArray, PerCpuHashMap},
-    programs::{CgroupSkb, Program},
+    programs::{Program, SchedClassifier},
 };
 use probe_common::{
     connection::{Connection, Side},
@@ -129,10 +129,10 @@ impl Trial {
     }
 }
 
-fn program<'a>(loaded: &'a mut Loaded, name: &str) -> &'a mut CgroupSkb {
+fn program<'a>(loaded: &'a mut Loaded, name: &str) -> &'a mut SchedClassifier {
     match loaded.program_mut(name) {
-        Program::CgroupSkb(program) => program,
-        _ => panic!("{name} is no program of cgroup_skb"),
+        Program::SchedClassifier(program) => program,
+        _ => panic!("{name} is no program of TC"),
     }
 }
 
