@@ -126,6 +126,13 @@ impl Flow {
         ahead.unsigned_abs()
     }
 
+    /// The later of a place and the cursor.
+    #[inline(always)]
+    #[must_use]
+    pub fn behind(&self, place: u32) -> u32 {
+        if distance(place, self.cursor) > 0 { self.cursor } else { place }
+    }
+
     /// Makes ready for the next message.
     #[inline(always)]
     pub fn next_message(&mut self) {

@@ -91,6 +91,9 @@ fn follow_alone(
         let accepted = connection.accept(&segment);
         volume.fresh = u64::from(accepted.fresh);
         volume.again = accepted.again;
+        if accepted.lost {
+            complaint::count(Reason::HeadLost);
+        }
         due = accepted.due;
         delivers = connection.delivers(&segment);
     } else if tcp.syn && matches!(connection.stage, Stage::Connecting) {
