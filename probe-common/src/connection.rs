@@ -119,6 +119,8 @@ pub struct Connection {
     pub pending: Pending,
     /// Answers that the client has not acknowledged yet; of a server only.
     pub deliveries: Deliveries,
+    /// 1 while a program is at what has been received: see `hooks/lock.rs` of the kernel side.
+    pub lock: u64,
     /// When the last request began.
     pub last_request: u64,
     /// The client's address, of a connection that was accepted.
@@ -169,6 +171,7 @@ impl Default for Connection {
             response: Flow::default(),
             pending: Pending::default(),
             deliveries: Deliveries::default(),
+            lock: 0,
             last_request: 0,
             client: [0; 16],
             service: 0,

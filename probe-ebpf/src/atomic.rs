@@ -1,4 +1,4 @@
-//! Atomic addition, the one atomic operation that kernel 5.10 has (`BPF_XADD`; those that return a value are of 5.12).
+//! Atomic addition, the one atomic operation that kernel 5.10 has (`BPF_XADD`), and exchange (5.12).
 //!
 //! As assembly, because the compiler offers no atomic operations for the oldest BPF, and its own choice of instruction
 //! for them differs between versions.
@@ -15,4 +15,18 @@ pub unsafe fn add(counter: *mut u64, value: u64) {
     unsafe {
         asm!("lock *(u64 *)({counter} + 0) += {value}", counter = in(reg) counter, value = in(reg) value);
     };
+}
+
+/// Puts a value in the place of another, and returns that. Kernel 5.12 (`BPF_XCHG`).
+///
+/// # Safety
+/// `place` points into a map's value, aligned to 8 bytes.
+#[inline(always)]
+pub unsafe fn exchange(place: *mut u64, value: u64) -> u64 {
+    let mut value = value;
+    // SAFETY: as the caller promises.
+    unsafe {
+        asm!("{value} = xchg_64({place} + 0, {value})", place = in(reg) place, value = inout(reg) value);
+    };
+    value
 }

@@ -6,6 +6,7 @@ pub mod connection_life;
 pub mod early;
 pub mod interface;
 mod listener;
+mod lock;
 pub mod oldest_request;
 pub mod segment;
 pub mod socket_state;

@@ -132,6 +132,17 @@ impl Client {
         self.exchange_at(request, None)
     }
 
+    /// Sends the same request so often in one write, and reads all the answers.
+    pub fn exchange_pipelined(&mut self, request: &Request, times: u64) -> Result<()> {
+        let all = format!("{}\r\n", request.head).repeat(usize::try_from(times)?);
+        let mut stream = self.reader.get_ref();
+        stream.write_all(all.as_bytes())?;
+        for _ in 0..times {
+            self.answer(request, Instant::now(), None)?;
+        }
+        Ok(())
+    }
+
     /// The same, reading so many bytes a second, evenly.
     pub fn exchange_slowly(&mut self, request: &Request, bytes_per_second: u32) -> Result<Response> {
         self.exchange_at(request, Some(f64::from(bytes_per_second)))
@@ -140,6 +151,11 @@ impl Client {
     fn exchange_at(&mut self, request: &Request, rate: Option<f64>) -> Result<Response> {
         let started = Instant::now();
         self.send(request)?;
+        self.answer(request, started, rate)
+    }
+
+    /// Reads the answer to a request that was sent at a moment.
+    fn answer(&mut self, request: &Request, started: Instant, rate: Option<f64>) -> Result<Response> {
         ensure!(!self.reader.fill_buf()?.is_empty(), "the server closed without an answer");
         let first_byte = started.elapsed();
         let (status, framing) = self.head()?;

@@ -115,8 +115,8 @@ impl Drop for Link {
 fn end(netns: &Netns, host: u8) -> Result<File> {
     let file = netns.inside(|| tun::open("bad0"))?;
     netns.ip(&["link", "set", "bad0", "up"])?;
-    netns.ip(&["address", "add", &format!("192.0.2.{host}/32"), "dev", "bad0"])?;
-    netns.ip(&["address", "add", &format!("fd00::{host}/128"), "dev", "bad0", "nodad"])?;
+    netns.address("bad0", &format!("192.0.2.{host}/32"))?;
+    netns.address("bad0", &format!("fd00::{host}/128"))?;
     netns.ip(&["route", "add", "192.0.2.0/24", "dev", "bad0", "rto_min", "20ms"])?;
     netns.ip(&["route", "add", "fd00::/64", "dev", "bad0", "rto_min", "20ms"])?;
     Ok(file)

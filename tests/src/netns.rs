@@ -25,6 +25,17 @@ const DIRECTORY: &str = "/run/netns";
 const PREFIX: &str = "tp-";
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// What an interface has carried one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Bytes of frames.
+    pub bytes: u64,
+    /// Frames, or the buffers that stand for several.
+    pub packets: u64,
+    /// Frames that it did not carry.
+    pub dropped: u64,
+}
+
 /// A network namespace with its loopback up, deleted when dropped.
 #[derive(Debug)]
 pub struct Netns {
@@ -89,20 +100,44 @@ impl Netns {
     }
 
     /// Lays a cable to another namespace: the interface `near` here, `far` there, addresses .1 and .2 of
-    /// 192.0.2.0/24 and `fd00::/64`. Both ends are made inside: the host never sees them, nor its agents.
+    /// 192.0.2.0/24 and `fd00::/64`.
     pub fn connect(&self, near: &str, other: &Self, far: &str) -> Result<()> {
-        let peer = ["peer", "name", far, "netns", &other.name];
-        ip(&[&["-n", &self.name, "link", "add", near, "type", "veth"], &peer[..]].concat())?;
+        self.cable(near, other, far)?;
         for (netns, interface, host) in [(self, near, 1), (other, far, 2)] {
-            let name = netns.name.as_str();
-            let ipv4 = format!("192.0.2.{host}/24");
-            let ipv6 = format!("fd00::{host}/64");
-            ip(&["-n", name, "address", "add", &ipv4, "dev", interface])?;
-            // Without the detection of duplicates the address is usable at once.
-            ip(&["-n", name, "address", "add", &ipv6, "dev", interface, "nodad"])?;
-            ip(&["-n", name, "link", "set", interface, "up"])?;
+            netns.address(interface, &format!("192.0.2.{host}/24"))?;
+            netns.address(interface, &format!("fd00::{host}/64"))?;
         }
         Ok(())
+    }
+
+    /// Lays a cable without addresses. Both ends are made inside: the host never sees them, nor its agents.
+    pub fn cable(&self, near: &str, other: &Self, far: &str) -> Result<()> {
+        let peer = ["peer", "name", far, "netns", &other.name];
+        self.ip(&[&["link", "add", near, "type", "veth"], &peer[..]].concat())?;
+        self.ip(&["link", "set", near, "up"])?;
+        other.ip(&["link", "set", far, "up"]).map(drop)
+    }
+
+    /// Gives an interface an address.
+    pub fn address(&self, interface: &str, address: &str) -> Result<()> {
+        let add = ["address", "add", address, "dev", interface];
+        // Without the detection of duplicates one of IPv6 is usable at once.
+        let at_once = if address.contains(':') { &["nodad"][..] } else { &[] };
+        self.ip(&[&add, at_once].concat()).map(drop)
+    }
+
+    /// What an interface has carried by its own statistics, in and out.
+    pub fn statistics(&self, interface: &str) -> Result<[Carried; 2]> {
+        let said = self.ip(&["-s", "-j", "link", "show", "dev", interface])?;
+        let json: serde_json::Value = serde_json::from_str(&said).context("ip -j")?;
+        let carried = |way: &str| -> Result<Carried> {
+            let field = |name: &str| {
+                let field = json[0]["stats64"][way][name].as_u64();
+                field.with_context(|| format!("ip tells no {name} of {interface}: {said}"))
+            };
+            Ok(Carried { bytes: field("bytes")?, packets: field("packets")?, dropped: field("dropped")? })
+        };
+        Ok([carried("rx")?, carried("tx")?])
     }
 
     /// Runs `ip` on it, and gives what it says.
@@ -110,15 +145,16 @@ impl Netns {
         ip(&[&["-n", &self.name], arguments].concat())
     }
 
-    /// A counter of its TCP, by the name that `nstat` has for it without `TcpExt`.
+    /// A counter of its TCP, by the name that `nstat` has for it without `Tcp` or `TcpExt`.
     pub fn tcp_counter(&self, name: &str) -> Result<u64> {
-        const FILE: &str = "/proc/thread-self/net/netstat";
-        let text = self.inside(|| fs::read_to_string(FILE).context(FILE))?;
+        const FILES: [&str; 2] = ["/proc/thread-self/net/snmp", "/proc/thread-self/net/netstat"];
+        let read = |file| fs::read_to_string(file).context(file);
+        let text = self.inside(|| Ok(FILES.into_iter().map(read).collect::<Result<Vec<_>>>()?.concat()))?;
         let lines: Vec<_> = text.lines().collect();
         // Names in a line, their values in the next.
         let mut pairs = lines.chunks_exact(2).flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
         let pair = pairs.find(|(found, _)| *found == name);
-        Ok(pair.with_context(|| format!("{FILE} has no {name}"))?.1.parse()?)
+        Ok(pair.with_context(|| format!("{FILES:?} have no {name}"))?.1.parse()?)
     }
 
     /// Sets a parameter of the kernel below `/proc/sys/net`, for this namespace alone.

@@ -19,6 +19,7 @@ use probe_common::{
     window::{CARRY, Payload, READ, SIZE, Unreadable},
 };
 
+use super::lock;
 use crate::{
     atomic, complaint, latency,
     maps::STATES_BY_SOCK_OPS,
@@ -42,6 +43,24 @@ const STEPS: u32 = 32_768;
 /// Counts a segment to its connection's service, and reads what begins or ends in it.
 #[inline(always)]
 pub fn follow(
+    ctx: &SkBuffContext,
+    connection: &mut Connection,
+    tcp: &Tcp,
+    way: Way,
+    heads: Heads,
+) -> Result<(), Reason> {
+    // The kernels that have no heads read have no exchange either.
+    if matches!(way, Way::Transmit) || matches!(heads, Heads::PassOver) {
+        return follow_alone(ctx, connection, tcp, way, heads);
+    }
+    lock::take(connection)?;
+    let followed = follow_alone(ctx, connection, tcp, way, heads);
+    lock::give_back(connection);
+    followed
+}
+
+#[inline(always)]
+fn follow_alone(
     ctx: &SkBuffContext,
     connection: &mut Connection,
     tcp: &Tcp,
@@ -126,6 +145,12 @@ impl Volume {
             reset: false,
         }
     }
+}
+
+/// Adds a segment to a service whose content belongs to no connection yet.
+#[inline(always)]
+pub fn count_packet(skb: *mut __sk_buff, service: u32, tcp: &Tcp, way: Way) {
+    count(service, way, &Volume::of(skb, tcp));
 }
 
 /// Adds a segment to a service.

@@ -79,8 +79,10 @@ fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason
             return Ok(());
         }
     }
-    if matches!(way, Way::Receive) && tcp.length > 0 && matches!(connection.stage, Stage::Listening) {
-        early::read(ctx, &tcp, heads)?;
+    if matches!(connection.stage, Stage::Listening) {
+        segment::count_packet(skb, connection.service, &tcp, way);
+        let early = matches!(way, Way::Receive) && tcp.length > 0;
+        return if early { early::read(ctx, &tcp, heads) } else { Ok(()) };
     }
     let followed = segment::follow(ctx, connection, &tcp, way, heads);
     time_round_trip(connection, sk);

@@ -78,12 +78,12 @@ fn totals_by_method_and_status_are_those_of_the_log() -> Result<()> {
 const SLOW_CLIENTS: usize = 8;
 const SLOW_REQUESTS_EACH: usize = 60;
 
-/// How long the server is to wait, in milliseconds: from 40 to 240, evenly on a logarithmic scale, in a mixed order.
-fn wait(number: usize) -> u32 {
+/// How long the server is to wait: from 40 to 240 ms, evenly on a logarithmic scale, in a mixed order.
+fn wait(number: usize) -> Duration {
     let all = SLOW_CLIENTS * SLOW_REQUESTS_EACH;
     // 191 has no divisor in common with the number of requests: each of them comes once.
     let place = (number * 191 % all) as f64 / all as f64;
-    (40.0 * 6_f64.powf(place)).round() as u32
+    Duration::from_secs_f64(0.040 * 6_f64.powf(place))
 }
 
 /// The log has whole milliseconds, which is little of 40 and more; the wait begins once nginx has read the request, and its
@@ -97,7 +97,7 @@ fn durations_are_those_of_the_log() -> Result<()> {
         machine::wake_first()?;
         let mut connection = Client::connect(nginx.ipv4())?;
         for number in 0..SLOW_REQUESTS_EACH {
-            let wait = Duration::from_millis(wait(client * SLOW_REQUESTS_EACH + number).into());
+            let wait = wait(client * SLOW_REQUESTS_EACH + number);
             connection.exchange(&Request::new("GET", &format!("/after/{:.3}s", wait.as_secs_f64())))?;
         }
         Ok(())

@@ -22,10 +22,10 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// Requests on each connection.
 const EACH: u64 = 3;
 
-fn answer_all(stream: TcpStream) -> Result<()> {
-    let mut reader = BufReader::new(&stream);
+fn answer_all(mut stream: &TcpStream) -> Result<()> {
+    let mut reader = BufReader::new(stream);
     while http1::head(&mut reader)?.is_some() {
-        (&stream).write_all(OK)?;
+        stream.write_all(OK)?;
     }
     Ok(())
 }
@@ -52,7 +52,7 @@ fn all_counted(
 ) -> Result<()> {
     let agent = Agent::start()?;
     let mark = agent.mark()?;
-    let server = netns.inside(|| Server::start_prepared(address, listener, answer_all))?;
+    let server = netns.inside(|| Server::start_prepared(address, listener, |stream| answer_all(&stream)))?;
     let port = server.port();
     netns.inside(|| (0..TIMES).try_for_each(|_| ask(server.address(), client)))?;
     server.finish()?;
@@ -91,12 +91,7 @@ fn a_request_that_comes_with_the_syn_is_counted() -> Result<()> {
         let netns = Netns::new()?;
         // 1: clients, 2: servers.
         netns.set("ipv4/tcp_fastopen", "3")?;
-        all_counted(
-            &netns,
-            address,
-            |socket| options::take_fast_open(socket, 64),
-            |s| options::fast_open(s),
-        )?;
+        all_counted(&netns, address, |socket| options::take_fast_open(socket, 64), options::fast_open)?;
         let fast = netns.tcp_counter("TCPFastOpenPassive")?;
         ensure!(fast == TIMES - 1, "{fast} connections were opened fast, not {}", TIMES - 1);
         println!("{address}: {TIMES} connections, {fast} with the first of {EACH} requests in the SYN");

@@ -11,7 +11,10 @@
 //! | `lossy` | a link that loses, duplicates and reorders packets |
 //! | `handshakes` | requests that come with the handshake |
 //! | `tcp_truth` | every way in which a connection can end, turn, or change hands |
+//! | `tcp_health` | what TCP knows: round trips, what was sent again, resets, packets |
 //! | `latency` | durations and times to the first byte, as the client measures them |
+//! | `phases` | where the time of a request went, as servers and clients that wait know it |
+//! | `in_flight` | requests that have no answer yet |
 //! | `bandwidth` | the bytes of services and interfaces |
 //! | `offload` | frames that the kernel splits and joins |
 //! | `users` | clients and connections |
@@ -30,13 +33,16 @@ mod ending;
 mod errors;
 mod exposition;
 mod handshakes;
+mod in_flight;
 mod latency;
 mod lossy;
 mod offload;
 mod older;
 mod pipelining;
+mod phases;
 mod requests;
 mod responses;
+mod tcp_health;
 mod tcp_truth;
 mod traces;
 mod users;

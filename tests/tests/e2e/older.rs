@@ -1,12 +1,13 @@
 //! Servers and connections that were there before the agent.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use probe_tests::{
     agent::Agent,
     client::{Client, Request},
     expect::gauges_are,
     load,
     metrics::{Role, Series},
+    netns::Netns,
     nginx::Nginx,
 };
 
@@ -20,6 +21,43 @@ fn a_server_older_than_the_agent_is_counted_by_its_name() -> Result<()> {
     let named = all.clone().with("service", "nginx").with("method", "GET").with("status", 200);
     let connections = Series::at("traffic_connections_opened_total", nginx.port(), Role::Server);
     mark.rises_by_exactly(&[(all, 1000), (named, 1000), (connections.with("service", "nginx"), 10)])?;
+    Ok(())
+}
+
+/// Those that say nothing are found in the kernel's tables, in a network namespace of their own too; what they ask later is
+/// counted from the first request on.
+#[test]
+fn a_thousand_connections_are_known_within_a_second() -> Result<()> {
+    const KEPT: u64 = 1000;
+    let netns = Netns::new()?;
+    let nginx = Nginx::start_within(&netns)?;
+    let request = Request::new("GET", "/ok");
+    let mut kept = Vec::new();
+    netns.inside(|| {
+        for address in [nginx.ipv4(), nginx.ipv6()].into_iter().cycle().take(usize::try_from(KEPT)?) {
+            let mut client = Client::connect(address)?;
+            client.exchange(&request)?;
+            kept.push(client);
+        }
+        Ok(())
+    })?;
+    let agent = Agent::start()?;
+    // It has just collected for the first time.
+    let scrape = agent.scrape()?;
+    let open = |role| Series::at("traffic_connections_open", nginx.port(), role);
+    for role in Role::BOTH {
+        let found = scrape.sum(&open(role));
+        ensure!((found - KEPT as f64).abs() < f64::EPSILON, "{role:?}: {found} open connections at the first look");
+    }
+    let mark = agent.mark()?;
+    for client in &mut kept {
+        client.exchange(&request)?;
+    }
+    mark.rises_by_exactly(&Role::BOTH.map(|role| (Series::requests(nginx.port(), role), KEPT)))?;
+    let users = Series::named("traffic_concurrent_users").with("port", nginx.port());
+    gauges_are(&agent, &[(open(Role::Server), KEPT), (open(Role::Client), KEPT), (users, 2)])?;
+    kept.truncate(usize::try_from(KEPT / 4)?);
+    gauges_are(&agent, &[(open(Role::Server), KEPT / 4), (open(Role::Client), KEPT / 4)])?;
     Ok(())
 }
 

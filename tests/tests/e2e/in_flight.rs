@@ -1,0 +1,101 @@
+//! Requests that have no answer yet: a service that hangs shows before it answers.
+
+use std::{
+    io::{BufReader, Write},
+    net::{Ipv4Addr, TcpStream},
+    sync::{Arc, Mutex, mpsc},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use probe_tests::{
+    agent::{Agent, Setup},
+    client::{Client, Request},
+    expect::{gauges_are, within},
+    http1,
+    metrics::{Role, Series},
+    poll,
+    server::Server,
+};
+
+const HUNG: u64 = 3;
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A server that answers when the test says so.
+fn hanging() -> Result<(Server, mpsc::Sender<()>)> {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let server = Server::start(Ipv4Addr::LOCALHOST, move |stream: TcpStream| {
+        let mut reader = BufReader::new(&stream);
+        // A client that leaves without having read its answer ends the connection by a reset.
+        while let Ok(Some(_)) = http1::head(&mut reader) {
+            released.lock().map_err(|_| anyhow!("another connection panicked"))?.recv()?;
+            let _ = (&stream).write_all(OK);
+        }
+        Ok(())
+    })?;
+    Ok((server, release))
+}
+
+fn in_flight(port: u16, role: Role) -> Series {
+    Series::at("traffic_requests_in_flight", port, role).with("protocol", "http1")
+}
+
+fn age(port: u16, role: Role) -> Series {
+    Series::at("traffic_oldest_request_age_seconds", port, role).with("protocol", "http1")
+}
+
+/// The oldest age grows with the test's own clock, and goes when the answer comes.
+#[test]
+fn a_service_that_hangs_shows_before_it_answers() -> Result<()> {
+    let agent = Setup::default().alone().start()?;
+    let (server, release) = hanging()?;
+    let port = server.port();
+    let request = Request::new("GET", "/");
+    let mut clients = Vec::new();
+    let asked = Instant::now();
+    for _ in 0..HUNG {
+        let mut client = Client::connect(server.address())?;
+        client.send(&request)?;
+        clients.push(client);
+    }
+    gauges_are(&agent, &Role::BOTH.map(|role| (in_flight(port, role), HUNG)))?;
+    let oldest = poll::until("the oldest request to be two seconds old", || {
+        let scrape = agent.scrape()?;
+        let now = asked.elapsed().as_secs_f64();
+        Ok((now > 2.0).then_some((scrape, now)))
+    });
+    let (scrape, now) = oldest?;
+    for role in Role::BOTH {
+        // The figures are those of the last tick, 0.2 s ago at most.
+        let figure = scrape.sum(&age(port, role));
+        ensure!(figure < now, "{role:?}: {figure} s, older than the request, which is {now} s old");
+        within(0.15, &format!("{role:?}, age of the oldest request in seconds"), figure, now)?;
+    }
+    for _ in 0..HUNG {
+        release.send(()).context("the server has ended")?;
+    }
+    let none = Role::BOTH.into_iter().flat_map(|role| [(in_flight(port, role), 0), (age(port, role), 0)]);
+    gauges_are(&agent, &none.collect::<Vec<_>>())?;
+    drop(clients);
+    server.finish()
+}
+
+/// A connection that ends takes its requests with it.
+#[test]
+fn a_request_that_is_given_up_is_in_flight_no_more() -> Result<()> {
+    let agent = Agent::start()?;
+    let mark = agent.mark()?;
+    let (server, release) = hanging()?;
+    let port = server.port();
+    let mut client = Client::connect(server.address())?;
+    client.send(&Request::new("GET", "/"))?;
+    gauges_are(&agent, &Role::BOTH.map(|role| (in_flight(port, role), 1)))?;
+    client.reset()?;
+    gauges_are(&agent, &Role::BOTH.map(|role| (in_flight(port, role), 0)))?;
+    let aborted = |role| (Series::requests(port, role).with("status", "aborted"), 1);
+    mark.rises_by_exactly(&Role::BOTH.map(aborted))?;
+    // Its answer finds nobody.
+    release.send(())?;
+    server.finish()
+}
