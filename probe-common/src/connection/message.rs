@@ -9,6 +9,7 @@ use crate::{
     pending::Request,
     protocol::{Method, Protocol},
     reason::Reason,
+    sequence::distance,
     service::Role,
     window::Window,
 };
@@ -261,7 +262,13 @@ impl Connection {
         if self.pending.waiting() == 0 {
             return Step::default();
         }
-        let complete = matches!(self.response.part, Part::UntilClose);
+        let unread = self.response.synced && distance(self.response.cursor, self.response.high) > 0;
+        if unread && !matches!(self.response.part, Part::UntilClose | Part::Lost | Part::Stream) {
+            // Answers went by behind a gap that nothing filled: whose they were is not known.
+            self.pending.pop();
+            return Step { unmeasured: Some(Reason::HeadLost), ended: true, ..Step::default() };
+        }
+        let complete = matches!(self.response.part, Part::UntilClose | Part::Lost);
         let answer = if complete {
             Answer { status: self.response.status, first: self.response.started, last: self.response.latest }
         } else {
