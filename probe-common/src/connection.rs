@@ -8,7 +8,7 @@
 use crate::{
     deliveries::{Deliveries, Delivery},
     exchange::Exchange,
-    flow::{Flow, Part},
+    flow::{Flow, GUESSED, Part},
     pending::Pending,
     protocol::Protocol,
     reason::Reason,
@@ -271,8 +271,12 @@ impl Connection {
             }
         };
         if due {
+            let guessed = lost && !matches!(self.protocol, Protocol::Unknown);
             let flow = self.flow(segment.side);
             flow.next_message();
+            if guessed {
+                flow.facts = GUESSED;
+            }
             flow.cursor = segment.sequence;
             flow.synced = true;
         }
