@@ -64,7 +64,7 @@ mount -t tmpfs rw /rw; mkdir /rw/upper /rw/work
 mount -t overlay -o lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work root /root || broken "no writable root"
 for fs in proc sys dev; do mount --move /$fs /root/$fs; done
 cd /root
-mount -t tmpfs run run; mount -t tmpfs tmp tmp
+mount -t tmpfs run run
 ln -s /proc/self/fd dev/fd; mkdir -p dev/pts dev/shm
 mount -t devpts pts dev/pts; mount -t tmpfs shm dev/shm
 mount -t cgroup2 cgroup sys/fs/cgroup || broken "no cgroup2"
