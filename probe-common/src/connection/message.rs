@@ -261,7 +261,8 @@ impl Connection {
         if self.pending.waiting() == 0 {
             return Step::default();
         }
-        let complete = matches!(self.response.part, Part::UntilClose);
+        // Of one that is lost there was at least something.
+        let complete = matches!(self.response.part, Part::UntilClose | Part::Lost);
         let answer = if complete {
             Answer { status: self.response.status, first: self.response.started, last: self.response.latest }
         } else {
