@@ -101,7 +101,8 @@ fn loops() -> Finding {
         Ok(true) => Finding::good("bpf_loop", "used"),
         Ok(false) => Finding::lesser(
             "bpf_loop",
-            "not here (since 5.17): bytes, connections and users are counted, requests are not",
+            "not here (since 5.17): bytes, connections and users are counted; requests, their phases and those in \
+             flight are not",
         ),
         Err(error) => untried("bpf_loop", &error),
     }
