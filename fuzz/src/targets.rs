@@ -8,7 +8,7 @@ use probe_common::{
 
 use crate::{lines, reference, run::run, script::Script};
 
-/// A line in a window in which other bytes lie around it, as they do in a run.
+/// A line in a window as it lies in one in a run: with its ending, if it is shown whole, and other bytes around it.
 struct Shown<'a> {
     window: Box<Window>,
     line: &'a [u8],
@@ -20,21 +20,19 @@ impl<'a> Shown<'a> {
     /// Bit 0 of the first byte says that the line goes on; its other bits fill the window around it.
     fn of(input: &'a [u8]) -> Option<Self> {
         let (first, line) = input.split_first()?;
-        let line = &line[..line.len().min(READ)];
+        let line = &line[..line.len().min(READ - 1)];
         if line.contains(&b'\n') {
             return None;
         }
         let mut window = Box::<Window>::default();
-        let around = [first >> 1; READ];
-        let read = |window: &mut Window, bytes: &[u8]| {
-            let length = u32::try_from(bytes.len()).expect("a window is small");
-            window.load(bytes, 0, length).expect("the bytes are there");
-        };
-        window.put_carry(&[first >> 1; CARRY]);
-        read(&mut window, &around);
-        read(&mut window, line);
         // Only of a line that is longer than what is kept of one the start is shown.
         let extent = if first & 1 != 0 && line.len() > CARRY { Extent::Start } else { Extent::Whole };
+        let ending = if extent == Extent::Whole { &b"\n"[..] } else { &[] };
+        window.put_carry(&[first >> 1; CARRY]);
+        for bytes in [&[first >> 1; READ][..], &[line, ending].concat()] {
+            let length = u32::try_from(bytes.len()).expect("a window is small");
+            window.load(bytes, 0, length).expect("the bytes are there");
+        }
         Some(Self { end: CARRY + line.len(), window, line, extent })
     }
 

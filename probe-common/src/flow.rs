@@ -35,6 +35,8 @@ pub const HAS_LENGTH: u8 = 1;
 pub const CHUNKED: u8 = 2;
 /// The head contradicts itself.
 pub const BAD: u8 = 4;
+/// Where the message begins is a guess: the start of a segment, after something was lost.
+pub const GUESSED: u8 = 8;
 
 /// The state of one direction. All zero is the state before the first byte.
 #[repr(C)]
@@ -131,6 +133,14 @@ impl Flow {
     #[must_use]
     pub fn behind(&self, place: u32) -> u32 {
         if distance(place, self.cursor) > 0 { self.cursor } else { place }
+    }
+
+    /// Whether messages have gone by unread, behind a gap that nothing has filled so far.
+    #[inline(always)]
+    #[must_use]
+    pub fn passed_by(&self) -> bool {
+        let reading = self.synced && !matches!(self.part, Part::UntilClose | Part::Lost | Part::Stream);
+        reading && distance(self.cursor, self.high) > 0
     }
 
     /// Makes ready for the next message.

@@ -10,7 +10,7 @@ use aya_ebpf::{
     bindings::{bpf_sock, bpf_sock_tuple},
     helpers::{
         bpf_sk_fullsock,
-        generated::{bpf_sk_release, bpf_skb_load_bytes, bpf_sk_storage_get, bpf_skc_lookup_tcp},
+        generated::{bpf_sk_release, bpf_sk_storage_get, bpf_skb_load_bytes, bpf_skc_lookup_tcp},
     },
     programs::SkBuffContext,
 };

@@ -130,6 +130,10 @@ fn end_requests(connection: &mut Connection) {
             segment::progress(counters, connection.protocol.measured(), 0, ending.ended as u32);
         }
     }
+    let missed = connection.missed();
+    if missed > 0 {
+        complaint::count_many(Reason::HeadLost, u64::from(missed));
+    }
     let undelivered = connection.undelivered();
     if undelivered > 0 {
         complaint::count_many(Reason::Undelivered, u64::from(undelivered));

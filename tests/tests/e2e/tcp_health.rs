@@ -38,12 +38,12 @@ fn linked(conditions: Conditions) -> Result<(Netns, Netns, Link)> {
     Ok((near, far, link))
 }
 
-fn serve(stream: TcpStream) -> Result<()> {
+fn serve(stream: &TcpStream) -> Result<()> {
     let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
     answer.resize(answer.len() + CONTENT, b'a');
-    let mut reader = BufReader::new(&stream);
+    let (mut reader, mut writer) = (BufReader::new(stream), stream);
     while http1::head(&mut reader)?.is_some() {
-        (&stream).write_all(&answer)?;
+        writer.write_all(&answer)?;
     }
     Ok(())
 }
@@ -72,7 +72,7 @@ fn what_tcp_sent_again_is_what_the_kernel_says() -> Result<()> {
     let (near, far, _link) = linked(conditions)?;
     let agent = Agent::start()?;
     let mark = agent.mark()?;
-    let server = far.inside(|| Server::start(FAR, serve))?;
+    let server = far.inside(|| Server::start(FAR, |stream| serve(&stream)))?;
     let (clients, _) = near.inside(|| ask(server.address()))?;
     drop(clients);
     let port = server.port();
@@ -87,7 +87,10 @@ fn what_tcp_sent_again_is_what_the_kernel_says() -> Result<()> {
         }
         let figure = mark.rise(&scrape, &Series::at("traffic_tcp_retransmits_total", port, role));
         println!("{role:?}: sent again: measured {figure}, truth {truth}");
-        ensure!((figure - truth as f64).abs() < f64::EPSILON, "{role:?}: {figure} sent again, the kernel says {truth}");
+        ensure!(
+            (figure - truth as f64).abs() < f64::EPSILON,
+            "{role:?}: {figure} sent again, the kernel says {truth}"
+        );
     }
     let sent_again = mark.rise(&scrape, &Series::named("traffic_tcp_retransmits_total").with("port", port));
     ensure!(sent_again > 10.0, "the link was too good");
@@ -110,7 +113,7 @@ fn round_trip_times_are_those_of_the_handshake() -> Result<()> {
     let (near, far, _link) = linked(conditions)?;
     let agent = Agent::start()?;
     let mark = agent.mark()?;
-    let server = far.inside(|| Server::start(FAR, serve))?;
+    let server = far.inside(|| Server::start(FAR, |stream| serve(&stream)))?;
     let port = server.port();
     let (clients, handshakes) = near.inside(|| ask(server.address()))?;
     let truth = handshakes.as_secs_f64() / CONNECTIONS as f64;
@@ -118,7 +121,10 @@ fn round_trip_times_are_those_of_the_handshake() -> Result<()> {
     for role in Role::BOTH {
         let [sum, count] = ["traffic_tcp_rtt_seconds_sum", "traffic_tcp_rtt_seconds_count"]
             .map(|name| mark.rise(&scrape, &Series::at(name, port, role)));
-        ensure!(count >= CONNECTIONS as f64, "{role:?}: {count} round-trip times of {CONNECTIONS} connections");
+        ensure!(
+            count >= CONNECTIONS as f64,
+            "{role:?}: {count} round-trip times of {CONNECTIONS} connections"
+        );
         within(0.05, &format!("{role:?}, round-trip time in seconds"), sum / count, truth)?;
     }
     drop(clients);
@@ -144,7 +150,7 @@ fn bytes_on_the_wire_are_those_of_the_interface() -> Result<()> {
     let (near, far, _link) = linked(Conditions { loss: 0.01, ..Conditions::default() })?;
     let agent = Agent::start()?;
     let mark = agent.mark()?;
-    let server = far.inside(|| Server::start(FAR, serve))?;
+    let server = far.inside(|| Server::start(FAR, |stream| serve(&stream)))?;
     let port = server.port();
     let before = [carried_when_quiet(&near)?, carried_when_quiet(&far)?];
     // While they are open: of what the kernel sends for a connection that has gone (TIME_WAIT), no socket is left.
@@ -181,7 +187,8 @@ fn a_reset_is_told_from_a_farewell() -> Result<()> {
         }
     }
     // What the server ends by a reset: it closes with something unread.
-    let server = Server::start(Ipv4Addr::LOCALHOST, |stream| (&stream).read_exact(&mut [0]).context("no byte"))?;
+    let server =
+        Server::start(Ipv4Addr::LOCALHOST, |stream| (&stream).read_exact(&mut [0]).context("no byte"))?;
     let mut rude = TcpStream::connect(server.address())?;
     rude.write_all(b"more than one byte")?;
     let ended = rude.read(&mut [0]);

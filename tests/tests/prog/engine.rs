@@ -68,14 +68,9 @@ fn agree(trial: &mut Trial, name: &str, script: Script) -> Counts {
     host
 }
 
-/// The trial, or a loud word that there is none.
-fn trial() -> Option<Trial> {
-    Trial::new().map_err(|why| eprintln!("prog: the engine is not tried: {why}")).ok()
-}
-
 #[test]
 fn the_kernel_counts_the_corpus_as_the_host_does() {
-    let Some(mut trial) = trial() else { return };
+    let Some(mut trial) = Trial::new() else { return };
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/engine");
     let inputs = replay::inputs(&directory).expect("the corpus can be read");
     assert!(inputs.len() >= 50, "{} has {} inputs", directory.display(), inputs.len());
@@ -103,9 +98,12 @@ fn conversation(operations: &[(Side, String)]) -> Script {
 /// The longest packets that a test run takes, full of requests.
 #[test]
 fn requests_side_by_side_are_each_counted() {
-    let Some(mut trial) = trial() else { return };
-    let script =
-        conversation(&[(Side::Request, GET.repeat(32)), (Side::Response, OK.repeat(32)), (Side::Request, GET.into())]);
+    let Some(mut trial) = Trial::new() else { return };
+    let script = conversation(&[
+        (Side::Request, GET.repeat(32)),
+        (Side::Response, OK.repeat(32)),
+        (Side::Request, GET.into()),
+    ]);
     let counts = agree(&mut trial, "pipelined", script);
     assert_eq!(counts.requests, [(("GET", 200), 32)].into());
     assert_eq!((counts.delivered, counts.progress), (32, [33, 32]));
@@ -113,15 +111,19 @@ fn requests_side_by_side_are_each_counted() {
 
 #[test]
 fn a_head_of_sixteen_kilobytes_is_read() {
-    let Some(mut trial) = trial() else { return };
-    let long = format!("POST /{} HTTP/1.1\r\nCookie: {}\r\nContent-Length: 3\r\n\r\nabc", "p".repeat(3_000), "c".repeat(13_000));
+    let Some(mut trial) = Trial::new() else { return };
+    let long = format!(
+        "POST /{} HTTP/1.1\r\nCookie: {}\r\nContent-Length: 3\r\n\r\nabc",
+        "p".repeat(3_000),
+        "c".repeat(13_000)
+    );
     let script = conversation(&[(Side::Request, long), (Side::Response, OK.into())]);
     assert_eq!(agree(&mut trial, "long head", script).requests, [(("POST", 200), 1)].into());
 }
 
 #[test]
 fn what_is_sent_again_counts_once_and_is_told() {
-    let Some(mut trial) = trial() else { return };
+    let Some(mut trial) = Trial::new() else { return };
     let mut connection = Connection { stage: Stage::Open, ..Connection::default() };
     connection.request.begin_at(1);
     connection.response.begin_at(1);

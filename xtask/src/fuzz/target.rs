@@ -99,13 +99,18 @@ impl Target {
         Ok(outcome)
     }
 
-    /// Merges what was found into the corpus that is checked in: the smallest inputs for all that is covered.
+    /// Merges what was found into the corpus that is checked in: few and small inputs that take all edges between them,
+    /// however often each is taken.
     pub(super) fn keep(&self, triple: &str) -> Result<()> {
         let (corpus, minimal) = (self.corpus(), directory().join("minimal").join(&self.name));
         let _ = fs::remove_dir_all(&minimal);
         fs::create_dir_all(&minimal).with_context(|| format!("could not create {}", minimal.display()))?;
         let mut merge = self.program(triple);
-        merge.args(["-merge=1", LONGEST]).arg(&minimal).arg(&corpus).arg(self.finds());
+        merge
+            .args(["-set_cover_merge=1", "-use_counters=0", "-max_len=1500"])
+            .arg(&minimal)
+            .arg(&corpus)
+            .arg(self.finds());
         exec::run(merge.stderr(Stdio::null()))?;
         fs::remove_dir_all(&corpus).with_context(|| format!("could not remove {}", corpus.display()))?;
         fs::create_dir_all(&corpus).with_context(|| format!("could not create {}", corpus.display()))?;
