@@ -86,6 +86,17 @@ fn wait(number: usize) -> Duration {
     Duration::from_secs_f64(0.040 * 6_f64.powf(place))
 }
 
+/// One client's requests, each with a wait of its own.
+fn ask_slowly(nginx: &Nginx, client: usize) -> Result<()> {
+    machine::wake_first()?;
+    let mut connection = Client::connect(nginx.ipv4())?;
+    for number in 0..SLOW_REQUESTS_EACH {
+        let wait = wait(client * SLOW_REQUESTS_EACH + number);
+        connection.exchange(&Request::new("GET", &format!("/after/{:.3}s", wait.as_secs_f64())))?;
+    }
+    Ok(())
+}
+
 /// The log has whole milliseconds, which is little of 40 and more; the wait begins once nginx has read the request, and its
 /// line is written once the answer is with the socket: what lies around is the kernel's part, microseconds here.
 #[test]
@@ -93,24 +104,9 @@ fn durations_are_those_of_the_log() -> Result<()> {
     let agent = Setup::default().alone().flags(&["--window", "60s"]).start()?;
     let nginx = Nginx::start()?;
     let mark = agent.mark()?;
-    let ask = |client: usize| -> Result<()> {
-        machine::wake_first()?;
-        let mut connection = Client::connect(nginx.ipv4())?;
-        for number in 0..SLOW_REQUESTS_EACH {
-            let wait = wait(client * SLOW_REQUESTS_EACH + number);
-            connection.exchange(&Request::new("GET", &format!("/after/{:.3}s", wait.as_secs_f64())))?;
-        }
-        Ok(())
-    };
     thread::scope(|scope| {
-        let clients: Vec<_> = (0..SLOW_CLIENTS)
-            .map(|client| {
-                scope.spawn({
-                    let ask = &ask;
-                    move || ask(client)
-                })
-            })
-            .collect();
+        let ask = |client| ask_slowly(&nginx, client);
+        let clients: Vec<_> = (0..SLOW_CLIENTS).map(|client| scope.spawn(move || ask(client))).collect();
         clients.into_iter().try_for_each(|client| client.join().expect("a client panicked"))
     })?;
     let all = SLOW_CLIENTS * SLOW_REQUESTS_EACH;
