@@ -68,7 +68,6 @@ fn close(connection: &mut Connection, now: u64, counted: &mut Counted) {
         let step = connection.close(now);
         if step == Step::default() {
             counted.undelivered = u64::from(connection.undelivered());
-            counted.unmeasured.extend((0..connection.missed()).map(|_| Reason::HeadLost));
             return;
         }
         counted.note(&step);
@@ -77,7 +76,8 @@ fn close(connection: &mut Connection, now: u64, counted: &mut Counted) {
 }
 
 /// The connection that a script is about, before its first segment; a server's.
-fn connection(script: &Script) -> Connection {
+#[must_use]
+pub fn connection(script: &Script) -> Connection {
     let stage = if script.setting.joined { Stage::Joined } else { Stage::Open };
     let mut connection = Connection { stage, role: Role::Server as u8, ..Connection::default() };
     if script.setting.joined {
@@ -104,6 +104,7 @@ fn deliver(connection: &mut Connection, window: &mut Window, delivery: &Delivery
     }
     let accepted = connection.accept(&segment);
     counted.fresh[delivery.side as usize] += u64::from(accepted.fresh);
+    counted.unmeasured.extend(accepted.lost.then_some(Reason::HeadLost));
     window.clear();
     let mut more = accepted.due;
     // A step reads a byte at least, or moves the window, or turns the connection to another state.

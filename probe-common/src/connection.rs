@@ -53,6 +53,13 @@ impl Side {
     const fn bit(self) -> u8 {
         1 << self as u8
     }
+
+    const fn opposite(self) -> Self {
+        match self {
+            Self::Request => Self::Response,
+            Self::Response => Self::Request,
+        }
+    }
 }
 
 /// A TCP segment, or the segments that the kernel joined in one buffer.
@@ -86,6 +93,8 @@ pub struct Accepted {
     pub due: bool,
     /// Whether the segment bears nothing but what has been seen before.
     pub again: bool,
+    /// Whether it shows that a head of the other direction went by unread.
+    pub lost: bool,
 }
 
 /// What a step came to.
@@ -198,19 +207,48 @@ impl Connection {
         }
     }
 
+    /// Takes note of what a segment acknowledges: what the other direction's cursor still waits for was received, and will
+    /// not come again. It went by where nobody looked, as the segment that makes a connection of a handshake whose last
+    /// word was lost, out of order. Says whether a head, or the start of one, was lost that way.
+    #[inline(always)]
+    fn give_up_waiting(&mut self, segment: &Segment) -> bool {
+        let (Some(acknowledged), side) = (segment.acknowledged, segment.side.opposite()) else {
+            return false;
+        };
+        // A FIN is acknowledged like a byte.
+        if self.fins & side.bit() != 0 {
+            return false;
+        }
+        let flow = self.flow(side);
+        if !flow.synced || matches!(flow.part, Part::Lost | Part::Stream | Part::UntilClose) {
+            return false;
+        }
+        let gap = distance(flow.cursor, acknowledged);
+        // Content is jumped over in any case.
+        if gap <= 0 || u64::from(gap.unsigned_abs()) <= flow.remaining {
+            return false;
+        }
+        flow.part = Part::Lost;
+        flow.cursor = acknowledged;
+        flow.carried = 0;
+        flow.remaining = 0;
+        true
+    }
+
     /// Takes note of a segment. Cheap where no message begins or ends in it: no byte is read.
     #[inline(always)]
     pub fn accept(&mut self, segment: &Segment) -> Accepted {
         let unread = self.protocol as u8 == Protocol::Opaque as u8;
         let answerable = self.pending.waiting() > 0;
+        let lost = !unread && self.give_up_waiting(segment);
         let flow = self.flow(segment.side);
         // Before this segment moves it: what lies between here and there has gone by.
         let known = flow.seen;
         let fresh = flow.advance(segment.sequence, segment.length);
         let again = self.is_again(segment, fresh, known);
         let flow = self.flow(segment.side);
-        let nothing = Accepted { fresh, due: false, again };
-        let read = Accepted { fresh, due: true, again };
+        let nothing = Accepted { fresh, due: false, again, lost };
+        let read = Accepted { due: true, ..nothing };
         if unread {
             return nothing;
         }
@@ -237,7 +275,7 @@ impl Connection {
         }
         let missing = distance(flow.cursor, segment.sequence);
         if missing > 0 && u64::from(missing.unsigned_abs()) > flow.remaining {
-            // A head, or the start of one, is missing. It will be sent again.
+            // A head, or the start of one, is missing. It is yet to come.
             return nothing;
         }
         read
@@ -259,6 +297,7 @@ impl Connection {
     #[inline(always)]
     fn resynchronise(&mut self, segment: &Segment, fresh: u32, answerable: bool) -> bool {
         let lost = matches!(self.flow(segment.side).part, Part::Lost);
+        let speaks = matches!(self.protocol, Protocol::Http1);
         // A request starts a segment when nothing is in flight; an answer, when one is due.
         let due = match segment.side {
             Side::Request => fresh > 0 && !(lost && answerable),
@@ -270,17 +309,23 @@ impl Connection {
                 answerable
             }
         };
-        if due {
-            let guessed = lost && !matches!(self.protocol, Protocol::Unknown);
-            let flow = self.flow(segment.side);
-            flow.next_message();
-            if guessed {
-                flow.facts = GUESSED;
-            }
-            flow.cursor = segment.sequence;
-            flow.synced = true;
+        if !due {
+            return false;
         }
-        due
+        let flow = self.flow(segment.side);
+        flow.next_message();
+        flow.synced = true;
+        if lost && speaks {
+            flow.facts = GUESSED;
+        }
+        flow.cursor = if lost && speaks {
+            // All that was seen has been answered: the request begins behind it, and where this segment is further on,
+            // that one is yet to come.
+            flow.behind(flow.high.wrapping_sub(fresh))
+        } else {
+            segment.sequence
+        };
+        distance(flow.cursor, segment.sequence) <= 0
     }
 
     /// Whether this segment acknowledges answers: then [`Connection::deliver`] is to be called.

@@ -128,6 +128,13 @@ impl Flow {
         ahead.unsigned_abs()
     }
 
+    /// The later of a place and the cursor.
+    #[inline(always)]
+    #[must_use]
+    pub fn behind(&self, place: u32) -> u32 {
+        if distance(place, self.cursor) > 0 { self.cursor } else { place }
+    }
+
     /// Whether messages have gone by unread, behind a gap that nothing has filled so far.
     #[inline(always)]
     #[must_use]

@@ -113,17 +113,17 @@ pub fn adopt(ctx: SkBuffContext) -> i32 {
 }
 
 /// What `socket_receive` does, for tests. Kernel 5.17.
-#[cgroup_skb(ingress)]
-pub fn trial_receive(ctx: SkBuffContext) -> i32 {
+#[classifier]
+pub fn trial_receive(ctx: TcContext) -> i32 {
     trial::observe(&ctx, Way::Receive);
-    ALLOW
+    TC_ACT_UNSPEC
 }
 
 /// What `socket_transmit` does, for tests. Kernel 5.17.
-#[cgroup_skb(egress)]
-pub fn trial_transmit(ctx: SkBuffContext) -> i32 {
+#[classifier]
+pub fn trial_transmit(ctx: TcContext) -> i32 {
     trial::observe(&ctx, Way::Transmit);
-    ALLOW
+    TC_ACT_UNSPEC
 }
 
 /// Packets that an interface receives. Kernel 5.10 (clsact), 6.6 (TCX).

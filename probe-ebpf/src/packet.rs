@@ -35,12 +35,12 @@ const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
 
-/// Finds the TCP header of a packet that begins with its IP header, as those of cgroup programs do.
+/// Finds the TCP header of a packet whose IP header is at `network`: 0 in the packets of cgroup programs.
 #[inline(always)]
-pub fn tcp(skb: *mut __sk_buff) -> Option<Tcp> {
+pub fn tcp(skb: *mut __sk_buff, network: usize) -> Option<Tcp> {
     // SAFETY: fields of the context, which the verifier knows.
     let (data, end, total) = unsafe { ((*skb).data as usize, (*skb).data_end as usize, (*skb).len) };
-    let header = transport(data, end)?;
+    let header = network + transport(data + network, end)?;
     let at = data + header;
     if at + 20 > end {
         return None;
@@ -62,7 +62,7 @@ pub fn tcp(skb: *mut __sk_buff) -> Option<Tcp> {
         sequence,
         offset,
         length: total.saturating_sub(offset),
-        total,
+        total: total.saturating_sub(network as u32),
         source: u16::from_be_bytes([ports[0], ports[1]]),
         destination: u16::from_be_bytes([ports[2], ports[3]]),
         acknowledged: (flags & ACK != 0).then(|| u32::from_be_bytes(acknowledged)),

@@ -1,7 +1,7 @@
 //! A plain HTTP/1 client that does exactly what a test says, and times it.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufReader, Read, Write},
     net::{IpAddr, SocketAddr, TcpStream},
     thread,
     time::{Duration, Instant},
@@ -156,7 +156,7 @@ impl Client {
 
     /// Reads the answer to a request that was sent at a moment.
     fn answer(&mut self, request: &Request, started: Instant, rate: Option<f64>) -> Result<Response> {
-        ensure!(!self.reader.fill_buf()?.is_empty(), "the server closed without an answer");
+        ensure!(http1::more(&mut self.reader)?, "the server closed without an answer");
         let first_byte = started.elapsed();
         let (status, framing) = self.head()?;
         let bodiless = request.asks_for_head_only() || matches!(status, 204 | 304);

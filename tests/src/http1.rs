@@ -1,6 +1,6 @@
 //! HTTP/1 messages as the clients and servers of tests read them: to their last byte, and not a byte further.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, ErrorKind, Read, Write};
 
 use anyhow::{Result, bail, ensure};
 
@@ -29,6 +29,17 @@ impl Head {
     pub fn second<T: std::str::FromStr>(&self) -> Result<T> {
         let word = self.start.split(' ').nth(1).unwrap_or_default();
         word.parse().or_else(|_| bail!("unexpected first line: {}", self.start))
+    }
+}
+
+/// Waits for the next byte; false if the stream ends.
+pub fn more(reader: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        match reader.fill_buf() {
+            // What `io_uring` has left to do in a thread interrupts it.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            filled => return Ok(!filled?.is_empty()),
+        }
     }
 }
 

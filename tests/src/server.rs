@@ -1,6 +1,7 @@
 //! A server that does on each of its connections exactly what a test says: a thread a connection.
 
 use std::{
+    io::ErrorKind,
     net::{Shutdown, SocketAddr, TcpStream},
     sync::Arc,
     thread::{self, JoinHandle},
@@ -91,7 +92,13 @@ where
     S: Fn(TcpStream) -> Result<()> + Send + Sync + 'static,
 {
     let mut connections = Vec::new();
-    while let Ok((socket, _)) = listener.accept() {
+    loop {
+        let socket = match listener.accept() {
+            Ok((socket, _)) => socket,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            // It was shut down.
+            Err(_) => break,
+        };
         socket.set_read_timeout(Some(TIMEOUT))?;
         socket.set_write_timeout(Some(TIMEOUT))?;
         socket.set_tcp_nodelay(true)?;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{SpliceFFlags, splice},
     libc,
     sys::{
@@ -110,7 +111,12 @@ impl<'a> Writer<'a> {
         let length = splice(&self.file, Some(&mut start), &self.pipe.1, None, bytes.len(), flags)?;
         let mut sent = 0;
         while sent < length {
-            sent += splice(&self.pipe.0, None, self.socket, None, length - sent, flags)?;
+            match splice(&self.pipe.0, None, self.socket, None, length - sent, flags) {
+                Ok(more) => sent += more,
+                // What is in the pipe must not be put there again.
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(length)
     }

@@ -217,7 +217,9 @@ impl Connection {
             Outcome::Ended { at } => (at, false),
             Outcome::Switched { at } => (at, true),
             Outcome::Turned => {
-                self.response.synced = false;
+                // Nobody asks again before the whole answer is there: the next one begins behind it.
+                self.response.cursor = self.response.behind(self.response.high);
+                self.response.synced = self.response.seen;
                 (self.response.latest, false)
             }
         };
@@ -266,7 +268,8 @@ impl Connection {
     }
 
     /// The connection is over. To be called until it returns no exchange: one for each request that got no answer,
-    /// or none to the end; an answer that ends with the connection is complete.
+    /// or none to the end; an answer that ends with the connection is complete, and one whose end was lost is taken to be
+    /// where both ends have said farewell.
     #[inline(always)]
     pub fn close(&mut self, now: u64) -> Step {
         if self.pending.waiting() == 0 {
@@ -280,7 +283,12 @@ impl Connection {
             }
             return Step { unmeasured: Some(Reason::HeadLost), ended: true, ..Step::default() };
         }
-        let complete = matches!(self.response.part, Part::UntilClose | Part::Lost);
+        let farewells = Side::Request.bit() | Side::Response.bit();
+        let complete = match self.response.part {
+            Part::UntilClose => true,
+            Part::Lost => self.fins == farewells && !self.reset,
+            _ => false,
+        };
         let answer = if complete {
             Answer { status: self.response.status, first: self.response.started, last: self.response.latest }
         } else {

@@ -87,10 +87,30 @@ impl Conversation {
     }
 
     fn deliver(&mut self, side: Side, offset: usize, bytes: &[u8], fin: bool) {
+        self.deliver_with(side, offset, bytes, fin, None);
+    }
+
+    /// The same with an acknowledgement of all that the other side has sent.
+    fn acknowledge(&mut self, side: Side, bytes: &[u8]) {
+        let (start, other) = (self.sent[side as usize].len(), side.opposite());
+        self.sent[side as usize].extend_from_slice(bytes);
+        let acknowledged = at(other).wrapping_add(self.sent[other as usize].len() as u32);
+        self.deliver_with(side, start, bytes, false, Some(acknowledged));
+    }
+
+    fn deliver_with(
+        &mut self,
+        side: Side,
+        offset: usize,
+        bytes: &[u8],
+        fin: bool,
+        acknowledged: Option<u32>,
+    ) {
         let sequence = at(side).wrapping_add(offset as u32);
-        let segment = Segment { side, sequence, length: bytes.len() as u32, acknowledged: None, fin };
+        let segment = Segment { side, sequence, length: bytes.len() as u32, acknowledged, fin };
         let accepted = self.connection.accept(&segment);
         self.fresh[side as usize] += u64::from(accepted.fresh);
+        self.unmeasured.extend(accepted.lost.then_some(Reason::HeadLost));
         self.window.clear();
         let mut more = accepted.due;
         while more {
@@ -406,6 +426,93 @@ fn content_that_comes_before_its_head_ends_the_message() {
     assert_eq!(talk.seen(), ["POST 200", "POST 200"]);
 }
 
+/// Puts chunked content in the order that leaves a chunk's first line unread.
+fn overtake(talk: &mut Conversation, side: Side, head: &str) {
+    let pieces = [head, "5\r\nhello\r\n", "5\r\nworld\r\n0\r\n\r\n"];
+    let start = talk.sent[side as usize].len();
+    let ends = [0, 1, 2].map(|piece| start + pieces[..=piece].concat().len());
+    talk.sent[side as usize].extend_from_slice(pieces.concat().as_bytes());
+    talk.segment(side, start, ends[0]);
+    talk.segment(side, ends[1], ends[2]);
+    talk.segment(side, ends[0], ends[1]);
+    assert_eq!(talk.unmeasured, [Reason::HeadLost]);
+    talk.unmeasured.clear();
+}
+
+/// The message whose end was lost, and then one that is out of order as well, on the same side.
+#[test]
+fn what_follows_a_lost_message_is_found_where_it_begins() {
+    let request = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let sized = "PUT / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello";
+    let mut talk = Conversation::new();
+    overtake(&mut talk, Side::Request, request);
+    talk.answer(OK);
+    let start = talk.sent[Side::Request as usize].len();
+    talk.sent[Side::Request as usize].extend_from_slice(sized.as_bytes());
+    talk.segment(Side::Request, start + sized.len() - 5, start + sized.len());
+    talk.segment(Side::Request, start, start + sized.len() - 5);
+    talk.answer(OK);
+    assert_eq!(talk.seen(), ["POST 200", "PUT 200"]);
+
+    let mut talk = Conversation::new();
+    talk.ask(GET);
+    overtake(&mut talk, Side::Response, "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n");
+    talk.ask(GET);
+    let start = talk.sent[Side::Response as usize].len();
+    talk.sent[Side::Response as usize].extend_from_slice(OK.as_bytes());
+    talk.segment(Side::Response, start + OK.len() - 5, start + OK.len());
+    talk.segment(Side::Response, start, start + OK.len() - 5);
+    assert_eq!(talk.seen(), ["GET 404", "GET 200"]);
+}
+
+/// A segment that goes by where nobody looks: the one that makes a connection of a handshake, out of order.
+#[test]
+fn what_is_acknowledged_is_not_waited_for() {
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    for torn in [20, request.len() - 6, request.len() - 3] {
+        let mut talk = Conversation::new();
+        talk.sent[Side::Request as usize] = request.as_bytes().to_vec();
+        talk.segment(Side::Request, 0, torn);
+        talk.acknowledge(Side::Response, OK.as_bytes());
+        let lost = torn < request.len() - 5;
+        assert_eq!(talk.unmeasured, if lost { &[Reason::HeadLost][..] } else { &[] }, "torn at {torn}");
+        talk.unmeasured.clear();
+        talk.acknowledge(Side::Request, GET.as_bytes());
+        talk.acknowledge(Side::Response, OK.as_bytes());
+        assert_eq!(talk.seen(), ["POST 200", "GET 200"], "torn at {torn}");
+        assert_eq!(talk.fresh[0], (request.len() + GET.len()) as u64);
+    }
+}
+
+/// In order, or with a FIN, which is acknowledged like a byte: there is nothing to give up.
+#[test]
+fn acknowledgements_of_what_was_seen_change_nothing() {
+    let mut talk = Conversation::new();
+    talk.acknowledge(Side::Request, &GET.as_bytes()[..20]);
+    talk.acknowledge(Side::Response, b"");
+    talk.acknowledge(Side::Request, &GET.as_bytes()[20..]);
+    talk.fin(Side::Request);
+    talk.sent[Side::Request as usize].push(0);
+    talk.acknowledge(Side::Response, OK.as_bytes());
+    assert_eq!(talk.seen(), ["GET 200"]);
+}
+
+#[test]
+fn an_answer_whose_end_was_lost_is_complete_if_both_ends_say_farewell() {
+    let answer = "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut talk = Conversation::new();
+    talk.ask(GET);
+    overtake(&mut talk, Side::Response, answer);
+    talk.fin(Side::Request).fin(Side::Response).close();
+    assert_eq!(talk.seen(), ["GET 404"]);
+
+    let mut talk = Conversation::new();
+    talk.ask(GET);
+    overtake(&mut talk, Side::Response, answer);
+    talk.close();
+    assert_eq!(talk.exchanges[0].status, crate::exchange::ABORTED);
+}
+
 #[test]
 fn what_follows_a_fin_has_no_bytes() {
     let mut talk = Conversation::new();
@@ -455,8 +562,9 @@ fn the_rest_of_a_request_line_is_no_request_when_its_start_was_lost() {
     let end = talk.sent[0].len();
     talk.sent[0].extend_from_slice(torn.as_bytes());
     talk.segment(Side::Request, end + 4, end + torn.len());
-    talk.answer(OK).ask(GET).answer(OK);
-    assert_eq!(talk.unmeasured, [Reason::JoinedLate]);
+    talk.acknowledge(Side::Response, OK.as_bytes());
+    talk.ask(GET).answer(OK);
+    assert_eq!(talk.unmeasured, [Reason::HeadLost, Reason::JoinedLate]);
     talk.unmeasured.clear();
     assert_eq!(talk.seen(), ["GET 200"; 3]);
 }

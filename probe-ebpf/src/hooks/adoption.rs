@@ -10,7 +10,7 @@ use aya_ebpf::{
     bindings::{bpf_sock, bpf_sock_tuple},
     helpers::{
         bpf_sk_fullsock,
-        generated::{bpf_sk_release, bpf_sk_storage_get, bpf_skc_lookup_tcp},
+        generated::{bpf_sk_release, bpf_sk_storage_get, bpf_skb_load_bytes, bpf_skc_lookup_tcp},
     },
     programs::SkBuffContext,
 };
@@ -26,13 +26,14 @@ const CURRENT: u64 = u64::MAX;
 #[inline(always)]
 pub fn observe(ctx: &SkBuffContext) {
     let skb = ctx.skb.skb;
-    // SAFETY: fields of the context.
-    let (data, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
-    if data + size_of::<Older>() > end {
+    let mut older = Older::default();
+    // Not read from the packet itself: before 6.10 or so a test run does not show a cgroup program its packet's bytes.
+    // SAFETY: as many bytes as an `Older` has, which any bytes are.
+    let failed =
+        unsafe { bpf_skb_load_bytes(skb.cast(), 0, (&raw mut older).cast(), size_of::<Older>() as u32) };
+    if failed != 0 {
         return complaint::count(Reason::Unreadable);
     }
-    // SAFETY: within the packet, as compared above; any bytes are an `Older`.
-    let older = unsafe { (data as *const Older).read_unaligned() };
     // SAFETY: zero is a tuple.
     let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
     // SAFETY: fields of a union of integers. As the other end would have it in a packet to this socket.

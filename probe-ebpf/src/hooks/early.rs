@@ -4,7 +4,7 @@
 //! Such a segment passes the hook of the *listener*, and never that of the connection, which the kernel makes right
 //! afterwards, in the same softirq. So it is read into a state of this CPU, and the connection starts with that.
 
-use aya_ebpf::{helpers::bpf_ktime_get_ns, programs::SkBuffContext};
+use aya_ebpf::{EbpfContext, bindings::__sk_buff, helpers::bpf_ktime_get_ns};
 use probe_common::{
     connection::{Connection, Segment, Side, Stage},
     flow::{Flow, Part},
@@ -36,7 +36,7 @@ pub struct Early {
 
 /// Reads a segment with data that has come to a listener.
 #[inline(always)]
-pub fn read(ctx: &SkBuffContext, tcp: &Tcp, heads: Heads) -> Result<(), Reason> {
+pub fn read(ctx: &impl EbpfContext, skb: *mut __sk_buff, tcp: &Tcp, heads: Heads) -> Result<(), Reason> {
     let Some(early) = EARLY.get_ptr_mut(0) else { return Ok(()) };
     // SAFETY: the map's value, valid for the program's run, of this CPU; softirqs do not interrupt each other.
     let early = unsafe { &mut *early };
@@ -64,7 +64,7 @@ pub fn read(ctx: &SkBuffContext, tcp: &Tcp, heads: Heads) -> Result<(), Reason> 
     if accepted.due {
         // SAFETY: a helper without arguments.
         let now = unsafe { bpf_ktime_get_ns() };
-        early.began = segment::read(ctx, &mut early.connection, &segment, tcp.offset, now, heads)?.began;
+        early.began = segment::read(ctx, skb, &mut early.connection, &segment, tcp.offset, now, heads)?.began;
     }
     Ok(())
 }

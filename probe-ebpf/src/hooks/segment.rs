@@ -3,9 +3,9 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
+    EbpfContext,
     bindings::__sk_buff,
     helpers::{bpf_ktime_get_ns, bpf_loop, generated::bpf_skb_load_bytes},
-    programs::SkBuffContext,
 };
 use probe_common::{
     connection::{Connection, Segment, Side, Stage},
@@ -43,7 +43,8 @@ const STEPS: u32 = 32_768;
 /// Counts a segment to its connection's service, and reads what begins or ends in it.
 #[inline(always)]
 pub fn follow(
-    ctx: &SkBuffContext,
+    ctx: &impl EbpfContext,
+    skb: *mut __sk_buff,
     connection: &mut Connection,
     tcp: &Tcp,
     way: Way,
@@ -51,17 +52,18 @@ pub fn follow(
 ) -> Result<(), Reason> {
     // The kernels that have no heads read have no exchange either.
     if matches!(way, Way::Transmit) || matches!(heads, Heads::PassOver) {
-        return follow_alone(ctx, connection, tcp, way, heads);
+        return follow_alone(ctx, skb, connection, tcp, way, heads);
     }
     lock::take(connection)?;
-    let followed = follow_alone(ctx, connection, tcp, way, heads);
+    let followed = follow_alone(ctx, skb, connection, tcp, way, heads);
     lock::give_back(connection);
     followed
 }
 
 #[inline(always)]
 fn follow_alone(
-    ctx: &SkBuffContext,
+    ctx: &impl EbpfContext,
+    skb: *mut __sk_buff,
     connection: &mut Connection,
     tcp: &Tcp,
     way: Way,
@@ -78,7 +80,7 @@ fn follow_alone(
         acknowledged: tcp.acknowledged,
         fin: tcp.fin,
     };
-    let mut volume = Volume::of(ctx.skb.skb, tcp);
+    let mut volume = Volume::of(skb, tcp);
     let (mut due, mut delivers) = (false, false);
     // Data with a SYN (TCP Fast Open) is the start of what the client says, whatever becomes of it.
     let fast = tcp.syn && tcp.length > 0 && matches!(connection.stage, Stage::Connecting);
@@ -89,6 +91,9 @@ fn follow_alone(
         let accepted = connection.accept(&segment);
         volume.fresh = u64::from(accepted.fresh);
         volume.again = accepted.again;
+        if accepted.lost {
+            complaint::count(Reason::HeadLost);
+        }
         due = accepted.due;
         delivers = connection.delivers(&segment);
     } else if tcp.syn && matches!(connection.stage, Stage::Connecting) {
@@ -109,7 +114,7 @@ fn follow_alone(
     if !due {
         return Ok(());
     }
-    let read = read(ctx, connection, &segment, tcp.offset, now, heads)?;
+    let read = read(ctx, skb, connection, &segment, tcp.offset, now, heads)?;
     if read.began | read.ended != 0
         && let Some(counters) = services::counters(connection.service)
     {
@@ -257,7 +262,8 @@ pub struct Read {
 /// Reads what begins or ends in a segment.
 #[inline(always)]
 pub fn read(
-    ctx: &SkBuffContext,
+    ctx: &impl EbpfContext,
+    skb: *mut __sk_buff,
     connection: &mut Connection,
     segment: &Segment,
     offset: u32,
@@ -285,7 +291,7 @@ pub fn read(
             padding: 0,
         };
     }
-    let mut reading = Reading { connection, scratch, skb: ctx.skb.skb };
+    let mut reading = Reading { connection, scratch, skb };
     let step = match segment.side {
         Side::Request => step_request,
         Side::Response => step_response,

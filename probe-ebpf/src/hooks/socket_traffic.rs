@@ -56,7 +56,7 @@ fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason
     if sk.is_null() || unsafe { (*sk).protocol } != IPPROTO_TCP {
         return Ok(());
     }
-    let tcp = packet::tcp(skb).ok_or(Reason::Unreadable)?;
+    let tcp = packet::tcp(skb, 0).ok_or(Reason::Unreadable)?;
     // SAFETY: storage of a full socket (kernel 5.2).
     let connection = unsafe { bpf_sk_storage_get(SOCKETS.as_ptr(), sk.cast(), ptr::null_mut(), 0) };
     let connection = connection.cast::<Connection>();
@@ -82,9 +82,9 @@ fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason
     if matches!(connection.stage, Stage::Listening) {
         segment::count_packet(skb, connection.service, &tcp, way);
         let early = matches!(way, Way::Receive) && tcp.length > 0;
-        return if early { early::read(ctx, &tcp, heads) } else { Ok(()) };
+        return if early { early::read(ctx, skb, &tcp, heads) } else { Ok(()) };
     }
-    let followed = segment::follow(ctx, connection, &tcp, way, heads);
+    let followed = segment::follow(ctx, skb, connection, &tcp, way, heads);
     time_round_trip(connection, sk);
     followed
 }

@@ -1,7 +1,7 @@
 //! `io_uring`: what is to be done is put into a ring that the kernel reads, and what was done comes back in another.
 
 use std::{
-    io::{Error, Result},
+    io::{Error, ErrorKind, Result},
     os::fd::{AsRawFd, BorrowedFd},
 };
 
@@ -52,7 +52,11 @@ impl Ring {
         unsafe { self.0.submission().push(operation) }.map_err(Error::other)?;
         let mut result = None;
         loop {
-            self.0.submit_and_wait(1)?;
+            match self.0.submit_and_wait(1) {
+                // The kernel is still at it.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                submitted => submitted?,
+            };
             while let Some(entry) = self.0.completion().next() {
                 result = result.or(Some(entry.result()));
                 if cqueue::more(entry.flags()) {

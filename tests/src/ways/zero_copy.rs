@@ -27,11 +27,16 @@ pub(super) fn send(socket: &TcpStream, bytes: &[u8]) -> Result<usize> {
     let length = sendmsg::<()>(descriptor, &[IoSlice::new(bytes)], &[], flags, None)?;
     loop {
         match told(descriptor) {
-            Err(Errno::EAGAIN) => {
+            Err(Errno::EAGAIN | Errno::EINTR) => {
                 // Errors are told without being asked for.
                 let mut waited = [PollFd::new(socket.as_fd(), PollFlags::empty())];
-                if poll(&mut waited, PollTimeout::from(TIMEOUT))? == 0 {
-                    return Err(Error::other("the kernel does not say that it is done with the memory"));
+                match poll(&mut waited, PollTimeout::from(TIMEOUT)) {
+                    Ok(0) => {
+                        return Err(Error::other("the kernel does not say that it is done with the memory"));
+                    }
+                    // What was sent must not be sent again.
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(error) => return Err(error.into()),
                 }
             }
             Err(error) => return Err(error.into()),

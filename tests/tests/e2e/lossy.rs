@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use probe_tests::{
     agent::Agent,
-    http1,
+    http1::{self, Framing},
     link::{Conditions, Link},
     metrics::{Role, Series},
     netns::Netns,
@@ -33,16 +33,31 @@ fn length(chance: &mut fastrand::Rng) -> usize {
     }
 }
 
+/// A message with content of a length, told in its head or in chunks of up to 3,000 bytes.
+fn message(start: &str, length: usize, framing: Framing) -> Vec<u8> {
+    const CHUNK: usize = 3_000;
+    let content = vec![b'a'; length];
+    if framing == Framing::Chunks {
+        let mut message = format!("{start}\r\nTransfer-Encoding: chunked\r\n\r\n").into_bytes();
+        for chunk in content.chunks(CHUNK).chain([&b""[..]]) {
+            message.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
+            message.extend([chunk, b"\r\n"].concat());
+        }
+        return message;
+    }
+    [format!("{start}\r\nContent-Length: {length}\r\n\r\n").into_bytes(), content].concat()
+}
+
 /// Answers each request with as much content as it asks for by its target.
 fn serve(stream: &TcpStream, tally: &Tally) -> Result<()> {
     let mut reader = BufReader::new(tally.of(stream));
     let mut writer = tally.of(stream);
+    let mut chance = fastrand::Rng::with_seed(2);
     while let Some(head) = http1::head(&mut reader)? {
         http1::content(&mut reader, head.framing, &mut io::sink())?;
-        let length: usize = head.second::<String>()?.trim_start_matches('/').parse()?;
-        let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes();
-        answer.resize(answer.len() + length, b'a');
-        writer.write_all(&answer)?;
+        let length = head.second::<String>()?.trim_start_matches('/').parse()?;
+        let framing = if chance.u8(..4) == 0 { Framing::Chunks } else { Framing::Length(0) };
+        writer.write_all(&message("HTTP/1.1 200 OK", length, framing))?;
     }
     Ok(())
 }
@@ -56,15 +71,14 @@ fn ask(server: SocketAddr, seed: u64, tally: &Tally) -> Result<()> {
     let mut chance = fastrand::Rng::with_seed(seed);
     for _ in 0..REQUESTS_EACH {
         let (sent, wanted) = (length(&mut chance), length(&mut chance));
-        let request = format!("POST /{wanted} HTTP/1.1\r\nHost: test\r\nContent-Length: {sent}\r\n\r\n");
-        let content = vec![b'a'; sent];
-        // At times head and content in a write of their own.
-        if chance.bool() {
-            writer.write_all(&[request.as_bytes(), &content].concat())?;
-        } else {
-            writer.write_all(request.as_bytes())?;
-            writer.write_all(&content)?;
-        }
+        let start = format!("POST /{wanted} HTTP/1.1\r\nHost: test");
+        let framing = if chance.u8(..4) == 0 { Framing::Chunks } else { Framing::Length(0) };
+        let request = message(&start, sent, framing);
+        // At times in two writes, the first of which may end within the head.
+        let (first, second) =
+            request.split_at(if chance.bool() { start.len() + chance.usize(..20) } else { 0 });
+        writer.write_all(first)?;
+        writer.write_all(second)?;
         let head = http1::head(&mut reader)?.context("the server has gone")?;
         let got = http1::content(&mut reader, head.framing, &mut io::sink())?;
         ensure!(got == wanted as u64, "{got} bytes of content instead of {wanted}");

@@ -47,7 +47,10 @@ fn a_thousand_connections_are_known_within_a_second() -> Result<()> {
     let open = |role| Series::at("traffic_connections_open", nginx.port(), role);
     for role in Role::BOTH {
         let found = scrape.sum(&open(role));
-        ensure!((found - KEPT as f64).abs() < f64::EPSILON, "{role:?}: {found} open connections at the first look");
+        ensure!(
+            (found - KEPT as f64).abs() < f64::EPSILON,
+            "{role:?}: {found} open connections at the first look"
+        );
     }
     let mark = agent.mark()?;
     for client in &mut kept {

@@ -50,7 +50,10 @@ fn they_add_up(mark: &Mark<'_>, scrape: &Scrape, port: u16) -> Result<()> {
     let sum = Series::at("traffic_time_to_first_byte_seconds_sum", port, Role::Server);
     let first_byte = mark.rise(scrape, &sum);
     let parts = seconds(mark, scrape, port, "queue") + seconds(mark, scrape, port, "service");
-    ensure!((parts - first_byte).abs() < 1e-8, "queue and service are {parts} s, the first byte {first_byte} s");
+    ensure!(
+        (parts - first_byte).abs() < 1e-8,
+        "queue and service are {parts} s, the first byte {first_byte} s"
+    );
     Ok(())
 }
 

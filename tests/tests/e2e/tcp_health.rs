@@ -87,7 +87,10 @@ fn what_tcp_sent_again_is_what_the_kernel_says() -> Result<()> {
         }
         let figure = mark.rise(&scrape, &Series::at("traffic_tcp_retransmits_total", port, role));
         println!("{role:?}: sent again: measured {figure}, truth {truth}");
-        ensure!((figure - truth as f64).abs() < f64::EPSILON, "{role:?}: {figure} sent again, the kernel says {truth}");
+        ensure!(
+            (figure - truth as f64).abs() < f64::EPSILON,
+            "{role:?}: {figure} sent again, the kernel says {truth}"
+        );
     }
     let sent_again = mark.rise(&scrape, &Series::named("traffic_tcp_retransmits_total").with("port", port));
     ensure!(sent_again > 10.0, "the link was too good");
@@ -118,7 +121,10 @@ fn round_trip_times_are_those_of_the_handshake() -> Result<()> {
     for role in Role::BOTH {
         let [sum, count] = ["traffic_tcp_rtt_seconds_sum", "traffic_tcp_rtt_seconds_count"]
             .map(|name| mark.rise(&scrape, &Series::at(name, port, role)));
-        ensure!(count >= CONNECTIONS as f64, "{role:?}: {count} round-trip times of {CONNECTIONS} connections");
+        ensure!(
+            count >= CONNECTIONS as f64,
+            "{role:?}: {count} round-trip times of {CONNECTIONS} connections"
+        );
         within(0.05, &format!("{role:?}, round-trip time in seconds"), sum / count, truth)?;
     }
     drop(clients);
@@ -181,7 +187,8 @@ fn a_reset_is_told_from_a_farewell() -> Result<()> {
         }
     }
     // What the server ends by a reset: it closes with something unread.
-    let server = Server::start(Ipv4Addr::LOCALHOST, |stream| (&stream).read_exact(&mut [0]).context("no byte"))?;
+    let server =
+        Server::start(Ipv4Addr::LOCALHOST, |stream| (&stream).read_exact(&mut [0]).context("no byte"))?;
     let mut rude = TcpStream::connect(server.address())?;
     rude.write_all(b"more than one byte")?;
     let ended = rude.read(&mut [0]);

@@ -1,5 +1,7 @@
 //! Frames made by hand, each field where its RFC has it.
 
+use probe_fuzz::script::Delivery;
+
 /// Bytes of payload of every frame here.
 pub(crate) const PAYLOAD: usize = 100;
 
@@ -48,6 +50,17 @@ pub(crate) fn tcp() -> Vec<u8> {
     segment.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x80, 0x18, 0xff, 0xff, 0, 0, 0, 0]);
     segment.extend([1; OPTIONS]);
     segment.extend([b'x'; PAYLOAD]);
+    segment
+}
+
+/// A TCP segment of a conversation, between ports that are the same either way.
+pub(crate) fn segment(delivery: &Delivery) -> Vec<u8> {
+    let mut segment = vec![0, 80, 0, 80];
+    segment.extend(delivery.sequence.to_be_bytes());
+    segment.extend(delivery.acknowledged.to_be_bytes());
+    // ACK, and at the end FIN.
+    segment.extend([0x50, 0x10 | u8::from(delivery.fin), 0xff, 0xff, 0, 0, 0, 0]);
+    segment.extend(&delivery.bytes);
     segment
 }
 

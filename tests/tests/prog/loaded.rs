@@ -8,7 +8,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuArray, PerCpuHashMap, PerCpuValues},
+    maps::{Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
     programs::{Program, TestRun, TestRunOptions},
     util::nr_cpus,
 };
@@ -17,7 +17,7 @@ use probe_common::{
     interface::{Family, InterfaceCounters, Transport, Way},
 };
 use probe_user::{
-    kernel::{Features, load},
+    kernel::{Features, Heads, load},
     settings::Capacities,
 };
 
@@ -58,7 +58,7 @@ const CONTEXT: usize = 192;
 impl Loaded {
     /// Loads everything; the loopback device is counted, its network header at `link_header`.
     pub(crate) fn new(link_header: u64) -> Self {
-        let capacities = Capacities { services: 16, series: 64, clients: 16 };
+        let capacities = Capacities { services: 16, series: 4096, clients: 16 };
         let features = Features::of_this_kernel();
         tell(features);
         let mut ebpf = load(features, capacities).unwrap_or_else(|error| panic!("{error}"));
@@ -82,6 +82,22 @@ impl Loaded {
         self.interfaces.remove(&LOOPBACK).expect("the map has the entry");
     }
 
+    /// Whether the agent would read heads under this kernel.
+    pub(crate) fn reads_heads(&self) -> bool {
+        self.features.heads == Heads::Read
+    }
+
+    /// A program of the object.
+    pub(crate) fn program_mut(&mut self, name: &str) -> &mut Program {
+        self.ebpf.program_mut(name).expect("the object has the program")
+    }
+
+    /// A map of the object.
+    pub(crate) fn map_mut<'a, T: TryFrom<&'a mut Map, Error = MapError>>(&'a mut self, name: &str) -> T {
+        let map = self.ebpf.map_mut(name).expect("the object has the map");
+        T::try_from(map).expect("the map has the type that both sides share")
+    }
+
     /// The programs that the agent would attach to sockets under this kernel: before 5.17 those that read no heads.
     pub(crate) fn socket_programs(&self) -> [&'static str; 2] {
         self.features.socket_programs().into()
@@ -94,8 +110,7 @@ impl Loaded {
         let mut options = TestRunOptions::new();
         options.data_in = Some(packet);
         options.repeat = times;
-        let found = self.ebpf.program_mut(program).expect("the object has the program");
-        let result = match found {
+        let result = match self.program_mut(program) {
             Program::SchedClassifier(classifier) => {
                 options.ctx_in = Some(&bytes);
                 classifier.test_run(options)

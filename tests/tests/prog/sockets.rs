@@ -1,7 +1,7 @@
 //! What the socket programs leave alone.
 
 use crate::{
-    frames::{ipv4, ipv6, tcp, udp},
+    frames::{ethernet, ipv4, ipv6, tcp, udp},
     loaded::{Context, Loaded},
 };
 
@@ -22,7 +22,9 @@ fn every_packet_passes_and_none_is_counted_to_a_service_that_has_no_tcp_socket()
     ];
     for program in probe.socket_programs() {
         for packet in &packets {
-            assert_eq!(probe.run(program, packet, &Context::default(), 3), ALLOW, "{program}");
+            // The kernel takes the Ethernet header off.
+            let frame = ethernet(if packet[0] >> 4 == 4 { 0x0800 } else { 0x86dd }, packet);
+            assert_eq!(probe.run(program, &frame, &Context::default(), 3), ALLOW, "{program}");
         }
     }
     assert_eq!(probe.sockets_counted(), (0, 0));
