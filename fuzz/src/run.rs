@@ -68,6 +68,7 @@ fn close(connection: &mut Connection, now: u64, counted: &mut Counted) {
         let step = connection.close(now);
         if step == Step::default() {
             counted.undelivered = u64::from(connection.undelivered());
+            counted.unmeasured.extend((0..connection.missed()).map(|_| Reason::HeadLost));
             return;
         }
         counted.note(&step);

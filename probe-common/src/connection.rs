@@ -8,7 +8,7 @@
 use crate::{
     deliveries::{Deliveries, Delivery},
     exchange::Exchange,
-    flow::{Flow, GUESSED, Part},
+    flow::{Flow, Part},
     pending::Pending,
     protocol::Protocol,
     reason::Reason,
@@ -315,9 +315,6 @@ impl Connection {
         let flow = self.flow(segment.side);
         flow.next_message();
         flow.synced = true;
-        if lost && speaks {
-            flow.facts = GUESSED;
-        }
         flow.cursor = if lost && speaks {
             // All that was seen has been answered: the request begins behind it, and where this segment is further on,
             // that one is yet to come.

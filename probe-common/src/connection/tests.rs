@@ -547,29 +547,6 @@ fn an_answer_of_bad_framing_lasts_to_the_last_segment_that_bore_it() {
 }
 
 #[test]
-fn the_rest_of_a_request_line_is_no_request_when_its_start_was_lost() {
-    let mut talk = Conversation::new();
-    let torn = "OPTIONS * HTTP/1.1\r\n\r\n";
-    talk.ask(GET).answer(OK).ask("GET / HTTP/1.1\r\nHos");
-    // The end of this head comes before the rest of it, and the next request in two segments.
-    talk.sent[0].extend_from_slice(b"t: a\r\n\r\n");
-    let end = talk.sent[0].len();
-    talk.segment(Side::Request, end - 4, end);
-    talk.segment(Side::Request, end - 8, end - 4);
-    talk.answer(OK);
-    assert_eq!(talk.unmeasured, [Reason::HeadLost]);
-    talk.unmeasured.clear();
-    let end = talk.sent[0].len();
-    talk.sent[0].extend_from_slice(torn.as_bytes());
-    talk.segment(Side::Request, end + 4, end + torn.len());
-    talk.acknowledge(Side::Response, OK.as_bytes());
-    talk.ask(GET).answer(OK);
-    assert_eq!(talk.unmeasured, [Reason::HeadLost, Reason::JoinedLate]);
-    talk.unmeasured.clear();
-    assert_eq!(talk.seen(), ["GET 200"; 3]);
-}
-
-#[test]
 fn answers_behind_a_gap_that_nothing_filled_are_not_aborted() {
     let mut talk = Conversation::new();
     talk.ask(GET);
