@@ -8,7 +8,7 @@
 use crate::{
     deliveries::{Deliveries, Delivery},
     exchange::Exchange,
-    flow::{Flow, Part},
+    flow::{Flow, GUESSED, Part},
     pending::Pending,
     protocol::Protocol,
     reason::Reason,
@@ -239,7 +239,6 @@ impl Connection {
     #[inline(always)]
     pub fn accept(&mut self, segment: &Segment) -> Accepted {
         let unread = self.protocol as u8 == Protocol::Opaque as u8;
-        let answerable = self.pending.waiting() > 0;
         let lost = !unread && self.give_up_waiting(segment);
         let flow = self.flow(segment.side);
         // Before this segment moves it: what lies between here and there has gone by.
@@ -261,7 +260,7 @@ impl Connection {
             return nothing;
         }
         if !flow.synced || matches!(part, Part::Lost) {
-            return Accepted { due: self.resynchronise(segment, fresh, answerable), ..nothing };
+            return Accepted { due: self.resynchronise(segment, fresh), ..nothing };
         }
         let ahead = distance(flow.cursor, segment.end());
         if ahead <= 0 {
@@ -295,12 +294,15 @@ impl Connection {
 
     /// Whether a segment of a direction whose place in the conversation is not known is to be read.
     #[inline(always)]
-    fn resynchronise(&mut self, segment: &Segment, fresh: u32, answerable: bool) -> bool {
+    fn resynchronise(&mut self, segment: &Segment, fresh: u32) -> bool {
+        let answerable = self.pending.waiting() > 0;
+        let answer_lost = matches!(self.response.part, Part::Lost);
         let lost = matches!(self.flow(segment.side).part, Part::Lost);
         let speaks = matches!(self.protocol, Protocol::Http1);
-        // A request starts a segment when nothing is in flight; an answer, when one is due.
+        // A request starts a segment when nothing is in flight, or when the answer has come and its end went by; an
+        // answer, when one is due.
         let due = match segment.side {
-            Side::Request => fresh > 0 && !(lost && answerable),
+            Side::Request => fresh > 0 && !(lost && answerable && !answer_lost),
             Side::Response => {
                 if lost {
                     // Only the time of its last byte is to be had.
@@ -315,6 +317,9 @@ impl Connection {
         let flow = self.flow(segment.side);
         flow.next_message();
         flow.synced = true;
+        if lost && speaks {
+            flow.facts = GUESSED;
+        }
         flow.cursor = if lost && speaks {
             // All that was seen has been answered: the request begins behind it, and where this segment is further on,
             // that one is yet to come.

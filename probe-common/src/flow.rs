@@ -35,6 +35,8 @@ pub const HAS_LENGTH: u8 = 1;
 pub const CHUNKED: u8 = 2;
 /// The head contradicts itself.
 pub const BAD: u8 = 4;
+/// Where the message begins is a guess: the start of a segment, after something was lost.
+pub const GUESSED: u8 = 8;
 
 /// The state of one direction. All zero is the state before the first byte.
 #[repr(C)]

@@ -14,14 +14,14 @@ use std::{
 pub use finding::{Finding, Verdict};
 use render::Marks;
 
-use crate::cli::{CheckArgs, CheckFormat};
+use crate::cli::{CheckArgs, OutputFormat};
 
 /// Looks, and shows what was found on standard output. The exit code is 0 if `run` would work.
 pub fn check(args: CheckArgs) -> io::Result<ExitCode> {
     let findings = look();
     let text = match args.format {
-        CheckFormat::Text => render::text(&findings, Marks::for_output(io::stdout().is_terminal())),
-        CheckFormat::Json => render::json(&findings),
+        OutputFormat::Text => render::text(&findings, Marks::for_output(io::stdout().is_terminal())),
+        OutputFormat::Json => render::json(&findings),
     };
     io::stdout().write_all(text.as_bytes())?;
     Ok(if would_run(&findings) { ExitCode::SUCCESS } else { ExitCode::FAILURE })

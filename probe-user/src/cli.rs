@@ -4,6 +4,7 @@
 //! [`RunArgs::settings`], which gives what the program needs.
 
 mod duration;
+mod replay_args;
 mod run_args;
 
 use std::str::FromStr;
@@ -11,6 +12,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
+pub use replay_args::ReplayArgs;
 pub use run_args::{BadSettings, RunArgs};
 
 /// Measures every service on this node from within the kernel: requests, latency, errors, bandwidth and users.
@@ -32,6 +34,8 @@ pub enum Command {
     Run(RunArgs),
     /// Show what this kernel and these privileges allow, what is missing, and how to mend it
     Check(CheckArgs),
+    /// Count a packet capture as this node's traffic would be counted, and show what it comes to
+    Replay(ReplayArgs),
 }
 
 /// Flags of `traffic-probe check`.
@@ -39,13 +43,13 @@ pub enum Command {
 pub struct CheckArgs {
     /// How to show the findings
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_FORMAT")]
-    pub format: CheckFormat,
+    pub format: OutputFormat,
 }
 
-/// How findings are shown.
+/// How a command shows what it found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum CheckFormat {
-    /// A line each, for people.
+pub enum OutputFormat {
+    /// Lines, for people.
     #[default]
     Text,
     /// One JSON document, for programs.

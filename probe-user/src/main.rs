@@ -8,7 +8,7 @@ use probe_user::{
     check,
     cli::{Cli, Command},
     live::Screen,
-    logs, run,
+    logs, replay, run,
 };
 
 /// Exit code of a command line that makes no sense: `clap`'s own.
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             }
         },
         Command::Check(flags) => check::check(flags).context("cannot show the findings"),
+        Command::Replay(flags) => replay::replay(&flags),
     });
     done.unwrap_or_else(|error| {
         // The chain of causes in one line.

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod bpf;
+pub mod capture;
 pub mod client;
 pub mod expect;
 pub mod http1;

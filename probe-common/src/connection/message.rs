@@ -4,7 +4,7 @@ use super::{ATTEMPTS, Connection, Side, Stage, Step, reading::Line};
 use crate::{
     deliveries,
     exchange::{ABORTED, Exchange},
-    flow::{BAD, CHUNKED, Flow, HAS_LENGTH, Part},
+    flow::{BAD, CHUNKED, Flow, GUESSED, HAS_LENGTH, Part},
     http1::{self, Extent, Field},
     pending::Request,
     protocol::{Method, Protocol},
@@ -93,9 +93,14 @@ impl Connection {
 
     #[inline(always)]
     fn request_start(&mut self, window: &mut Window, line: &Line) -> Outcome {
-        let Some(method) = http1::request_line(window, line.start, line.end, line.extent) else {
+        let method = http1::request_line(window, line.start, line.end, line.extent);
+        // The end of `OPTIONS` would do for a method that nobody knows.
+        let guessed = self.request.facts & GUESSED != 0;
+        let believed = method.filter(|method| !guessed || *method as u8 != Method::Other as u8);
+        let Some(method) = believed else {
             return self.not_a_message(Side::Request);
         };
+        self.request.facts = 0;
         self.protocol = Protocol::Http1;
         self.attempts = 0;
         self.request.part = Part::Fields;
@@ -123,7 +128,13 @@ impl Connection {
     #[inline(always)]
     fn not_a_message(&mut self, side: Side) -> Outcome {
         if !matches!(self.protocol, Protocol::Unknown) {
-            return Outcome::Escaped(Reason::BadFraming);
+            let flow = self.flow(side);
+            if flow.facts & GUESSED == 0 {
+                return Outcome::Escaped(Reason::BadFraming);
+            }
+            // What was lost has been told.
+            flow.part = Part::Lost;
+            return Outcome::Nothing;
         }
         if matches!(self.stage, Stage::Joined) && self.attempts < ATTEMPTS {
             // In the midst of a message: the next segment may begin one.
@@ -265,9 +276,11 @@ impl Connection {
             return Step::default();
         }
         if self.response.passed_by() {
-            // Whose the answers behind the gap were is not known, but they were there.
+            // Answers went by behind a gap that nothing filled: whose they were is not known.
             self.pending.pop();
-            self.response.synced = self.pending.waiting() > 0;
+            if self.pending.waiting() == 0 {
+                self.response.synced = false;
+            }
             return Step { unmeasured: Some(Reason::HeadLost), ended: true, ..Step::default() };
         }
         let farewells = Side::Request.bit() | Side::Response.bit();

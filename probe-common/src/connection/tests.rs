@@ -7,7 +7,7 @@ use std::{format, string::String, vec, vec::Vec};
 use proptest::prelude::*;
 
 use super::*;
-use crate::window::Window;
+use crate::window::{Payload, SIZE, Unreadable, Window};
 
 /// First sequence numbers, so that both directions wrap within a conversation.
 const REQUEST_AT: u32 = u32::MAX - 20;
@@ -118,6 +118,28 @@ impl Conversation {
             more = step.more;
             self.note(step);
         }
+    }
+
+    /// Sends so many bytes that the payload's owner does not give out.
+    fn unreadable(&mut self, side: Side, length: u32) -> &mut Self {
+        struct Missing;
+        impl Payload for Missing {
+            fn read(&self, _: u32, _: u32, _: &mut [u8; SIZE]) -> Result<(), Unreadable> {
+                Err(Unreadable)
+            }
+        }
+        let offset = self.sent[side as usize].len();
+        self.sent[side as usize].resize(offset + length as usize, b'?');
+        let sequence = at(side).wrapping_add(offset as u32);
+        let segment = Segment { side, sequence, length, acknowledged: None, fin: false };
+        let mut more = self.connection.accept(&segment).due;
+        self.window.clear();
+        while more {
+            let step = self.connection.step(&segment, self.now, &mut self.window, &Missing);
+            more = step.more;
+            self.note(step);
+        }
+        self
     }
 
     fn note(&mut self, step: Step) {
@@ -547,6 +569,29 @@ fn an_answer_of_bad_framing_lasts_to_the_last_segment_that_bore_it() {
 }
 
 #[test]
+fn the_rest_of_a_request_line_is_no_request_when_its_start_was_lost() {
+    let mut talk = Conversation::new();
+    let torn = "OPTIONS * HTTP/1.1\r\n\r\n";
+    talk.ask(GET).answer(OK).ask("GET / HTTP/1.1\r\nHos");
+    // The end of this head comes before the rest of it, and the next request in two segments.
+    talk.sent[0].extend_from_slice(b"t: a\r\n\r\n");
+    let end = talk.sent[0].len();
+    talk.segment(Side::Request, end - 4, end);
+    talk.segment(Side::Request, end - 8, end - 4);
+    talk.answer(OK);
+    assert_eq!(talk.unmeasured, [Reason::HeadLost]);
+    talk.unmeasured.clear();
+    let end = talk.sent[0].len();
+    talk.sent[0].extend_from_slice(torn.as_bytes());
+    talk.segment(Side::Request, end + 4, end + torn.len());
+    talk.acknowledge(Side::Response, OK.as_bytes());
+    talk.ask(GET).answer(OK);
+    assert_eq!(talk.unmeasured, [Reason::HeadLost, Reason::JoinedLate]);
+    talk.unmeasured.clear();
+    assert_eq!(talk.seen(), ["GET 200"; 3]);
+}
+
+#[test]
 fn answers_behind_a_gap_that_nothing_filled_are_not_aborted() {
     let mut talk = Conversation::new();
     talk.ask(GET);
@@ -704,4 +749,48 @@ proptest! {
         }
         talk.close();
     }
+}
+
+/// The start of an answer, whose rest cannot be read.
+fn half_an_answer(talk: &mut Conversation) {
+    talk.wait(10).answer("HTTP/1.1 200 OK\r\n").wait(5).unreadable(Side::Response, 700).wait(100);
+}
+
+#[test]
+fn an_answer_that_escapes_ends_where_it_escaped() {
+    let mut talk = Conversation::new();
+    half_an_answer(talk.ask(GET));
+    talk.ask(GET);
+    assert_eq!(talk.unmeasured, [Reason::Unreadable]);
+    let [exchange] = talk.exchanges[..] else { panic!("{:?}", talk.exchanges) };
+    assert_eq!((exchange.status, exchange.first_byte, exchange.duration), (200, 10, 15));
+}
+
+#[test]
+fn an_answer_that_escaped_is_one_when_its_connection_ends() {
+    let mut talk = Conversation::new();
+    half_an_answer(talk.ask(GET));
+    talk.fin(Side::Response).fin(Side::Request).close();
+    let [exchange] = talk.exchanges[..] else { panic!("{:?}", talk.exchanges) };
+    assert_eq!((exchange.status, exchange.duration), (200, 15));
+}
+
+#[test]
+fn one_that_escaped_before_its_status_is_no_abort() {
+    let mut talk = Conversation::new();
+    talk.ask(GET).unreadable(Side::Response, 700).fin(Side::Response).fin(Side::Request).close();
+    assert_eq!((talk.unmeasured.as_slice(), talk.exchanges.len()), (&[Reason::Unreadable][..], 0));
+    assert_eq!((talk.began, talk.ended), (1, 1));
+}
+
+/// Else each would wait for the other for ever.
+#[test]
+fn a_conversation_is_found_again_after_both_sides_have_escaped() {
+    let mut talk = Conversation::new();
+    talk.ask("GET / HTTP/1.1\r\n").unreadable(Side::Request, 700);
+    half_an_answer(&mut talk);
+    talk.ask(GET).answer(OK).ask(GET).answer(OK);
+    let statuses: Vec<_> = talk.exchanges.iter().map(|exchange| exchange.status).collect();
+    assert_eq!(statuses, [200, 200, 200]);
+    assert_eq!(talk.unmeasured, [Reason::Unreadable; 2]);
 }

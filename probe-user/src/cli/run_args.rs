@@ -144,7 +144,7 @@ mod tests {
     fn settings(flags: &[&str]) -> Result<Settings, BadSettings> {
         match Cli::parse_from(["traffic-probe", "run"].iter().chain(flags)).command {
             Command::Run(run) => run.settings(),
-            Command::Check(_) => unreachable!("`run` was typed"),
+            Command::Check(_) | Command::Replay(_) => unreachable!("`run` was typed"),
         }
     }
 

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use probe_common::service::Role;
 
-use crate::report::Report;
+use crate::{
+    figures::{duration, grouped},
+    report::Report,
+};
 
 /// Between the parts of the line.
 pub(super) const SEPARATOR: &str = " · ";
@@ -56,19 +59,6 @@ fn whole(value: f64) -> u64 {
     value.round() as u64
 }
 
-/// Digits in groups of three.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut result = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            result.push(',');
-        }
-        result.push(digit);
-    }
-    result
-}
-
 /// Both ways in one unit, which keeps the line short.
 fn bandwidth(received: f64, sent: f64) -> String {
     const UNITS: [(f64, &str); 3] = [(1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")];
@@ -76,14 +66,6 @@ fn bandwidth(received: f64, sent: f64) -> String {
     unit.map_or_else(
         || format!("in {received:.0}, out {sent:.0} bit/s"),
         |(size, unit)| format!("in {:.1}, out {:.1} {unit}", received / size, sent / size),
-    )
-}
-
-fn duration(seconds: f64) -> String {
-    const UNITS: [(f64, &str); 2] = [(1.0, "s"), (1e-3, "ms")];
-    UNITS.iter().find(|(size, _)| seconds >= *size).map_or_else(
-        || format!("{:.0} µs", seconds * 1e6),
-        |(size, unit)| format!("{:.1} {unit}", seconds / size),
     )
 }
 
@@ -149,6 +131,5 @@ mod tests {
         );
         assert_eq!(bandwidth(512.0, 0.0), "in 512, out 0 bit/s");
         assert_eq!(bandwidth(1e3, 12.34e6), "in 0.0, out 12.3 Mbit/s");
-        assert_eq!([5e-5, 0.0123, 2.0].map(duration), ["50 µs", "12.3 ms", "2.0 s"]);
     }
 }

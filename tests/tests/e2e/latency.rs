@@ -20,12 +20,12 @@ const REQUESTS_EACH: u32 = 75;
 const STAGGER: Duration = Duration::from_micros(12_500);
 
 /// Alone, with a window that holds every request of a test.
-fn agent() -> Result<Agent<'static>> {
+pub(super) fn agent() -> Result<Agent<'static>> {
     Setup::default().alone().flags(&["--window", "60s"]).start()
 }
 
 /// What clients measure who ask one after the other, each by itself.
-fn ask(nginx: &Nginx, path: &str) -> Result<Vec<Duration>> {
+pub(super) fn ask(nginx: &Nginx, path: &str) -> Result<Vec<Duration>> {
     let request = Request::new("GET", path);
     let ask = |client| {
         machine::wake_first()?;

@@ -19,6 +19,7 @@
 //! | `offload` | frames that the kernel splits and joins |
 //! | `users` | clients and connections |
 //! | `older` | servers and connections that were there before it |
+//! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
 //! | `exposition` | what promtool says of its metrics |
 //! | `ending` | leaving nothing in the kernel |
@@ -40,6 +41,7 @@ mod offload;
 mod older;
 mod phases;
 mod pipelining;
+mod replay;
 mod requests;
 mod responses;
 mod tcp_health;

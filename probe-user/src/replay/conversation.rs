@@ -1,0 +1,271 @@
+//! The engine of the kernel side, run over captured segments as `probe-ebpf`'s `socket_traffic` and `socket_state` run
+//! it. All that this command knows of the engine is here.
+
+use probe_common::{
+    connection::{self, Connection, Segment, Side, Stage},
+    deliveries,
+    flow::{Flow, Part},
+    http1::{self, Extent},
+    pending,
+    protocol::Protocol,
+    reason::Reason,
+    sequence::distance,
+    window::{CARRY, Payload, READ, SIZE, Unreadable, Window},
+};
+
+use super::{tally::Tally, tcp};
+
+/// The most lines and jumps that are read in a segment, as in the kernel.
+const STEPS: u32 = 32_768;
+
+/// Sequence numbers of the first bytes from the client and from the server, as far as the handshake was seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FirstBytes {
+    pub(super) request: Option<u32>,
+    pub(super) response: Option<u32>,
+}
+
+/// What a segment brings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// Bytes of the stream that are new.
+    pub(super) fresh: u64,
+    /// 1 if it bears nothing but what was seen before.
+    pub(super) again: u64,
+}
+
+/// A connection as the engine sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Conversation(Connection);
+
+impl Conversation {
+    /// One whose handshake is in the capture, or a part of it.
+    pub(super) fn opened(first: FirstBytes) -> Self {
+        let mut conversation = Self(Connection { stage: Stage::Open, ..Connection::default() });
+        conversation.begin(first);
+        conversation
+    }
+
+    /// More of its handshake was seen.
+    pub(super) fn begin(&mut self, first: FirstBytes) {
+        let connection = &mut self.0;
+        for (flow, first) in
+            [(&mut connection.request, first.request), (&mut connection.response, first.response)]
+        {
+            if let Some(first) = first
+                && !flow.synced
+            {
+                flow.begin_at(first);
+            }
+        }
+    }
+
+    /// One that is older than the capture, with what was overheard of it until it was known who is the server.
+    pub(super) fn joined(request: Overheard, response: Overheard) -> Self {
+        let connection = Connection {
+            stage: Stage::Joined,
+            request: request.0,
+            response: response.0,
+            ..Connection::default()
+        };
+        Self(connection)
+    }
+
+    /// What it speaks.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.0.protocol
+    }
+
+    /// Requests that wait for their answers.
+    pub(super) fn in_flight(&self) -> u64 {
+        u64::from(self.0.pending.waiting())
+    }
+
+    /// Takes a segment, and counts what it brings to an end.
+    pub(super) fn hear(
+        &mut self,
+        side: Side,
+        captured: &tcp::Segment<'_>,
+        now: u64,
+        window: &mut Window,
+        tally: &mut Tally,
+    ) -> Heard {
+        let segment = Segment {
+            side,
+            sequence: captured.first(),
+            length: captured.length,
+            acknowledged: captured.acknowledged,
+            fin: captured.fin,
+        };
+        let accepted = self.0.accept(&segment);
+        if accepted.lost {
+            tally.escaped(Reason::HeadLost);
+        }
+        if self.0.delivers(&segment) {
+            self.deliver(captured.acknowledged.unwrap_or_default(), now, tally);
+        }
+        if accepted.due {
+            self.read(&segment, captured.payload, now, window, tally);
+        }
+        Heard { fresh: u64::from(accepted.fresh), again: u64::from(accepted.again) }
+    }
+
+    /// Counts the answers that the client has now acknowledged to their last byte.
+    fn deliver(&mut self, acknowledged: u32, now: u64, tally: &mut Tally) {
+        for _ in 0..deliveries::DEPTH {
+            let Some(delivery) = self.0.deliver(acknowledged) else { return };
+            tally.delivery.add(now.saturating_sub(delivery.began), u64::from(delivery.answers));
+        }
+    }
+
+    fn read(&mut self, segment: &Segment, bytes: &[u8], now: u64, window: &mut Window, tally: &mut Tally) {
+        let whole = bytes.len() >= segment.length as usize;
+        window.clear();
+        for _ in 0..STEPS {
+            let step = if whole {
+                self.0.step(segment, now, window, bytes)
+            } else {
+                self.step_on_cut(segment, bytes, now, window)
+            };
+            note(&step, tally);
+            if !step.more {
+                return;
+            }
+        }
+        tally.escaped(Reason::PacketTooDense);
+    }
+
+    /// A step on a segment whose end was cut away when it was captured.
+    ///
+    /// The engine reads by the half kilobyte, so it is given zeros behind the cut. Lines that end before it are read as
+    /// they are; where a step went on behind it, it is undone, and done again with nothing that could be read.
+    fn step_on_cut(
+        &mut self,
+        segment: &Segment,
+        bytes: &[u8],
+        now: u64,
+        window: &mut Window,
+    ) -> connection::Step {
+        let before = self.0;
+        let reads_lines = {
+            let flow = of(&before, segment.side);
+            flow.remaining == 0 && !matches!(flow.part, Part::UntilClose | Part::Lost | Part::Stream)
+        };
+        let step = self.0.step(segment, now, window, &Cut(bytes));
+        let captured = distance(segment.sequence, of(&self.0, segment.side).cursor);
+        let behind = captured > 0 && captured.unsigned_abs() as usize > bytes.len();
+        if !(reads_lines && behind) {
+            return step;
+        }
+        self.0 = before;
+        window.clear();
+        self.0.step(segment, now, window, &Missing)
+    }
+
+    /// The connection is over: what it leaves without an answer is counted as aborted, an answer that ends with it as
+    /// complete, and what the client has not acknowledged as escaped.
+    pub(super) fn close(&mut self, now: u64, tally: &mut Tally) {
+        for _ in 0..pending::DEPTH {
+            let step = self.0.close(now);
+            note(&step, tally);
+            if !step.ended {
+                break;
+            }
+        }
+        tally.missed(Reason::HeadLost.label(), u64::from(self.0.missed()));
+        tally.missed(Reason::Undelivered.label(), u64::from(self.0.undelivered()));
+    }
+
+    /// The same where a reset ended it.
+    pub(super) fn reset(&mut self, now: u64, tally: &mut Tally) {
+        self.0.reset = true;
+        self.close(now, tally);
+    }
+}
+
+fn of(connection: &Connection, side: Side) -> &Flow {
+    match side {
+        Side::Request => &connection.request,
+        Side::Response => &connection.response,
+    }
+}
+
+fn note(step: &connection::Step, tally: &mut Tally) {
+    if let Some(exchange) = &step.exchange {
+        tally.ended(exchange);
+    }
+    if let Some(reason) = step.unmeasured {
+        tally.escaped(reason);
+    }
+}
+
+/// Payload up to where it was cut, and zeros behind that.
+struct Cut<'a>(&'a [u8]);
+
+impl Payload for Cut<'_> {
+    fn read(&self, offset: u32, length: u32, to: &mut [u8; SIZE]) -> Result<(), Unreadable> {
+        let to = to.get_mut(CARRY..CARRY + length as usize).ok_or(Unreadable)?;
+        let there = self.0.get(offset as usize..).unwrap_or_default();
+        let (copied, zeroed) = to.split_at_mut(there.len().min(length as usize));
+        copied.copy_from_slice(&there[..copied.len()]);
+        zeroed.fill(0);
+        Ok(())
+    }
+}
+
+/// Payload that is not there.
+struct Missing;
+
+impl Payload for Missing {
+    fn read(&self, _offset: u32, _length: u32, _to: &mut [u8; SIZE]) -> Result<(), Unreadable> {
+        Err(Unreadable)
+    }
+}
+
+/// How far a direction has come of which it is not known yet which one it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Overheard(Flow);
+
+impl Overheard {
+    /// Takes note of a segment.
+    pub(super) fn hear(&mut self, captured: &tcp::Segment<'_>) -> Heard {
+        let known = self.0.seen;
+        let fresh = u64::from(self.0.advance(captured.first(), captured.length));
+        Heard { fresh, again: u64::from(known && captured.length > 0 && fresh == 0) }
+    }
+}
+
+/// What the start of a segment looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// A request's first line.
+    Request,
+    /// A response's first line.
+    Response,
+    /// Neither.
+    Other,
+}
+
+impl Opening {
+    /// By the same functions that the engine reads first lines with.
+    pub(super) fn of(payload: &[u8], window: &mut Window) -> Self {
+        window.clear();
+        let start = &payload[..payload.len().min(READ)];
+        let Ok(length @ 1..) = u32::try_from(start.len()) else { return Self::Other };
+        if window.load(start, 0, length).is_err() {
+            return Self::Other;
+        }
+        let (end, extent) = match window.newline(CARRY) {
+            Some(newline) if window.byte(newline - 1) == b'\r' => (newline - 1, Extent::Whole),
+            Some(newline) => (newline, Extent::Whole),
+            None => (window.end(), Extent::Start),
+        };
+        if http1::request_line(window, CARRY, end, extent).is_some() {
+            Self::Request
+        } else if http1::status_line(window, CARRY, end).is_some() {
+            Self::Response
+        } else {
+            Self::Other
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A replay for people and for programs.
+
+use std::fmt::Write;
+
+use super::report::{Capture, Latency, Report, Service};
+use crate::figures::{duration, grouped};
+
+/// Over the columns of the table, each to the right but for the first two.
+const HEADINGS: [&str; 13] = [
+    "SERVICE",
+    "PROTOCOL",
+    "REQUESTS",
+    "4XX",
+    "5XX",
+    "ABORTED",
+    "IN FLIGHT",
+    "P50",
+    "P95",
+    "P99",
+    "RECEIVED",
+    "SENT",
+    "CONNECTIONS",
+];
+
+/// A table of the services, what escaped, and what the capture is.
+pub(super) fn text(report: &Report) -> String {
+    let mut text = String::new();
+    if report.services.is_empty() {
+        text.push_str("no TCP connection in this capture\n");
+    } else {
+        table(&mut text, &report.services);
+    }
+    for service in &report.services {
+        statuses(&mut text, service);
+    }
+    for service in &report.services {
+        remarks(&mut text, service);
+    }
+    capture(&mut text, &report.capture);
+    text
+}
+
+/// One document.
+pub(super) fn json(report: &Report) -> serde_json::Result<String> {
+    Ok(serde_json::to_string_pretty(report)? + "\n")
+}
+
+fn table(text: &mut String, services: &[Service]) {
+    let mut rows = vec![HEADINGS.map(str::to_owned)];
+    rows.extend(services.iter().map(row));
+    let widths: [usize; HEADINGS.len()] = std::array::from_fn(|column| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    });
+    for row in &rows {
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            // Writing to a string cannot fail.
+            _ = if column < 2 { write!(text, "{cell:width$}  ") } else { write!(text, "{cell:>width$}  ") };
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+}
+
+fn row(service: &Service) -> [String; HEADINGS.len()] {
+    let Latency { p50_seconds, p95_seconds, p99_seconds, .. } = service.duration;
+    let time = |quantile: Option<f64>| quantile.map_or_else(|| "-".to_owned(), duration);
+    [
+        service.service.clone(),
+        service.protocol.to_owned(),
+        grouped(service.requests),
+        grouped(service.client_errors),
+        grouped(service.server_errors),
+        grouped(service.aborted),
+        grouped(service.in_flight),
+        time(p50_seconds),
+        time(p95_seconds),
+        time(p99_seconds),
+        grouped(service.bytes.received),
+        grouped(service.bytes.sent),
+        grouped(service.connections.opened + service.connections.joined),
+    ]
+}
+
+/// `10.0.0.1:80  GET 200: 3, POST 500: 1`
+fn statuses(text: &mut String, service: &Service) {
+    let kinds: Vec<_> = service
+        .by_status
+        .iter()
+        .map(|kind| format!("{} {}: {}", kind.method, kind.status, grouped(kind.count)))
+        .collect();
+    if !kinds.is_empty() {
+        _ = writeln!(text, "\n{}  {}", service.service, kinds.join(", "));
+    }
+}
+
+/// What one has to know to trust the figures.
+fn remarks(text: &mut String, service: &Service) {
+    let connections = &service.connections;
+    let facts = [
+        (connections.joined, "older than the capture"),
+        (connections.failed, "failed"),
+        (connections.reset, "ended by a reset"),
+        (connections.reused, "ended unseen"),
+        (connections.half_open, "never established"),
+        (connections.open, "open at the end"),
+        (connections.evicted, "given up for lack of room"),
+    ];
+    let known: Vec<_> = facts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", grouped(*count)))
+        .collect();
+    if !known.is_empty() {
+        _ = writeln!(text, "{}  connections: {}", service.service, known.join(", "));
+    }
+    if !service.unmeasured.is_empty() {
+        _ = writeln!(text, "{}  unmeasured: {}", service.service, list(service.unmeasured.iter()));
+    }
+}
+
+fn capture(text: &mut String, capture: &Capture) {
+    _ = write!(text, "\n{}: {} packets", capture.file, grouped(capture.packets));
+    if let Some(first) = &capture.first {
+        _ = write!(text, " in {} from {first}", duration(capture.seconds));
+    }
+    if capture.cut_packets > 0 {
+        _ = write!(text, "; {} of them not captured whole", grouped(capture.cut_packets));
+    }
+    if !capture.skipped.is_empty() {
+        _ = write!(text, "; skipped: {}", list(capture.skipped.iter()));
+    }
+    text.push('\n');
+}
+
+fn list<'a>(counts: impl Iterator<Item = (&'a &'static str, &'a u64)>) -> String {
+    counts.map(|(reason, count)| format!("{} {reason}", grouped(*count))).collect::<Vec<_>>().join(", ")
+}

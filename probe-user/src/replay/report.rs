@@ -1,0 +1,201 @@
+//! What a replay came to, as a document: the shape of `--format json`, which `docs/replay.md` describes.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use humantime::format_rfc3339_nanos;
+use probe_common::exchange::ABORTED;
+use serde::Serialize;
+
+use super::{
+    Span,
+    services::{Row, Services},
+    skip::Skipped,
+    tally::{Connections, Tally},
+    times::Times,
+};
+
+/// All that was counted.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) services: Vec<Service>,
+    pub(super) capture: Capture,
+}
+
+/// A service, and what it speaks.
+#[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the document's own names")]
+pub(super) struct Service {
+    /// Address and port of the server; `other` for those that found no room.
+    pub(super) service: String,
+    pub(super) protocol: &'static str,
+    /// Answered, or ended without an answer.
+    pub(super) requests: u64,
+    /// Answered.
+    pub(super) responses: u64,
+    /// Answered with 4xx.
+    pub(super) client_errors: u64,
+    /// Answered with 5xx.
+    pub(super) server_errors: u64,
+    /// Ended without an answer.
+    pub(super) aborted: u64,
+    /// Without an answer when the capture ended; not among `requests`.
+    pub(super) in_flight: u64,
+    pub(super) by_status: Vec<Kind>,
+    pub(super) time_to_first_byte: Latency,
+    pub(super) duration: Latency,
+    /// From the first byte of the response until the client has acknowledged its last one.
+    pub(super) delivery: Latency,
+    /// Payload, each byte of a stream once.
+    pub(super) bytes: Ways,
+    /// As they were captured.
+    pub(super) packets: Ways,
+    /// Packets that bear nothing but what was seen before: sent again, or captured twice.
+    pub(super) repeated: Ways,
+    pub(super) connections: ConnectionCounts,
+    /// What escaped, by reason.
+    pub(super) unmeasured: BTreeMap<&'static str, u64>,
+}
+
+/// Requests of a method and a status.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Kind {
+    pub(super) method: &'static str,
+    /// As the label of the metrics has it: the code, or `aborted`.
+    pub(super) status: String,
+    pub(super) count: u64,
+}
+
+/// Durations. The quantiles are those of the kernel's buckets, right to within 4.5 %; none if there is no duration.
+#[derive(Debug, Serialize)]
+pub(super) struct Latency {
+    pub(super) count: u64,
+    pub(super) sum_seconds: f64,
+    pub(super) max_seconds: f64,
+    pub(super) p50_seconds: Option<f64>,
+    pub(super) p95_seconds: Option<f64>,
+    pub(super) p99_seconds: Option<f64>,
+}
+
+/// What went to the service, and what came from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Ways {
+    pub(super) received: u64,
+    pub(super) sent: u64,
+}
+
+/// What became of connections: see [`Connections`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct ConnectionCounts {
+    pub(super) opened: u64,
+    pub(super) joined: u64,
+    pub(super) closed: u64,
+    pub(super) reset: u64,
+    pub(super) reused: u64,
+    pub(super) failed: u64,
+    pub(super) half_open: u64,
+    pub(super) open: u64,
+    pub(super) evicted: u64,
+}
+
+/// The capture itself.
+#[derive(Debug, Serialize)]
+pub(super) struct Capture {
+    pub(super) file: String,
+    pub(super) packets: u64,
+    /// Time of the earliest packet, in RFC 3339.
+    pub(super) first: Option<String>,
+    /// Time of the latest packet.
+    pub(super) last: Option<String>,
+    /// Seconds between the two.
+    pub(super) seconds: f64,
+    /// Packets of which not all was captured.
+    pub(super) cut_packets: u64,
+    /// Packets that are part of no connection, by reason.
+    pub(super) skipped: BTreeMap<&'static str, u64>,
+    /// Whether the file ends in the middle of a record.
+    pub(super) truncated: bool,
+    /// What kept the file from being read to its end.
+    pub(super) error: Option<String>,
+}
+
+impl Report {
+    pub(super) fn new(services: Services, span: Option<Span>, skipped: &Skipped, cut: u64) -> Self {
+        let time =
+            |nanoseconds| format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(nanoseconds)).to_string();
+        let capture = Capture {
+            file: String::new(),
+            packets: 0,
+            first: span.map(|span| time(span.earliest)),
+            last: span.map(|span| time(span.latest)),
+            seconds: seconds(span.map_or(0, |span| span.latest - span.earliest)),
+            cut_packets: cut,
+            skipped: skipped.iter().map(|(skip, count)| (skip.label(), *count)).collect(),
+            truncated: false,
+            error: None,
+        };
+        Self { services: services.rows().into_iter().map(Service::new).collect(), capture }
+    }
+}
+
+impl Service {
+    fn new(row: Row) -> Self {
+        let Row { service, protocol, tally } = row;
+        Self {
+            service: service.map_or_else(|| "other".to_owned(), |server| server.to_string()),
+            protocol: protocol.label(),
+            requests: tally.count(|_| true),
+            responses: tally.responses(),
+            client_errors: tally.count(|status| status / 100 == 4),
+            server_errors: tally.count(|status| status / 100 == 5),
+            aborted: tally.count(|status| status == ABORTED),
+            in_flight: tally.in_flight,
+            by_status: kinds(&tally),
+            time_to_first_byte: Latency::new(&tally.first_byte),
+            duration: Latency::new(&tally.duration),
+            delivery: Latency::new(&tally.delivery),
+            bytes: Ways { received: tally.received.bytes, sent: tally.sent.bytes },
+            packets: Ways { received: tally.received.packets, sent: tally.sent.packets },
+            repeated: Ways { received: tally.received_again, sent: tally.sent_again },
+            connections: tally.connections.into(),
+            unmeasured: tally.unmeasured,
+        }
+    }
+}
+
+fn kinds(tally: &Tally) -> Vec<Kind> {
+    let kind = |(&(method, status), &count): (&(_, u16), &u64)| {
+        let method: probe_common::protocol::Method = method;
+        let status = if status == ABORTED { "aborted".to_owned() } else { format!("{status:03}") };
+        Kind { method: method.label(), status, count }
+    };
+    tally.requests.iter().map(kind).collect()
+}
+
+impl Latency {
+    fn new(times: &Times) -> Self {
+        let histogram = times.histogram();
+        Self {
+            count: histogram.count,
+            sum_seconds: seconds(histogram.sum),
+            max_seconds: seconds(times.longest()),
+            p50_seconds: histogram.quantile(0.5),
+            p95_seconds: histogram.quantile(0.95),
+            p99_seconds: histogram.quantile(0.99),
+        }
+    }
+}
+
+impl From<Connections> for ConnectionCounts {
+    fn from(connections: Connections) -> Self {
+        let Connections { opened, joined, closed, reset, reused, failed, half_open, open, evicted } =
+            connections;
+        Self { opened, joined, closed, reset, reused, failed, half_open, open, evicted }
+    }
+}
+
+fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e9
+}

@@ -1,0 +1,303 @@
+//! A connection of the capture, from its handshake to its end.
+
+use probe_common::{connection::Side, counters::Volume, sequence::distance, window::Window};
+
+use super::{
+    conversation::{Conversation, FirstBytes, Overheard},
+    pair::{End, Ends, Pair},
+    roles::{ATTEMPTS, Listeners},
+    services::{Service, Services},
+    tally::Tally,
+    tcp::Segment,
+};
+
+/// How far from what was last seen a segment may lie and still be of the same connection, in bytes: more than is ever
+/// under way, and less than what a new connection's first sequence number is likely to be away.
+const NEAR: u32 = 1 << 24;
+
+/// How long after its end something may come that belongs to a connection: as long as Linux keeps its addresses and
+/// ports from use (`TCP_TIMEWAIT_LEN`).
+const LINGERING: u64 = 60_000_000_000;
+
+/// A connection that is followed.
+pub(super) struct Talk {
+    pair: Pair,
+    phase: Phase,
+    halves: Ends<Half>,
+    words: Words,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Asked for, not established.
+    Connecting,
+    Established,
+}
+
+/// What one end has sent.
+#[derive(Clone, Copy, Default)]
+struct Half {
+    /// Its SYN's sequence number.
+    initial: Option<u32>,
+    /// Sequence number behind its FIN.
+    fin: Option<u32>,
+    /// What it has received.
+    acknowledged: Option<u32>,
+    /// Sequence number behind the furthest that it has sent.
+    furthest: Option<u32>,
+    volume: Volume,
+    again: u64,
+}
+
+/// What is said.
+enum Words {
+    /// It is not known yet who is the server.
+    Overheard {
+        flows: Ends<Overheard>,
+        tried: u8,
+    },
+    Known {
+        server: End,
+        service: Service,
+        conversation: Box<Conversation>,
+    },
+}
+
+/// What all connections share.
+#[derive(Default)]
+pub(super) struct Common {
+    pub(super) services: Services,
+    pub(super) listeners: Listeners,
+    pub(super) window: Box<Window>,
+}
+
+/// How a connection ends, as far as the capture goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Both ends have said that they are done, and have heard it.
+    Farewell,
+    Reset,
+    /// Its addresses and ports are another connection's now.
+    Reused,
+    /// There was no room to follow it further.
+    Evicted,
+    /// The capture ends first.
+    Cut,
+}
+
+/// What a SYN means to a connection of the same addresses and ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Greeting {
+    /// It is this connection's own.
+    Own,
+    /// It begins another one.
+    Another,
+}
+
+impl Talk {
+    /// One that begins with this SYN, or with the answer to one that was not captured.
+    pub(super) fn begin(pair: Pair, from: End, segment: &Segment<'_>, common: &mut Common) -> Self {
+        let (server, first) = match segment.acknowledged {
+            None => (from.other(), FirstBytes { request: Some(segment.first()), response: None }),
+            Some(request) => (from, FirstBytes { request: Some(request), response: Some(segment.first()) }),
+        };
+        let service = common.services.at(pair.at(server));
+        let conversation = Box::new(Conversation::opened(first));
+        let mut halves = Ends::<Half>::default();
+        halves[from].initial = Some(segment.sequence);
+        halves[from.other()].initial = segment.acknowledged.map(|next| next.wrapping_sub(1));
+        let words = Words::Known { server, service, conversation };
+        Self { pair, phase: Phase::Connecting, halves, words }
+    }
+
+    /// One that is older than the capture.
+    pub(super) fn join(pair: Pair) -> Self {
+        let words = Words::Overheard { flows: Ends::default(), tried: 0 };
+        Self { pair, phase: Phase::Established, halves: Ends::default(), words }
+    }
+
+    /// Takes a SYN for this connection's own, or for another's.
+    pub(super) fn greet(&mut self, from: End, segment: &Segment<'_>) -> Greeting {
+        let expected = match (self.halves[from].initial, self.halves[from.other()].initial) {
+            (Some(known), _) => {
+                return if known == segment.sequence { Greeting::Own } else { Greeting::Another };
+            }
+            // The other end asked. This one answers, or asks at the same time.
+            (None, Some(asked)) => segment.acknowledged.is_none_or(|next| {
+                // With TCP Fast Open the answer is also one to the data that came with the question.
+                let data = distance(asked.wrapping_add(1), next);
+                data >= 0 && data.unsigned_abs() < NEAR
+            }),
+            (None, None) => false,
+        };
+        if expected {
+            self.halves[from].initial = Some(segment.sequence);
+            if let Words::Known { server, conversation, .. } = &mut self.words {
+                let first = Some(segment.first());
+                conversation.begin(if from == *server {
+                    FirstBytes { request: None, response: first }
+                } else {
+                    FirstBytes { request: first, response: None }
+                });
+            }
+            return Greeting::Own;
+        }
+        // Late, to a connection that was joined in between.
+        if self.halves[from].is_near(segment) { Greeting::Own } else { Greeting::Another }
+    }
+
+    /// Takes a segment.
+    pub(super) fn hear(&mut self, from: End, segment: &Segment<'_>, now: u64, common: &mut Common) {
+        self.halves[from].note(segment);
+        self.settle(from, segment, common);
+        let heard = match &mut self.words {
+            Words::Overheard { flows, tried } => {
+                *tried += u8::from(segment.length > 0);
+                flows[from].hear(segment)
+            }
+            Words::Known { server, service, conversation } => {
+                let side = if from == *server { Side::Response } else { Side::Request };
+                let tally = common.services.tally(*service, conversation.protocol());
+                if self.phase == Phase::Connecting && !segment.syn && !segment.rst {
+                    self.phase = Phase::Established;
+                    tally.connections.opened += 1;
+                }
+                conversation.hear(side, segment, now, &mut common.window, tally)
+            }
+        };
+        let half = &mut self.halves[from];
+        half.volume.bytes += heard.fresh;
+        half.volume.packets += 1;
+        half.again += heard.again;
+    }
+
+    /// Decides who is the server, if this segment tells.
+    fn settle(&mut self, from: End, segment: &Segment<'_>, common: &mut Common) {
+        let Words::Overheard { tried, .. } = &self.words else { return };
+        let told = common.listeners.server(&self.pair, from, segment, &mut common.window);
+        if let Some(server) = told.or_else(|| (*tried >= ATTEMPTS).then(|| self.pair.lower_port())) {
+            self.serve(server, common);
+        }
+    }
+
+    fn serve(&mut self, server: End, common: &mut Common) {
+        let Words::Overheard { flows, .. } = &self.words else { return };
+        let conversation = Conversation::joined(flows[server.other()], flows[server]);
+        let service = common.services.at(self.pair.at(server));
+        common.services.tally(service, conversation.protocol()).connections.joined += 1;
+        self.words = Words::Known { server, service, conversation: Box::new(conversation) };
+    }
+
+    /// Whether both ends are done, and each has heard it of the other.
+    pub(super) fn is_over(&self) -> bool {
+        [End::Low, End::High].into_iter().all(|end| {
+            let (fin, heard) = (self.halves[end].fin, self.halves[end.other()].acknowledged);
+            matches!((fin, heard), (Some(fin), Some(heard)) if distance(fin, heard) >= 0)
+        })
+    }
+
+    /// Counts its end, and gives what is to be remembered of it.
+    pub(super) fn end(mut self, ending: Ending, now: u64, common: &mut Common) -> Remains {
+        if matches!(self.words, Words::Overheard { .. }) {
+            self.serve(self.pair.lower_port(), common);
+        }
+        if let Words::Known { server, service, conversation } = &mut self.words {
+            // The end of the capture may have cut off no more than the last acknowledgement.
+            let said = self.halves[End::Low].fin.and(self.halves[End::High].fin).is_some();
+            let ending = if ending == Ending::Cut && said { Ending::Farewell } else { ending };
+            let tally = common.services.tally(*service, conversation.protocol());
+            match self.phase {
+                Phase::Connecting => count_attempt(ending, now, conversation, tally),
+                Phase::Established => count_end(ending, now, conversation, tally),
+            }
+            for (side, end) in [(Side::Response, *server), (Side::Request, server.other())] {
+                let half = &self.halves[end];
+                tally.volume(side, half.volume, half.again);
+            }
+        }
+        Remains { halves: self.halves, ended: now }
+    }
+}
+
+fn count_attempt(ending: Ending, now: u64, conversation: &mut Conversation, tally: &mut Tally) {
+    match ending {
+        Ending::Farewell | Ending::Reset | Ending::Reused => {
+            tally.connections.failed += 1;
+            // There may have been a request with the SYN.
+            conversation.close(now, tally);
+        }
+        Ending::Evicted => give_up(conversation, tally),
+        Ending::Cut => {
+            tally.connections.half_open += 1;
+            tally.in_flight += conversation.in_flight();
+        }
+    }
+}
+
+fn give_up(conversation: &Conversation, tally: &mut Tally) {
+    tally.connections.evicted += 1;
+    tally.missed("evicted", conversation.in_flight());
+}
+
+fn count_end(ending: Ending, now: u64, conversation: &mut Conversation, tally: &mut Tally) {
+    match ending {
+        Ending::Farewell | Ending::Reset | Ending::Reused => {
+            tally.connections.closed += 1;
+            tally.connections.reset += u64::from(ending == Ending::Reset);
+            tally.connections.reused += u64::from(ending == Ending::Reused);
+            if ending == Ending::Reset {
+                conversation.reset(now, tally);
+            } else {
+                conversation.close(now, tally);
+            }
+        }
+        Ending::Evicted => give_up(conversation, tally),
+        Ending::Cut => {
+            tally.connections.open += 1;
+            tally.in_flight += conversation.in_flight();
+        }
+    }
+}
+
+impl Half {
+    fn note(&mut self, segment: &Segment<'_>) {
+        let further = |known: &mut Option<u32>, seen: u32| {
+            if known.is_none_or(|known| distance(known, seen) > 0) {
+                *known = Some(seen);
+            }
+        };
+        if segment.rst {
+            // A reset may carry any number.
+            return;
+        }
+        further(&mut self.furthest, segment.end());
+        if let Some(next) = segment.acknowledged {
+            further(&mut self.acknowledged, next);
+        }
+        if segment.fin {
+            further(&mut self.fin, segment.end());
+        }
+    }
+
+    fn is_near(&self, segment: &Segment<'_>) -> bool {
+        self.furthest.is_some_and(|furthest| distance(furthest, segment.end()).unsigned_abs() < NEAR)
+    }
+}
+
+/// What is remembered of a connection that has ended, to tell what still comes of it from a new one.
+pub(super) struct Remains {
+    halves: Ends<Half>,
+    ended: u64,
+}
+
+impl Remains {
+    /// Whether a segment is one of that connection.
+    pub(super) fn cover(&self, from: End, segment: &Segment<'_>, now: u64) -> bool {
+        let half = &self.halves[from];
+        if segment.syn {
+            return half.initial == Some(segment.sequence);
+        }
+        let recent = now.saturating_sub(self.ended) < LINGERING;
+        recent && (half.furthest.is_none() || segment.rst || half.is_near(segment))
+    }
+}

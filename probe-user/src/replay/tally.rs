@@ -1,0 +1,142 @@
+//! What is counted of a service.
+
+use std::collections::BTreeMap;
+
+use probe_common::{
+    connection::Side,
+    counters::Volume,
+    exchange::{ABORTED, Exchange},
+    protocol::Method,
+    reason::Reason,
+};
+
+use super::times::Times;
+
+/// The counters of a service, or of what it speaks one protocol on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    /// Requests that were answered, or that ended without an answer, by method and status.
+    pub(super) requests: BTreeMap<(Method, u16), u64>,
+    /// To the last byte of the response.
+    pub(super) duration: Times,
+    /// To its first byte.
+    pub(super) first_byte: Times,
+    /// From the first byte of a response until the client has acknowledged its last one.
+    pub(super) delivery: Times,
+    /// Payload of clients, each byte of a stream once, and the packets that it came in.
+    pub(super) received: Volume,
+    /// Payload of the server, likewise.
+    pub(super) sent: Volume,
+    /// Segments of clients that bear nothing but what was seen before.
+    pub(super) received_again: u64,
+    /// Segments of the server, likewise.
+    pub(super) sent_again: u64,
+    pub(super) connections: Connections,
+    /// Requests without an answer when the capture ended.
+    pub(super) in_flight: u64,
+    /// What escaped, by reason.
+    pub(super) unmeasured: BTreeMap<&'static str, u64>,
+}
+
+/// What became of a service's connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Connections {
+    /// Established within the capture.
+    pub(super) opened: u64,
+    /// Older than the capture.
+    pub(super) joined: u64,
+    /// Ended, of those opened or joined.
+    pub(super) closed: u64,
+    /// Of those closed: by a reset.
+    pub(super) reset: u64,
+    /// Of those closed: their end is not in the capture, but another connection of the same addresses and ports is.
+    pub(super) reused: u64,
+    /// Refused, or given up.
+    pub(super) failed: u64,
+    /// Asked for, and not established when the capture ended.
+    pub(super) half_open: u64,
+    /// Open when the capture ended.
+    pub(super) open: u64,
+    /// No longer followed, to make room for others.
+    pub(super) evicted: u64,
+}
+
+impl Tally {
+    /// Counts a request that has come to its end, as the kernel does.
+    pub(super) fn ended(&mut self, exchange: &Exchange) {
+        *self.requests.entry((exchange.method, exchange.status)).or_default() += 1;
+        self.duration.add(exchange.duration, 1);
+        self.first_byte.add(exchange.first_byte, 1);
+    }
+
+    /// Counts what escaped the engine.
+    pub(super) fn escaped(&mut self, reason: Reason) {
+        self.missed(reason.label(), 1);
+    }
+
+    /// Counts what escaped.
+    pub(super) fn missed(&mut self, reason: &'static str, count: u64) {
+        if count > 0 {
+            *self.unmeasured.entry(reason).or_default() += count;
+        }
+    }
+
+    /// Adds what came from one end.
+    pub(super) fn volume(&mut self, side: Side, more: Volume, again: u64) {
+        let (volume, repeated) = match side {
+            Side::Request => (&mut self.received, &mut self.received_again),
+            Side::Response => (&mut self.sent, &mut self.sent_again),
+        };
+        add(volume, more);
+        *repeated += again;
+    }
+
+    /// How many requests there were whose status passes.
+    pub(super) fn count(&self, passes: impl Fn(u16) -> bool) -> u64 {
+        self.requests.iter().filter(|((_, status), _)| passes(*status)).map(|(_, count)| count).sum()
+    }
+
+    /// Requests that got an answer.
+    pub(super) fn responses(&self) -> u64 {
+        self.count(|status| status != ABORTED)
+    }
+
+    /// Adds all of another.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (kind, count) in &other.requests {
+            *self.requests.entry(*kind).or_default() += count;
+        }
+        self.duration.merge(&other.duration);
+        self.first_byte.merge(&other.first_byte);
+        self.delivery.merge(&other.delivery);
+        add(&mut self.received, other.received);
+        add(&mut self.sent, other.sent);
+        self.connections.merge(&other.connections);
+        self.received_again += other.received_again;
+        self.sent_again += other.sent_again;
+        self.in_flight += other.in_flight;
+        for (reason, count) in &other.unmeasured {
+            self.missed(reason, *count);
+        }
+    }
+}
+
+impl Connections {
+    fn merge(&mut self, other: &Self) {
+        let Self { opened, joined, closed, reset, reused, failed, half_open, open, evicted } = other;
+        self.opened += opened;
+        self.joined += joined;
+        self.closed += closed;
+        self.reset += reset;
+        self.reused += reused;
+        self.failed += failed;
+        self.half_open += half_open;
+        self.open += open;
+        self.evicted += evicted;
+    }
+}
+
+fn add(volume: &mut Volume, more: Volume) {
+    volume.bytes = volume.bytes.saturating_add(more.bytes);
+    volume.packets += more.packets;
+}

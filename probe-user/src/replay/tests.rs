@@ -1,0 +1,50 @@
+//! Captures that are built in memory, and what they come to.
+
+mod damage;
+mod files;
+mod fragments;
+mod hostile;
+mod lives;
+mod requests;
+mod roles;
+mod shapes;
+mod shown;
+mod wire;
+
+use std::io::Cursor;
+
+use super::{
+    count,
+    report::{Report, Service},
+};
+use files::{Format, file};
+use wire::{Link, Packet};
+
+/// Replays a file that has to be readable to its end.
+fn replay(file: Vec<u8>) -> Report {
+    let report = count(Cursor::new(file), "test", 1_000).expect("a capture");
+    assert_eq!(report.capture.error, None);
+    report
+}
+
+/// Replays packets in the usual kind of file.
+fn replayed(packets: &[Packet]) -> Report {
+    replay(file(Format::PCAP, Link::Ethernet, packets))
+}
+
+/// The only service of a capture.
+fn only(report: &Report) -> &Service {
+    assert_eq!(report.services.len(), 1, "{report:#?}");
+    &report.services[0]
+}
+
+/// Requests as `METHOD status: count`.
+fn kinds(service: &Service) -> Vec<String> {
+    service.by_status.iter().map(|kind| format!("{} {}: {}", kind.method, kind.status, kind.count)).collect()
+}
+
+/// Whether everything about a service was measured.
+fn nothing_escaped(report: &Report) {
+    assert!(report.services.iter().all(|service| service.unmeasured.is_empty()), "{report:#?}");
+    assert!(report.capture.skipped.is_empty(), "{report:#?}");
+}
