@@ -76,7 +76,7 @@ fn add(key: &mut LatencyKey, nanoseconds: u64, count: u64) {
     if bump(key, sum, count) {
         return;
     }
-    match LATENCIES.insert(&*key, LatencyCell { count, sum }, u64::from(BPF_NOEXIST)) {
+    match LATENCIES.insert(*key, LatencyCell { count, sum }, u64::from(BPF_NOEXIST)) {
         Ok(()) => {}
         // Another CPU made the entry in between.
         Err(EXISTS) if bump(key, sum, count) => {}

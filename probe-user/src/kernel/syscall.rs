@@ -29,6 +29,12 @@ struct IteratorInfo {
     map: u32,
 }
 
+impl IteratorInfo {
+    const LENGTH: u32 = 4;
+}
+
+const _: () = assert!(size_of::<IteratorInfo>() == IteratorInfo::LENGTH as usize);
+
 /// The part of `union bpf_attr` that `BPF_ITER_CREATE` takes.
 #[repr(C)]
 struct IteratorCreate {
@@ -45,7 +51,7 @@ pub(super) fn link_iterator(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io:
         attach_type: BPF_TRACE_ITER,
         flags: 0,
         info: (&raw const info).addr() as u64,
-        info_length: size_of::<IteratorInfo>() as u32,
+        info_length: IteratorInfo::LENGTH,
         padding: 0,
     };
     bpf(BPF_LINK_CREATE, &attributes)

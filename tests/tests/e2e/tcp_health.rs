@@ -38,12 +38,12 @@ fn linked(conditions: Conditions) -> Result<(Netns, Netns, Link)> {
     Ok((near, far, link))
 }
 
-fn serve(stream: TcpStream) -> Result<()> {
+fn serve(stream: &TcpStream) -> Result<()> {
     let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
     answer.resize(answer.len() + CONTENT, b'a');
-    let mut reader = BufReader::new(&stream);
+    let (mut reader, mut writer) = (BufReader::new(stream), stream);
     while http1::head(&mut reader)?.is_some() {
-        (&stream).write_all(&answer)?;
+        writer.write_all(&answer)?;
     }
     Ok(())
 }
@@ -72,7 +72,7 @@ fn what_tcp_sent_again_is_what_the_kernel_says() -> Result<()> {
     let (near, far, _link) = linked(conditions)?;
     let agent = Agent::start()?;
     let mark = agent.mark()?;
-    let server = far.inside(|| Server::start(FAR, serve))?;
+    let server = far.inside(|| Server::start(FAR, |stream| serve(&stream)))?;
     let (clients, _) = near.inside(|| ask(server.address()))?;
     drop(clients);
     let port = server.port();
@@ -113,7 +113,7 @@ fn round_trip_times_are_those_of_the_handshake() -> Result<()> {
     let (near, far, _link) = linked(conditions)?;
     let agent = Agent::start()?;
     let mark = agent.mark()?;
-    let server = far.inside(|| Server::start(FAR, serve))?;
+    let server = far.inside(|| Server::start(FAR, |stream| serve(&stream)))?;
     let port = server.port();
     let (clients, handshakes) = near.inside(|| ask(server.address()))?;
     let truth = handshakes.as_secs_f64() / CONNECTIONS as f64;
@@ -150,7 +150,7 @@ fn bytes_on_the_wire_are_those_of_the_interface() -> Result<()> {
     let (near, far, _link) = linked(Conditions { loss: 0.01, ..Conditions::default() })?;
     let agent = Agent::start()?;
     let mark = agent.mark()?;
-    let server = far.inside(|| Server::start(FAR, serve))?;
+    let server = far.inside(|| Server::start(FAR, |stream| serve(&stream)))?;
     let port = server.port();
     let before = [carried_when_quiet(&near)?, carried_when_quiet(&far)?];
     // While they are open: of what the kernel sends for a connection that has gone (TIME_WAIT), no socket is left.

@@ -105,7 +105,7 @@ impl Trial {
     pub(crate) fn counts(&mut self) -> Counts {
         let mut counts = Counts::default();
         let latencies: PerCpuHashMap<_, LatencyKey, LatencyCell> = self.loaded.map_mut("LATENCIES");
-        for entry in latencies.iter() {
+        for entry in &latencies {
             let (key, cells) = entry.expect("it can be read");
             let count: u64 = cells.iter().map(|cell| cell.count).sum();
             let method = Method::from_key(key.method).expect("a method").label();

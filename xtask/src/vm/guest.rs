@@ -61,9 +61,9 @@ echo "{MARK}up $(uname -r)"
 (sleep {seconds}; poweroff -f) &
 mount -t virtiofs -o ro root /lower || broken "this machine's files cannot be mounted"
 mount -t tmpfs rw /rw; mkdir /rw/upper /rw/work
-mount -t overlay -o lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work root /root || broken "no writable root"
-for fs in proc sys dev; do mount --move /$fs /root/$fs; done
-cd /root
+mount -t overlay -o lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work root /whole || broken "no writable root"
+for fs in proc sys dev; do mount --move /$fs /whole/$fs; done
+cd /whole
 mount -t tmpfs run run
 ln -s /proc/self/fd dev/fd; mkdir -p dev/pts dev/shm
 mount -t devpts pts dev/pts; mount -t tmpfs shm dev/shm
@@ -71,13 +71,13 @@ mount -t cgroup2 cgroup sys/fs/cgroup || broken "no cgroup2"
 mount -t bpf bpf sys/fs/bpf || broken "no bpffs"
 mount -t tracefs trace sys/kernel/tracing
 mkdir -p lib/modules; [ -e lib/modules/$(uname -r) ] || ln -s {modules} lib/modules/
-printf '#!/bin/sh\nexec /bin/chroot /root /sbin/modprobe "$@"\n' >/bin/modprobe-of-root
+printf '#!/bin/sh\nexec /bin/chroot /whole /sbin/modprobe "$@"\n' >/bin/modprobe-of-root
 chmod +x /bin/modprobe-of-root; echo /bin/modprobe-of-root >proc/sys/kernel/modprobe
 ifconfig lo up
 cat >run/command <<'COMMAND'
 {run}
 COMMAND
-{{ chroot /root /bin/sh /run/command <dev/null 2>&1; echo $? >/status; }} | cat
+{{ chroot /whole /bin/sh /run/command <dev/null 2>&1; echo $? >/status; }} | cat
 echo; echo "{MARK}ended $(cat /status)"
 poweroff -f
 "#,

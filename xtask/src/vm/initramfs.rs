@@ -19,7 +19,7 @@ use crate::{
 /// The modules behind which a root of this machine's files is.
 const MODULES: [&str; 3] = ["virtio_pci", "virtiofs", "overlay"];
 /// Where things are mounted, and put.
-const DIRECTORIES: [&str; 8] = ["bin", "modules", "dev", "proc", "sys", "lower", "rw", "root"];
+const DIRECTORIES: [&str; 8] = ["bin", "modules", "dev", "proc", "sys", "lower", "rw", "whole"];
 
 /// Packs the archive that the kernel unpacks into its first root.
 pub(super) fn pack(machine: &Machine, init: &str, scratch: &Path) -> Result<PathBuf> {
