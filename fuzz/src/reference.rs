@@ -169,6 +169,7 @@ impl<'a> Stream<'a> {
             let length = match response.parse(self.rest()).map_err(|_| Malformed)? {
                 Status::Complete(length) => length,
                 Status::Partial => {
+                    self.begins_well()?;
                     self.at = self.bytes.len();
                     return Ok(missing);
                 }
@@ -194,6 +195,16 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// Refuses a status line that httparse would only judge with the rest of its head; where it is so far no more than its
+    /// beginning, that is good.
+    fn begins_well(&self) -> Result<(), Malformed> {
+        let rest = self.rest().trim_ascii_start();
+        let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let judged = line.len() < rest.len() || line.len() > CARRY;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if judged && lines::status_line(line).is_none() { Err(Malformed) } else { Ok(()) }
+    }
+
     /// Goes behind a message's content; false if it is not all there.
     fn skip(&mut self, content: Content) -> Result<bool, Malformed> {
         match content {
@@ -213,6 +224,10 @@ impl<'a> Stream<'a> {
     fn chunks(&mut self) -> Result<bool, Malformed> {
         loop {
             let Some(end) = self.rest().iter().position(|byte| *byte == b'\n') else {
+                let judged = self.left() > CARRY;
+                if judged && lines::chunk_size(self.rest()).is_none() {
+                    return Err(Malformed);
+                }
                 return Ok(self.jump(u64::MAX));
             };
             let line = &self.rest()[..=end];

@@ -55,7 +55,9 @@ impl Accelerator {
     const fn arguments(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Emulation => ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"],
+            // In one thread: where each CPU has its own, one may run what another is patching (a kernel patches itself
+            // wherever a tracepoint or a cgroup's programs are switched on), and oops in the midst of it.
+            Self::Emulation => ["-accel", "tcg,thread=single", "-cpu", "max,la57=off"],
         }
     }
 }
