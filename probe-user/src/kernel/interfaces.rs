@@ -56,6 +56,17 @@ enum ReceiveLink {
     Driver(XdpLink),
 }
 
+/// Fails if an interface that `--xdp` names is not there. Looked for before anything is loaded, which takes its time.
+pub(super) fn demand_requested(settings: &Settings) -> Result<(), StartError> {
+    let present = present();
+    let is_there = |name: &String| present.values().any(|interface| interface.name == *name);
+    settings
+        .xdp
+        .iter()
+        .find(|name| !is_there(name))
+        .map_or(Ok(()), |name| Err(StartError::NoInterface(name.clone())))
+}
+
 impl Interfaces {
     pub(super) fn new(settings: &Settings, ebpf: &mut Ebpf) -> Result<Self, StartError> {
         let map = ebpf.take_map(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;

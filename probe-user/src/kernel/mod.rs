@@ -35,6 +35,7 @@ pub struct Probe {
 impl Probe {
     /// Loads and attaches everything.
     pub fn start(settings: &Settings, cgroup: &Path) -> Result<Self, StartError> {
+        interfaces::demand_requested(settings)?;
         let features = Features::of_this_kernel();
         let mut ebpf = load(features, settings.capacities)?;
         let messages = Messages::of(&mut ebpf);
