@@ -4,15 +4,19 @@ mod attach;
 mod clock;
 mod collector;
 mod error;
+mod interface_hooks;
 mod interfaces;
+mod links;
 mod messages;
+mod node_total;
 mod object;
 mod older;
 mod oldest;
+mod stacking;
 mod syscall;
 mod users;
 
-use std::{path::Path, time::Duration};
+use std::{os::fd::BorrowedFd, path::Path, time::Duration};
 
 use aya::Ebpf;
 
@@ -43,12 +47,22 @@ impl Probe {
         let maps = Maps::take(&mut ebpf, oldest)?;
         // Interfaces first: what a socket sends is then counted on both, or on neither.
         let mut interfaces = Interfaces::new(settings, &mut ebpf)?;
-        interfaces.attach_requested(&mut ebpf)?;
-        interfaces.follow(&mut ebpf);
+        interfaces.attach_all(&mut ebpf)?;
         attach::sockets(&mut ebpf, features, cgroup)?;
         older::take_up(&ebpf);
         announce(features, cgroup, &interfaces);
         Ok(Self { maps, interfaces, messages, ebpf })
+    }
+
+    /// Readable when interfaces have come, changed or gone: then [`Self::follow_interfaces`] is due.
+    #[must_use]
+    pub fn interface_news(&self) -> BorrowedFd<'_> {
+        self.interfaces.listener()
+    }
+
+    /// Attaches to interfaces that have come, forgets those that have gone.
+    pub fn follow_interfaces(&mut self) {
+        self.interfaces.follow(&mut self.ebpf);
     }
 
     /// One pass over the kernel's maps.
@@ -60,8 +74,8 @@ impl Probe {
         if let Some(messages) = &mut self.messages {
             messages.flush();
         }
-        self.interfaces.follow(&mut self.ebpf);
-        self.maps.collect(users_window, attribution, &self.interfaces)
+        self.follow_interfaces();
+        self.maps.collect(users_window, attribution, &mut self.interfaces)
     }
 }
 
