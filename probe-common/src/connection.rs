@@ -299,6 +299,7 @@ impl Connection {
         let answer_lost = matches!(self.response.part, Part::Lost);
         let lost = matches!(self.flow(segment.side).part, Part::Lost);
         let speaks = matches!(self.protocol, Protocol::Http1);
+        let joined = matches!(self.stage, Stage::Joined);
         // A request starts a segment when nothing is in flight, or when the answer has come and its end went by; an
         // answer, when one is due.
         let due = match segment.side {
@@ -317,7 +318,7 @@ impl Connection {
         let flow = self.flow(segment.side);
         flow.next_message();
         flow.synced = true;
-        if lost && speaks {
+        if lost && (speaks || !joined) {
             flow.facts = GUESSED;
         }
         flow.cursor = if lost && speaks {
