@@ -31,10 +31,22 @@ pub(super) fn take_up(ebpf: &Ebpf) {
     tracing::debug!("{connections} ends of connections are older than the probe");
     if let Some(error) = failed {
         tracing::warn!(
-            "not every network namespace could be looked into for connections that are older than the probe ({error}): \
-             those are known from their next packet on; looking into them takes CAP_SYS_ADMIN and CAP_SYS_PTRACE"
+            "not every connection that is older than the probe could be found: {}; those are known from their next \
+             packet on",
+            in_words(&error)
         );
     }
+}
+
+fn in_words(error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::NotFound => "the kernel lists no TCP sockets: load its module tcp_diag",
+        io::ErrorKind::PermissionDenied => {
+            "other network namespaces may not be entered: that takes CAP_SYS_ADMIN and CAP_SYS_PTRACE"
+        }
+        _ => return error.to_string(),
+    };
+    format!("{advice} ({error})")
 }
 
 /// Takes up the connections of the namespace that this thread is in, and returns how many ends they have in it.
