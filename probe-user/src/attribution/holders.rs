@@ -23,11 +23,9 @@ pub struct Holder {
 /// The holders of these sockets, by the sockets' inodes. Of several the one with the lowest number, who most often opened
 /// it, but rather any other than init. What we may not look into (`CAP_SYS_PTRACE`) is not found.
 #[must_use]
-pub fn of_sockets(inodes: HashSet<u64>) -> HashMap<u64, Holder> {
-    of_sockets_in(&Procfs::default(), inodes)
-}
-
-fn of_sockets_in(procfs: &Procfs, mut inodes: HashSet<u64>) -> HashMap<u64, Holder> {
+pub fn of_sockets(inodes: impl IntoIterator<Item = u64>) -> HashMap<u64, Holder> {
+    let procfs = Procfs::default();
+    let mut inodes: HashSet<_> = inodes.into_iter().collect();
     let mut processes = procfs.processes();
     processes.sort_unstable_by_key(|process| (*process == INIT, *process));
     let mut holders = HashMap::new();
@@ -69,7 +67,7 @@ mod tests {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let descriptor = std::os::fd::AsRawFd::as_raw_fd(&socket);
         let inode = fs::metadata(format!("/proc/self/fd/{descriptor}")).unwrap().ino();
-        let holders = of_sockets([inode, u64::MAX].into());
+        let holders = of_sockets([inode, u64::MAX]);
         assert_eq!(holders.len(), 1);
         assert_eq!(holders[&inode].process, std::process::id());
     }

@@ -56,7 +56,7 @@ fn in_words(error: &io::Error) -> String {
 /// Takes up the connections of the namespace that this thread is in, and returns how many ends they have in it.
 fn take_up_here(program: &CgroupSkb) -> io::Result<usize> {
     let connected = sockets::connected()?;
-    let inodes = connected.iter().map(|socket| socket.inode).filter(|inode| *inode != 0).collect();
+    let inodes = connected.iter().map(|socket| socket.inode).filter(|inode| *inode != 0);
     let holders = holders::of_sockets(inodes);
     for socket in &connected {
         let older = named(socket, holders.get(&socket.inode));
