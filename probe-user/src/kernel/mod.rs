@@ -4,6 +4,7 @@ mod attach;
 mod clock;
 mod collector;
 mod error;
+mod estimate;
 mod interfaces;
 mod messages;
 mod object;
