@@ -18,20 +18,19 @@ const EXISTS: i32 = -17;
 
 /// A client has connected.
 #[inline(always)]
-pub fn arrive(connection: &mut Connection) -> Result<(), Reason> {
+pub fn arrive(connection: &mut Connection) {
     let key = ClientKey { address: connection.client, service: connection.service };
     if add(&key, 1, 0) {
-        return Ok(());
+        return;
     }
     match CLIENTS.insert(key, Client { open: 1, last_request: 0 }, u64::from(BPF_NOEXIST)) {
-        Ok(()) => Ok(()),
+        Ok(()) => {}
         // Another CPU made the entry in between.
-        Err(EXISTS) if add(&key, 1, 0) => Ok(()),
+        Err(EXISTS) if add(&key, 1, 0) => {}
         Err(_) => {
             connection.estimated = true;
             complaint::count(Reason::ClientsFull);
             estimate(&key);
-            Ok(())
         }
     }
 }
