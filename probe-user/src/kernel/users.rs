@@ -56,7 +56,7 @@ impl UserMaps {
     fn count_known(&mut self, users: &mut Users, now: Duration, window: Duration) -> Result<(), MapError> {
         let since = u64::try_from(now.saturating_sub(window).as_nanos()).unwrap_or(u64::MAX);
         let mut gone = Vec::new();
-        for entry in self.clients.iter() {
+        for entry in &self.clients {
             let (key, client) = entry?;
             users.entries += 1;
             if is_user(&client, since) {
@@ -84,7 +84,7 @@ impl UserMaps {
         self.epoch.set(0, epoch, 0)?;
         let mut old = Vec::new();
         let mut by_service: HashMap<u32, Sketch> = HashMap::new();
-        for entry in self.sketches.iter() {
+        for entry in &self.sketches {
             let (key, sketch) = entry?;
             if epoch.wrapping_sub(key.epoch) > PARTS {
                 old.push(key);
@@ -98,7 +98,7 @@ impl UserMaps {
             let _ = self.sketches.remove(&key);
         }
         for (service, sketch) in by_service {
-            *users.by_service.entry(service).or_default() += estimate::distinct(&sketch).round() as u64;
+            *users.by_service.entry(service).or_default() += estimate::distinct(&sketch);
         }
         Ok(())
     }
@@ -108,7 +108,7 @@ impl UserMaps {
 fn epoch(now: Duration, window: Duration) -> u32 {
     let part = (window / PARTS).as_nanos().max(1);
     // It wraps, in years.
-    (now.as_nanos() / part) as u32
+    u32::try_from(now.as_nanos() / part % (1 << 32)).unwrap_or_default()
 }
 
 fn is_user(client: &Client, since: u64) -> bool {
