@@ -39,7 +39,7 @@ fn come_and_go(nginx: &Nginx, users: u32) -> Result<u64> {
             move || -> Result<u64> {
                 let mut visits = 0;
                 for user in (number..users).step_by(THREADS as usize) {
-                    for _ in 0..1 + u32::from(user % 10 == 0) {
+                    for _ in 0..=u32::from(user % 10 == 0) {
                         visit(user)?;
                         visits += 1;
                     }
