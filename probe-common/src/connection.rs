@@ -154,8 +154,8 @@ pub struct Connection {
     pub reset: bool,
     /// Which directions have ended: [`Side::bit`].
     pub fins: u8,
-    /// For the alignment of the whole.
-    pub padding: u8,
+    /// Whether its client found no room in the table, and is in the estimate: see [`crate::sketch`].
+    pub estimated: bool,
 }
 
 /// The kernel keeps 72 bytes of its own with each socket's state, and gives memory out in powers of two.
@@ -193,7 +193,7 @@ impl Default for Connection {
             introduced: false,
             reset: false,
             fins: 0,
-            padding: 0,
+            estimated: false,
         }
     }
 }
@@ -299,6 +299,7 @@ impl Connection {
         let answer_lost = matches!(self.response.part, Part::Lost);
         let lost = matches!(self.flow(segment.side).part, Part::Lost);
         let speaks = matches!(self.protocol, Protocol::Http1);
+        let joined = matches!(self.stage, Stage::Joined);
         // A request starts a segment when nothing is in flight, or when the answer has come and its end went by; an
         // answer, when one is due.
         let due = match segment.side {
@@ -317,7 +318,7 @@ impl Connection {
         let flow = self.flow(segment.side);
         flow.next_message();
         flow.synced = true;
-        if lost && speaks {
+        if lost && (speaks || !joined) {
             flow.facts = GUESSED;
         }
         flow.cursor = if lost && speaks {

@@ -14,6 +14,10 @@ pub struct Older {
     pub remote_port: u16,
     /// 4 or 6: how the socket is looked up. An IPv6 socket that speaks to an IPv4 address is found as IPv4.
     pub family: u32,
+    /// Name of the process that holds it; empty if that is not known.
+    pub command: [u8; 16],
+    /// Its number, or 0.
+    pub process: u32,
 }
 
 impl Older {
@@ -30,7 +34,9 @@ impl Older {
         let mut bytes = [0; size_of::<Self>()];
         let words = self.local.iter().chain(&self.remote).flat_map(|word| word.to_ne_bytes());
         let ports = [self.local_port, self.remote_port].into_iter().flat_map(u16::to_ne_bytes);
-        for (to, from) in bytes.iter_mut().zip(words.chain(ports).chain(self.family.to_ne_bytes())) {
+        let rest =
+            self.family.to_ne_bytes().into_iter().chain(self.command).chain(self.process.to_ne_bytes());
+        for (to, from) in bytes.iter_mut().zip(words.chain(ports).chain(rest)) {
             *to = from;
         }
         bytes

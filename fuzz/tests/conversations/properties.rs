@@ -99,7 +99,8 @@ fn hold_to(script: &Script, truth: &[(&'static str, u16)]) -> Result<(), TestCas
     for (method, count) in by_method(&kinds) {
         prop_assert!(
             asked.get(&method).is_some_and(|asked| count <= *asked),
-            "{method:?}: {kinds:?} of {truth:?}"
+            "{method:?}: {kinds:?} of {truth:?} with {:?}: {seen}",
+            counted.unmeasured
         );
     }
     if tally(&kinds) != tally(truth) && seen_to_the_end(script) {

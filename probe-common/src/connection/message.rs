@@ -136,7 +136,8 @@ impl Connection {
             flow.part = Part::Lost;
             return Outcome::Nothing;
         }
-        if matches!(self.stage, Stage::Joined) && self.attempts < ATTEMPTS {
+        let guessed = matches!(self.stage, Stage::Joined) || self.flow(side).facts & GUESSED != 0;
+        if guessed && self.attempts < ATTEMPTS {
             // In the midst of a message: the next segment may begin one.
             self.attempts += 1;
             let flow = self.flow(side);

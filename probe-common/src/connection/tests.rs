@@ -467,6 +467,21 @@ fn requests_behind_a_gap_that_nothing_filled_are_told_in_the_end() {
 }
 
 #[test]
+fn the_rest_of_a_request_line_is_no_request_even_before_one_was_read() {
+    let mut talk = Conversation::new();
+    let asked = format!("{GET}OPTIONS * HTTP/1.1\r\n\r\n{GET}");
+    talk.sent[0] = asked.clone().into_bytes();
+    let (line, last) = (GET.len() + 4, asked.len() - GET.len());
+    for (from, to) in [(4, line), (0, 4), (line, last), (last, asked.len())] {
+        talk.segment(Side::Request, from, to);
+    }
+    talk.answer(OK);
+    assert_eq!(talk.unmeasured, [Reason::HeadLost]);
+    talk.unmeasured.clear();
+    assert_eq!(talk.seen(), ["GET 200"]);
+}
+
+#[test]
 fn what_is_not_http_is_left_alone() {
     let mut talk = Conversation::new();
     talk.ask("*1\r\n$4\r\nPING\r\n").answer("+PONG\r\n").ask(GET).answer(OK).close();

@@ -14,7 +14,11 @@ use aya_ebpf::{
     },
     programs::SkBuffContext,
 };
-use probe_common::{connection::Connection, older::Older, reason::Reason};
+use probe_common::{
+    connection::{Connection, Owner},
+    older::Older,
+    reason::Reason,
+};
 
 use super::socket_traffic;
 use crate::{complaint, maps::SOCKETS};
@@ -60,7 +64,7 @@ pub fn observe(ctx: &SkBuffContext) {
         }
         let sk = bpf_sk_fullsock(found);
         if !sk.is_null()
-            && let Err(reason) = take_up(ctx, sk)
+            && let Err(reason) = take_up(ctx, sk, &older)
         {
             complaint::count(reason);
         }
@@ -69,7 +73,7 @@ pub fn observe(ctx: &SkBuffContext) {
 }
 
 #[inline(always)]
-fn take_up(ctx: &SkBuffContext, sk: *mut bpf_sock) -> Result<(), Reason> {
+fn take_up(ctx: &SkBuffContext, sk: *mut bpf_sock, older: &Older) -> Result<(), Reason> {
     // SAFETY: storage of a full socket.
     let known = unsafe { bpf_sk_storage_get(SOCKETS.as_ptr(), sk.cast(), ptr::null_mut(), 0) };
     // SAFETY: null or valid.
@@ -80,5 +84,6 @@ fn take_up(ctx: &SkBuffContext, sk: *mut bpf_sock) -> Result<(), Reason> {
         return Ok(());
     }
     let connection = socket_traffic::create(sk)?;
+    connection.owner = Owner { command: older.command, process: older.process, thread: older.process };
     socket_traffic::introduce(connection, ctx.skb.skb, sk, socket_traffic::remote_port(sk))
 }

@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use probe_common::{
-    connection::{Connection, Stage},
+    connection::{Connection, Owner, Stage},
     interface::Way,
     reason::Reason,
     service::Role,
@@ -155,6 +155,8 @@ pub fn introduce(
                 connection.role = Role::Client as u8;
                 if super::listener::listens(skb, sk) {
                     connection.role = Role::Server as u8;
+                    // Who listens gives a server its name, and not who happens to serve this connection.
+                    connection.owner = Owner::default();
                 }
             }
         }
@@ -168,7 +170,7 @@ pub fn introduce(
         unsafe { atomic::add(&raw mut (*counters).joined, 1) };
         if server {
             connection.client = remote_address(sk);
-            clients::arrive(connection)?;
+            clients::arrive(connection);
         }
     }
     assigned

@@ -6,17 +6,14 @@ use std::{
     collections::{HashMap, HashSet},
     fs::{self, File},
     io::{BufRead, BufReader},
-    path::Path,
     time::Instant,
 };
 
 use super::{
+    holders::{INIT, sockets},
     pace::{Known, Leave, Pace},
     process::Procfs,
 };
-
-/// The process that systemd is: it holds sockets for those that it starts.
-const INIT: u32 = 1;
 
 /// The owners of listening ports, as of the last look.
 #[derive(Debug, Default)]
@@ -103,15 +100,6 @@ fn listening(procfs: &Procfs, processes: &[u32]) -> HashMap<u64, u16> {
         }
     }
     listeners
-}
-
-/// The inodes of the sockets that a process holds.
-fn sockets(directory: &Path) -> impl Iterator<Item = u64> {
-    let descriptors = fs::read_dir(directory.join("fd")).into_iter().flatten().flatten();
-    descriptors.filter_map(|descriptor| {
-        let target = fs::read_link(descriptor.path()).ok()?;
-        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-    })
 }
 
 /// The listeners in the text of `/proc/net/tcp`: see `proc_net_tcp` in the kernel's documentation. The kernel lists

@@ -7,6 +7,7 @@
 mod cgroup_mount;
 mod cgroup_name;
 mod cgroup_tree;
+pub mod holders;
 mod listeners;
 mod pace;
 mod process;

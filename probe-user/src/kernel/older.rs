@@ -11,8 +11,12 @@ use aya::{
 };
 use probe_common::{older::Older, user::mapped};
 
+use self::sockets::Connected;
 use super::object::ADOPT;
-use crate::netns;
+use crate::{
+    attribution::holders::{self, Holder},
+    netns,
+};
 
 /// The kernel takes the first bytes of a test run's packet for an Ethernet header, and hands the rest on.
 const ETHERNET_HEADER: usize = 14;
@@ -31,45 +35,68 @@ pub(super) fn take_up(ebpf: &Ebpf) {
     tracing::debug!("{connections} ends of connections are older than the probe");
     if let Some(error) = failed {
         tracing::warn!(
-            "not every network namespace could be looked into for connections that are older than the probe ({error}): \
-             those are known from their next packet on; looking into them takes CAP_SYS_ADMIN and CAP_SYS_PTRACE"
+            "not every connection that is older than the probe could be found: {}; those are known from their next \
+             packet on",
+            in_words(&error)
         );
     }
 }
 
+fn in_words(error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::NotFound => "the kernel lists no TCP sockets: load its module tcp_diag",
+        io::ErrorKind::PermissionDenied => {
+            "other network namespaces may not be entered: that takes CAP_SYS_ADMIN and CAP_SYS_PTRACE"
+        }
+        _ => return error.to_string(),
+    };
+    format!("{advice} ({error})")
+}
+
 /// Takes up the connections of the namespace that this thread is in, and returns how many ends they have in it.
 fn take_up_here(program: &CgroupSkb) -> io::Result<usize> {
-    let mut found = 0;
-    for (local, remote) in sockets::connected()? {
-        let older = named(local, remote);
+    let connected = sockets::connected()?;
+    let inodes = connected.iter().map(|socket| socket.inode).filter(|inode| *inode != 0);
+    let holders = holders::of_sockets(inodes);
+    for socket in &connected {
+        let older = named(socket, holders.get(&socket.inode));
         let packet = [&[0; ETHERNET_HEADER][..], &older.to_bytes()].concat();
         let options = TestRunOptions { data_in: Some(&packet), ..TestRunOptions::new() };
         program.test_run(options).map_err(io::Error::other)?;
-        found += 1;
     }
-    Ok(found)
+    Ok(connected.len())
 }
 
 /// A connection as the kernel side is told of it.
-fn named(local: (IpAddr, u16), remote: (IpAddr, u16)) -> Older {
-    let words = |address: IpAddr| {
-        let bytes = match address {
-            IpAddr::V4(address) => mapped(address.octets()),
-            IpAddr::V6(address) => address.octets(),
-        };
-        let mut words = [0; 4];
-        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
-            *word = u32::from_ne_bytes(*bytes);
+fn named(socket: &Connected, holder: Option<&Holder>) -> Older {
+    let mut command = [0; 16];
+    if let Some(holder) = holder {
+        // The last byte stays zero, as in the kernel's own names of tasks.
+        for (to, from) in command[..15].iter_mut().zip(holder.name.bytes()) {
+            *to = from;
         }
-        words
-    };
-    Older {
-        local: words(local.0),
-        remote: words(remote.0),
-        local_port: local.1.to_be(),
-        remote_port: remote.1.to_be(),
-        family: if remote.0.to_canonical().is_ipv4() { 4 } else { 6 },
     }
+    Older {
+        local: words(socket.local.0),
+        remote: words(socket.remote.0),
+        local_port: socket.local.1.to_be(),
+        remote_port: socket.remote.1.to_be(),
+        family: if socket.remote.0.to_canonical().is_ipv4() { 4 } else { 6 },
+        command,
+        process: holder.map_or(0, |holder| holder.process),
+    }
+}
+
+fn words(address: IpAddr) -> [u32; 4] {
+    let bytes = match address {
+        IpAddr::V4(address) => mapped(address.octets()),
+        IpAddr::V6(address) => address.octets(),
+    };
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *word = u32::from_ne_bytes(*bytes);
+    }
+    words
 }
 
 #[cfg(test)]
@@ -79,10 +106,21 @@ mod tests {
     #[test]
     fn an_ipv6_socket_that_speaks_to_ipv4_is_looked_up_as_ipv4() {
         let end = |text: &str, port| (text.parse::<IpAddr>().unwrap(), port);
-        let older = named(end("::ffff:192.0.2.1", 80), end("::ffff:192.0.2.2", 5000));
-        assert_eq!(older, named(end("192.0.2.1", 80), end("192.0.2.2", 5000)));
+        let socket = |local, remote| Connected { local: end(local, 80), remote: end(remote, 5000), inode: 7 };
+        let older = named(&socket("::ffff:192.0.2.1", "::ffff:192.0.2.2"), None);
+        assert_eq!(older, named(&socket("192.0.2.1", "192.0.2.2"), None));
         assert!(older.is_ipv4() && older.local[3] == u32::from_ne_bytes([192, 0, 2, 1]));
-        assert!(!named(end("::1", 80), end("::1", 5000)).is_ipv4());
+        assert!(!named(&socket("::1", "::1"), None).is_ipv4());
         assert_eq!(older.to_bytes()[32..36], [0, 80, 0x13, 0x88], "ports are in network order");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_as_the_kernel_cuts_it() {
+        let socket =
+            Connected { local: ([127, 0, 0, 1].into(), 1), remote: ([127, 0, 0, 1].into(), 2), inode: 7 };
+        let holder = Holder { process: 4711, name: "a-name-of-many-letters".into() };
+        let older = named(&socket, Some(&holder));
+        assert_eq!((older.process, &older.command), (4711, b"a-name-of-many-\0"));
+        assert_eq!(older.to_bytes()[40..56], older.command);
     }
 }

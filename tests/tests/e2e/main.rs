@@ -18,6 +18,7 @@
 //! | `bandwidth` | the bytes of services and interfaces |
 //! | `offload` | frames that the kernel splits and joins |
 //! | `users` | clients and connections |
+//! | `crowd` | more users than there is room for |
 //! | `older` | servers and connections that were there before it |
 //! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
@@ -29,6 +30,7 @@
 mod access_log;
 mod bandwidth;
 mod bodies;
+mod crowd;
 mod drivers;
 mod ending;
 mod errors;

@@ -11,10 +11,21 @@ use netlink_packet_sock_diag::{
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
 
 /// An end of a connection.
-type End = (IpAddr, u16);
+pub(super) type End = (IpAddr, u16);
 
-/// The connected sockets of this thread's network namespace: the end here and the other one.
-pub(super) fn connected() -> io::Result<Vec<(End, End)>> {
+/// A connected socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Connected {
+    /// The end here.
+    pub(super) local: End,
+    /// The other one.
+    pub(super) remote: End,
+    /// The socket's inode; 0 if no process holds it any more, or not yet.
+    pub(super) inode: u64,
+}
+
+/// The connected sockets of this thread's network namespace.
+pub(super) fn connected() -> io::Result<Vec<Connected>> {
     let mut found = Vec::new();
     for (family, anyone) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
         dump(family, anyone, &mut found)?;
@@ -33,7 +44,7 @@ fn states() -> StateFlags {
         | StateFlags::CLOSING
 }
 
-fn dump(family: u8, socket_id: SocketId, found: &mut Vec<(End, End)>) -> io::Result<()> {
+fn dump(family: u8, socket_id: SocketId, found: &mut Vec<Connected>) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
@@ -66,18 +77,20 @@ enum Read {
 }
 
 /// Reads the messages of a datagram.
-fn read(datagram: &[u8], found: &mut Vec<(End, End)>) -> io::Result<Read> {
+fn read(datagram: &[u8], found: &mut Vec<Connected>) -> io::Result<Read> {
     let mut rest = datagram;
     while !rest.is_empty() {
         let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest)
             .map_err(|error| io::Error::other(error.to_string()))?;
         match message.payload {
             NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                let id = response.header.socket_id;
-                found.push((
-                    (id.source_address, id.source_port),
-                    (id.destination_address, id.destination_port),
-                ));
+                let header = response.header;
+                let id = header.socket_id;
+                found.push(Connected {
+                    local: (id.source_address, id.source_port),
+                    remote: (id.destination_address, id.destination_port),
+                    inode: header.inode.into(),
+                });
             }
             NetlinkPayload::Done(_) => return Ok(Read::ToTheEnd),
             NetlinkPayload::Error(error) => return Err(error.to_io()),

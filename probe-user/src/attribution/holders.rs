@@ -1,0 +1,74 @@
+//! Who holds a socket: by the descriptors of processes.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::Path,
+};
+
+use super::process::Procfs;
+
+/// The process that systemd is: it holds sockets for those that it starts.
+pub(super) const INIT: u32 = 1;
+
+/// A process that holds a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number.
+    pub process: u32,
+    /// Its name: that of its main thread.
+    pub name: String,
+}
+
+/// The holders of these sockets, by the sockets' inodes. Of several the one with the lowest number, who most often opened
+/// it, but rather any other than init. What we may not look into (`CAP_SYS_PTRACE`) is not found.
+#[must_use]
+pub fn of_sockets(inodes: impl IntoIterator<Item = u64>) -> HashMap<u64, Holder> {
+    let procfs = Procfs::default();
+    let mut inodes: HashSet<_> = inodes.into_iter().collect();
+    let mut processes = procfs.processes();
+    processes.sort_unstable_by_key(|process| (*process == INIT, *process));
+    let mut holders = HashMap::new();
+    for process in processes {
+        if inodes.is_empty() {
+            break;
+        }
+        let mut name = None;
+        for inode in sockets(&procfs.directory(process)) {
+            if !inodes.remove(&inode) {
+                continue;
+            }
+            name = name.or_else(|| procfs.name(process));
+            if let Some(name) = &name {
+                holders.insert(inode, Holder { process, name: name.clone() });
+            }
+        }
+    }
+    holders
+}
+
+/// The inodes of the sockets that a process holds.
+pub(super) fn sockets(directory: &Path) -> impl Iterator<Item = u64> {
+    let descriptors = fs::read_dir(directory.join("fd")).into_iter().flatten().flatten();
+    descriptors.filter_map(|descriptor| {
+        let target = fs::read_link(descriptor.path()).ok()?;
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn our_own_socket_is_ours() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&socket);
+        let inode = fs::metadata(format!("/proc/self/fd/{descriptor}")).unwrap().ino();
+        let holders = of_sockets([inode, u64::MAX]);
+        assert_eq!(holders.len(), 1);
+        assert_eq!(holders[&inode].process, std::process::id());
+    }
+}
