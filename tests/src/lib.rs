@@ -13,6 +13,7 @@ pub mod link;
 pub mod load;
 pub mod machine;
 pub mod metrics;
+pub mod neighbour;
 pub mod netns;
 pub mod nginx;
 pub mod options;

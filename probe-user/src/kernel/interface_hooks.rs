@@ -4,22 +4,26 @@ use aya::{
     Ebpf,
     programs::{
         LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
-        tc::{SchedClassifierLink, TcAttachOptions, qdisc_add_clsact},
+        tc::{NlOptions, SchedClassifierLink, TcAttachOptions},
         xdp::XdpLink,
     },
     util::KernelVersion,
 };
 
 use super::{
+    clsact::{self, Clsact},
     error::{StartError, reason},
     object::{INTERFACE_DRIVER, INTERFACE_RECEIVE, INTERFACE_TRANSMIT, at_least},
 };
+use crate::settings::{TcAttachment, TcHook, TcxOrder};
 
 /// What holds the programs at an interface; dropping it detaches them.
 #[expect(dead_code, reason = "held for what their drop does")]
 pub(super) struct Hooks {
     receive: Receive,
     transmit: SchedClassifierLink,
+    /// Goes after the filters that are in it.
+    clsact: Option<Clsact>,
 }
 
 #[expect(dead_code, reason = "held for what their drop does")]
@@ -38,16 +42,47 @@ pub(super) enum ReceiveAt {
 }
 
 impl Hooks {
-    /// Attaches the programs to the interface of a name.
-    pub(super) fn attach(ebpf: &mut Ebpf, name: &str, receive: ReceiveAt) -> Result<Self, StartError> {
+    /// Attaches the programs to the interface of an index and name.
+    pub(super) fn attach(
+        ebpf: &mut Ebpf,
+        (index, name): (u32, &str),
+        receive: ReceiveAt,
+        attachment: TcAttachment,
+    ) -> Result<Self, StartError> {
+        let clsact = match hook(attachment) {
+            TcHook::Clsact => Some(Clsact::prepare(index, name)),
+            TcHook::Auto => {
+                clsact::remove_left(index);
+                None
+            }
+        };
+        let options = || options(attachment, clsact.as_ref());
         let receive = match receive {
             ReceiveAt::Driver => Receive::Driver(attach_driver(ebpf, name)?),
             ReceiveAt::Queue => {
-                Receive::Queue(attach_queue(ebpf, INTERFACE_RECEIVE, name, TcAttachType::Ingress)?)
+                Receive::Queue(attach_queue(ebpf, INTERFACE_RECEIVE, name, TcAttachType::Ingress, options())?)
             }
         };
-        let transmit = attach_queue(ebpf, INTERFACE_TRANSMIT, name, TcAttachType::Egress)?;
-        Ok(Self { receive, transmit })
+        let transmit = attach_queue(ebpf, INTERFACE_TRANSMIT, name, TcAttachType::Egress, options())?;
+        Ok(Self { receive, transmit, clsact })
+    }
+}
+
+/// `Auto` stands for TCX, where the kernel has it.
+fn hook(attachment: TcAttachment) -> TcHook {
+    if at_least(KernelVersion::new(6, 6, 0)) { attachment.hook } else { TcHook::Clsact }
+}
+
+fn options(attachment: TcAttachment, clsact: Option<&Clsact>) -> TcAttachOptions {
+    match (clsact, attachment.order) {
+        (Some(clsact), _) => TcAttachOptions::Netlink(NlOptions {
+            priority: attachment.priority,
+            handle: clsact.handle(),
+            classid: None,
+        }),
+        // A neighbour that redirects or drops ends the chain: behind it packets would not be seen.
+        (None, TcxOrder::Head) => TcAttachOptions::TcxOrder(LinkOrder::first()),
+        (None, TcxOrder::Tail) => TcAttachOptions::TcxOrder(LinkOrder::last()),
     }
 }
 
@@ -56,6 +91,7 @@ fn attach_queue(
     program: &'static str,
     interface: &str,
     way: TcAttachType,
+    options: TcAttachOptions,
 ) -> Result<SchedClassifierLink, StartError> {
     let place = || format!("the interface {interface}");
     let classifier: &mut SchedClassifier = ebpf
@@ -63,14 +99,6 @@ fn attach_queue(
         .and_then(|program| program.try_into().ok())
         .ok_or(StartError::Missing { what: "program", name: program })?;
     let failed = |error| StartError::Attach { program, place: place(), reason: reason(&error) };
-    let options = if at_least(KernelVersion::new(6, 6, 0)) {
-        // At the head: a neighbour that redirects ends the chain.
-        TcAttachOptions::TcxOrder(LinkOrder::first())
-    } else {
-        // It is there already, if another program made it.
-        let _ = qdisc_add_clsact(interface);
-        TcAttachOptions::Netlink(aya::programs::tc::NlOptions::default())
-    };
     let link = classifier.attach_with_options(interface, way, options).map_err(failed)?;
     classifier.take_link(link).map_err(failed)
 }

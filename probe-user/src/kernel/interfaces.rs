@@ -23,11 +23,14 @@ use super::{
 };
 use crate::{
     interface_filter::InterfaceFilter,
-    settings::Settings,
+    settings::{Settings, TcAttachment},
     snapshot::{InterfaceVolumes, NodeBytes},
 };
 
 const MAP: &str = "INTERFACES";
+
+/// How often news is asked for in a row, so that a storm of it does not keep the ticks waiting.
+const ROUNDS: u32 = 16;
 
 /// The interfaces that are counted.
 pub(super) struct Interfaces {
@@ -38,6 +41,7 @@ pub(super) struct Interfaces {
     attached: BTreeMap<u32, Attached>,
     node: NodeTotal,
     filter: InterfaceFilter,
+    attachment: TcAttachment,
     /// Those whose packets are counted as the driver hands them over.
     by_driver: Vec<String>,
     /// Those that could not be attached to, so that each is complained of once.
@@ -74,6 +78,7 @@ impl Interfaces {
             attached: BTreeMap::new(),
             node: NodeTotal::default(),
             filter: settings.interfaces.clone(),
+            attachment: settings.tc,
             by_driver: settings.xdp.clone(),
             refused: BTreeMap::new(),
         })
@@ -94,6 +99,7 @@ impl Interfaces {
             self.attach(ebpf, index, &link)?;
         }
         self.reconcile(ebpf);
+        self.settle();
         Ok(())
     }
 
@@ -103,22 +109,29 @@ impl Interfaces {
     }
 
     /// Attaches to what has come, forgets what has gone.
+    ///
+    /// Attaching takes its time, in which more may happen. Only when there is no more to hear it is certain what rests on
+    /// what: the kernel tells of the two ends of a cable one after the other.
     pub(super) fn follow(&mut self, ebpf: &mut Ebpf) {
-        match self.listener.hear() {
-            Ok(Heard::All(news)) if news.is_empty() => return,
-            Ok(Heard::All(news)) => news.into_iter().for_each(|news| self.learn(news)),
-            Ok(Heard::Overrun) => {
-                tracing::warn!(
-                    "more happened to the network interfaces at once than could be followed: listing them again"
-                );
-                self.list_again();
+        for _ in 0..ROUNDS {
+            match self.listener.hear() {
+                Ok(Heard::All(news)) if news.is_empty() => break,
+                Ok(Heard::All(news)) => news.into_iter().for_each(|news| self.learn(news)),
+                Ok(Heard::Overrun) => {
+                    tracing::warn!(
+                        "more happened to the network interfaces at once than could be followed: listing them again"
+                    );
+                    self.list_again();
+                }
+                Err(error) => {
+                    tracing::warn!("cannot follow the network interfaces ({error}): listing them again");
+                    self.list_again();
+                }
             }
-            Err(error) => {
-                tracing::warn!("cannot follow the network interfaces ({error}): listing them again");
-                self.list_again();
-            }
+            self.share_out();
+            self.reconcile(ebpf);
         }
-        self.reconcile(ebpf);
+        self.settle();
     }
 
     fn learn(&mut self, news: News) {
@@ -167,13 +180,14 @@ impl Interfaces {
                 }
             }
         }
-        self.share_out();
     }
 
     /// Has those that took another name begin a series of that name.
     fn rename(&mut self) {
         for (index, attached) in &mut self.attached {
-            let Some(link) = self.present.get(index).filter(|link| link.name != attached.name) else { continue };
+            let Some(link) = self.present.get(index).filter(|link| link.name != attached.name) else {
+                continue;
+            };
             tracing::debug!("interface {} is now {}", attached.name, link.name);
             attached.name.clone_from(&link.name);
             attached.before = read(&self.counters, *index).unwrap_or(attached.before);
@@ -188,9 +202,11 @@ impl Interfaces {
         self.counters.insert(index, values, 0).map_err(|source| StartError::Map { map: MAP, source })?;
         let by_driver = self.by_driver.contains(&link.name);
         let receive = if by_driver { ReceiveAt::Driver } else { ReceiveAt::Queue };
-        let hooks = Hooks::attach(ebpf, &link.name, receive).and_then(|hooks| {
+        let hooks = Hooks::attach(ebpf, (index, &link.name), receive, self.attachment).and_then(|hooks| {
             // They are attached by name, which may be another's by now.
-            has_name(index, &link.name).then_some(hooks).ok_or_else(|| StartError::NoInterface(link.name.clone()))
+            has_name(index, &link.name)
+                .then_some(hooks)
+                .ok_or_else(|| StartError::NoInterface(link.name.clone()))
         });
         let hooks = hooks.inspect_err(|_| {
             let _ = self.counters.remove(&index);
@@ -212,15 +228,28 @@ impl Interfaces {
         let _ = self.counters.remove(&index);
     }
 
-    /// Settles which interfaces' bytes are the node's from now on.
+    /// Settles what those that have come are; what they have carried already counts as that.
+    fn settle(&mut self) {
+        self.share_out();
+        for (index, attached) in self.attached.iter_mut().filter(|(_, attached)| attached.share.is_new()) {
+            if let Ok(volumes) = read(&self.counters, *index) {
+                self.node.add(&mut attached.share, &volumes);
+            }
+        }
+    }
+
+    /// Says which interfaces' bytes are the node's from now on.
     fn share_out(&mut self) {
         let ways_out = stacking::ways_out(&self.present, &self.attached.keys().copied().collect());
         for (index, attached) in &mut self.attached {
             if attached.share.is_of_way_out() == ways_out.contains(index) {
                 continue;
             }
-            // What it has carried until now counts as what it was until now.
-            if let Ok(volumes) = read(&self.counters, *index) {
+            // What it has carried until now counts as what it was until now; what one carried that has only just come, as
+            // what it turned out to be.
+            if !attached.share.is_new()
+                && let Ok(volumes) = read(&self.counters, *index)
+            {
                 self.node.add(&mut attached.share, &volumes);
             }
             attached.share.turn();

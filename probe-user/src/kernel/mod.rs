@@ -2,6 +2,7 @@
 
 mod attach;
 mod clock;
+mod clsact;
 mod collector;
 mod error;
 mod estimate;
@@ -13,6 +14,7 @@ mod node_total;
 mod object;
 mod older;
 mod oldest;
+mod rtnetlink;
 mod stacking;
 mod syscall;
 mod users;

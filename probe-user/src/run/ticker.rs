@@ -50,8 +50,10 @@ impl Stopped {
     fn wait_until(&self, moment: Instant, news: BorrowedFd<'_>) -> Waited {
         loop {
             let left = moment.saturating_duration_since(Instant::now());
-            let mut watched =
-                [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN), PollFd::from_borrowed_fd(news, PollFlags::IN)];
+            let mut watched = [
+                PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(news, PollFlags::IN),
+            ];
             match poll(&mut watched, Timespec::try_from(left).ok().as_ref()) {
                 Err(rustix::io::Errno::INTR) => continue,
                 // Nothing that is wrong with the descriptors may stop the ticks.

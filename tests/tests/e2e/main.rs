@@ -16,7 +16,9 @@
 //! | `phases` | where the time of a request went, as servers and clients that wait know it |
 //! | `in_flight` | requests that have no answer yet |
 //! | `bandwidth` | the bytes of services and interfaces |
+//! | `churn` | interfaces that come, go, change their names, and rest on each other |
 //! | `offload` | frames that the kernel splits and joins |
+//! | `neighbours` | other programs on the same hooks of interfaces |
 //! | `users` | clients and connections |
 //! | `crowd` | more users than there is room for |
 //! | `older` | servers and connections that were there before it |
@@ -30,6 +32,7 @@
 mod access_log;
 mod bandwidth;
 mod bodies;
+mod churn;
 mod crowd;
 mod drivers;
 mod ending;
@@ -39,6 +42,7 @@ mod handshakes;
 mod in_flight;
 mod latency;
 mod lossy;
+mod neighbours;
 mod offload;
 mod older;
 mod phases;
