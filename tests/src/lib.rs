@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod capture;
 pub mod client;
 pub mod expect;
+pub mod frames;
 pub mod http1;
 pub mod link;
 pub mod load;

@@ -19,6 +19,7 @@
 //! | `churn` | interfaces that come, go, change their names, and rest on each other |
 //! | `offload` | frames that the kernel splits and joins |
 //! | `neighbours` | other programs on the same hooks of interfaces |
+//! | `tags` | frames of VLANs |
 //! | `users` | clients and connections |
 //! | `crowd` | more users than there is room for |
 //! | `older` | servers and connections that were there before it |
@@ -50,6 +51,7 @@ mod pipelining;
 mod replay;
 mod requests;
 mod responses;
+mod tags;
 mod tcp_health;
 mod tcp_truth;
 mod traces;
