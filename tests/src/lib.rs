@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod netns;
 pub mod nginx;
 pub mod options;
+pub mod pins;
 pub mod poll;
 pub mod ports;
 pub mod process;

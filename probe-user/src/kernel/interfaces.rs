@@ -3,20 +3,16 @@
 use std::collections::BTreeMap;
 
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     maps::{MapData, PerCpuHashMap, PerCpuValues},
-    programs::{
-        LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
-        tc::{SchedClassifierLink, TcAttachOptions, qdisc_add_clsact},
-        xdp::XdpLink,
-    },
-    util::{KernelVersion, nr_cpus},
+    util::nr_cpus,
 };
 use probe_common::interface::{InterfaceCounters, Way};
 
 use super::{
-    error::{StartError, reason},
-    object::{INTERFACE_DRIVER, INTERFACE_RECEIVE, INTERFACE_TRANSMIT, at_least, load_program},
+    error::StartError,
+    interface_hooks::{self, Hooks, ReceiveAt},
+    pinning::Pins,
 };
 use crate::{interface_filter::InterfaceFilter, settings::Settings, snapshot::InterfaceVolumes};
 
@@ -34,26 +30,13 @@ pub(super) struct Interfaces {
     by_driver: Vec<String>,
     /// Those that could not be attached to, so that each is complained of once.
     refused: BTreeMap<u32, String>,
+    /// Where links are pinned, if they are.
+    pins: Option<Pins>,
 }
 
 struct Attached {
     name: String,
-    /// Dropped with it, and so detached.
-    #[expect(dead_code, reason = "held for what its drop does")]
-    links: Links,
-}
-
-/// What holds the programs at an interface; dropping it detaches them.
-#[expect(dead_code, reason = "held for what their drop does")]
-struct Links {
-    receive: ReceiveLink,
-    transmit: SchedClassifierLink,
-}
-
-#[expect(dead_code, reason = "held for what their drop does")]
-enum ReceiveLink {
-    Queue(SchedClassifierLink),
-    Driver(XdpLink),
+    hooks: Hooks,
 }
 
 /// Fails if an interface that `--xdp` names is not there. Looked for before anything is loaded, which takes its time.
@@ -68,7 +51,30 @@ pub(super) fn demand_requested(settings: &Settings) -> Result<(), StartError> {
 }
 
 impl Interfaces {
-    pub(super) fn new(settings: &Settings, ebpf: &mut Ebpf) -> Result<Self, StartError> {
+    /// Attaches to those that are there, or takes up what is pinned at them.
+    pub(super) fn start(
+        settings: &Settings,
+        ebpf: &mut Ebpf,
+        pins: Option<&Pins>,
+    ) -> Result<Self, StartError> {
+        let pins = pins.filter(|_| {
+            let pinnable = interface_hooks::are_links();
+            if !pinnable {
+                tracing::warn!(
+                    "before kernel 6.6 interfaces are counted while the agent runs only: nothing holds a filter for the \
+                     next one"
+                );
+            }
+            pinnable
+        });
+        let mut interfaces = Self::new(settings, ebpf, pins.cloned())?;
+        interfaces.attach_requested(ebpf)?;
+        interfaces.follow(ebpf);
+        interfaces.forget_gone()?;
+        Ok(interfaces)
+    }
+
+    fn new(settings: &Settings, ebpf: &mut Ebpf, pins: Option<Pins>) -> Result<Self, StartError> {
         let map = ebpf.take_map(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;
         let counters = PerCpuHashMap::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
         Ok(Self {
@@ -77,16 +83,23 @@ impl Interfaces {
             filter: settings.interfaces.clone(),
             by_driver: settings.xdp.clone(),
             refused: BTreeMap::new(),
+            pins,
         })
     }
 
-    /// Attaches to the interfaces that `--xdp` names: the operator asked for them, so a failure is one of the start.
-    pub(super) fn attach_requested(&mut self, ebpf: &mut Ebpf) -> Result<(), StartError> {
-        if self.by_driver.is_empty() {
-            return Ok(());
+    /// Forgets what an earlier agent counted at interfaces that have gone since, or are not to be counted any more.
+    fn forget_gone(&mut self) -> Result<(), StartError> {
+        let unread = |source| StartError::Map { map: MAP, source };
+        let counted = self.counters.keys().collect::<Result<Vec<u32>, _>>().map_err(unread)?;
+        for index in counted.iter().filter(|index| !self.attached.contains_key(index)) {
+            let _ = self.counters.remove(index);
         }
-        let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
-        load_program(ebpf, INTERFACE_DRIVER, &btf)?;
+        let Some(pins) = &self.pins else { return Ok(()) };
+        Ok(interface_hooks::remove_left(pins, |index| self.attached.contains_key(&index))?)
+    }
+
+    /// Attaches to the interfaces that `--xdp` names: the operator asked for them, so a failure is one of the start.
+    fn attach_requested(&mut self, ebpf: &mut Ebpf) -> Result<(), StartError> {
         let present = present();
         for name in self.by_driver.clone() {
             let Some((&index, interface)) = present.iter().find(|(_, candidate)| candidate.name == name)
@@ -108,7 +121,9 @@ impl Interfaces {
             .map(|(&index, _)| index)
             .collect();
         for index in gone {
-            self.attached.remove(&index);
+            if let Some(attached) = self.attached.remove(&index) {
+                attached.hooks.detach();
+            }
             // Gone as well, if the kernel was faster.
             let _ = self.counters.remove(&index);
         }
@@ -126,27 +141,28 @@ impl Interfaces {
     }
 
     fn attach(&mut self, ebpf: &mut Ebpf, index: u32, interface: &Present) -> Result<(), StartError> {
-        let entry = InterfaceCounters { link_header: interface.link_header, ..InterfaceCounters::default() };
-        let cpus = nr_cpus().map_or(1, |cpus| cpus);
-        let values = PerCpuValues::try_from(vec![entry; cpus])
-            .map_err(|source| StartError::Map { map: MAP, source: source.into() })?;
-        self.counters.insert(index, values, 0).map_err(|source| StartError::Map { map: MAP, source })?;
-        let links = self.links(ebpf, &interface.name).inspect_err(|_| {
+        let left = interface_hooks::are_left(self.pins.as_ref(), index)?;
+        if !left || self.counters.get(&index, 0).is_err() {
+            self.begin(index, interface)?;
+        }
+        let by_driver = self.by_driver.contains(&interface.name);
+        let receive = if by_driver { ReceiveAt::Driver } else { ReceiveAt::Queue };
+        let hooks = Hooks::attach(ebpf, (index, &interface.name), receive, self.pins.as_ref());
+        let hooks = hooks.inspect_err(|_| {
             let _ = self.counters.remove(&index);
         })?;
-        self.attached.insert(index, Attached { name: interface.name.clone(), links });
+        self.attached.insert(index, Attached { name: interface.name.clone(), hooks });
         tracing::debug!("counting interface {}", interface.name);
         Ok(())
     }
 
-    fn links(&self, ebpf: &mut Ebpf, name: &str) -> Result<Links, StartError> {
-        let receive = if self.by_driver.iter().any(|driver| driver == name) {
-            ReceiveLink::Driver(attach_driver(ebpf, name)?)
-        } else {
-            ReceiveLink::Queue(attach_queue(ebpf, INTERFACE_RECEIVE, name, TcAttachType::Ingress)?)
-        };
-        let transmit = attach_queue(ebpf, INTERFACE_TRANSMIT, name, TcAttachType::Egress)?;
-        Ok(Links { receive, transmit })
+    /// Makes an interface's counters, at zero.
+    fn begin(&mut self, index: u32, interface: &Present) -> Result<(), StartError> {
+        let entry = InterfaceCounters { link_header: interface.link_header, ..InterfaceCounters::default() };
+        let cpus = nr_cpus().map_or(1, |cpus| cpus);
+        let values = PerCpuValues::try_from(vec![entry; cpus])
+            .map_err(|source| StartError::Map { map: MAP, source: source.into() })?;
+        self.counters.insert(index, values, 0).map_err(|source| StartError::Map { map: MAP, source })
     }
 
     /// Names of those that are counted now.
@@ -166,6 +182,11 @@ impl Interfaces {
         }
         Ok(volumes)
     }
+}
+
+/// The names of the interfaces that are there.
+pub(super) fn present_names() -> Vec<String> {
+    present().into_values().map(|interface| interface.name).collect()
 }
 
 fn add(sum: &mut InterfaceVolumes, counters: &InterfaceCounters) {
@@ -211,50 +232,4 @@ fn link_header(hardware: u16) -> u64 {
         libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => ETHERNET,
         _ => 0,
     }
-}
-
-fn attach_queue(
-    ebpf: &mut Ebpf,
-    program: &'static str,
-    interface: &str,
-    way: TcAttachType,
-) -> Result<SchedClassifierLink, StartError> {
-    let place = || format!("the interface {interface}");
-    let classifier: &mut SchedClassifier = ebpf
-        .program_mut(program)
-        .and_then(|program| program.try_into().ok())
-        .ok_or(StartError::Missing { what: "program", name: program })?;
-    let failed = |error| StartError::Attach { program, place: place(), reason: reason(&error) };
-    let options = if at_least(KernelVersion::new(6, 6, 0)) {
-        // At the head: a neighbour that redirects ends the chain.
-        TcAttachOptions::TcxOrder(LinkOrder::first())
-    } else {
-        // It is there already, if another program made it.
-        let _ = qdisc_add_clsact(interface);
-        TcAttachOptions::Netlink(aya::programs::tc::NlOptions::default())
-    };
-    let link = classifier.attach_with_options(interface, way, options).map_err(failed)?;
-    classifier.take_link(link).map_err(failed)
-}
-
-/// Attaches to the driver, or, where it cannot, to the stack behind it.
-fn attach_driver(ebpf: &mut Ebpf, interface: &str) -> Result<XdpLink, StartError> {
-    let program: &mut Xdp = ebpf
-        .program_mut(INTERFACE_DRIVER)
-        .and_then(|program| program.try_into().ok())
-        .ok_or(StartError::Missing { what: "program", name: INTERFACE_DRIVER })?;
-    let attached = program.attach(interface, XdpMode::Driver).or_else(|error| {
-        tracing::warn!(
-            "the driver of {interface} has no native XDP ({}): counting it by generic XDP, which costs more than TC; \
-             leave out --xdp for this interface",
-            reason(&error)
-        );
-        program.attach(interface, XdpMode::Skb)
-    });
-    let failed = |error| StartError::Attach {
-        program: INTERFACE_DRIVER,
-        place: format!("the interface {interface}"),
-        reason: reason(&error),
-    };
-    program.take_link(attached.map_err(failed)?).map_err(failed)
 }

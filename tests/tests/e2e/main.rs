@@ -23,6 +23,7 @@
 //! | `drivers` | XDP |
 //! | `exposition` | what promtool says of its metrics |
 //! | `ending` | leaving nothing in the kernel |
+//! | `survival` | state that is pinned: nothing missed and nothing counted twice, whatever becomes of the agent |
 //! | `errors` | one clear sentence for each way in which it cannot start |
 //! | `traces` | the tests themselves: they leave nothing behind either |
 
@@ -44,6 +45,7 @@ mod pipelining;
 mod replay;
 mod requests;
 mod responses;
+mod survival;
 mod tcp_health;
 mod tcp_truth;
 mod traces;
