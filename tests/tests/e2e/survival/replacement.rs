@@ -2,16 +2,26 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use aya::programs::{
+    SchedClassifier, TcAttachType,
+    tc::{NlOptions, TcAttachOptions, qdisc_add_clsact},
+};
 use nix::sys::signal::Signal;
 use probe_tests::{
     agent::{Agent, Setup},
+    bpf,
     client::Request,
     load,
     metrics::{Role, Series},
+    netns::Netns,
     nginx::Nginx,
     pins::PinDirectory,
     poll, process, tool,
+};
+use probe_user::{
+    kernel::{Features, load},
+    settings::Capacities,
 };
 
 use super::{TOOK_UP, steady::Steady};
@@ -19,7 +29,7 @@ use super::{TOOK_UP, steady::Steady};
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Makes sure that an agent has begun anew, that nothing of the one before is left, and that it counts.
-fn replaces(agent: &Agent<'_>, before: &probe_tests::bpf::Footprint, pins: &PinDirectory) -> Result<()> {
+fn replaces(agent: &Agent<'_>, before: &bpf::Footprint, pins: &PinDirectory) -> Result<()> {
     let log = agent.log()?;
     ensure!(log.contains("replaced") && !log.contains(TOOK_UP), "it did not replace what was pinned: {log}");
     ensure!(pins.layouts()?.len() == 1, "there are several layouts: {:?}", pins.layouts()?);
@@ -144,5 +154,39 @@ fn detach_removes_every_trace_and_says_which() -> Result<()> {
     let again = pins.detach()?;
     ensure!(again.status.code() == Some(0), "{}: {}", again.status, again.stderr);
     ensure!(again.stdout.contains("nothing to remove"), "{}", again.stdout);
+    Ok(())
+}
+
+/// Before kernel 6.6 programs are at interfaces as filters, which outlive an agent that is killed.
+#[test]
+fn detach_removes_filters_by_their_names_and_nobody_elses() -> Result<()> {
+    let (netns, pins) = (Netns::new()?, PinDirectory::new()?);
+    netns.ip(&["link", "set", "lo", "up"])?;
+    let capacities = Capacities { services: 64, series: 64, clients: 64 };
+    netns.inside(|| {
+        let mut ebpf = load(Features::of_this_kernel(), capacities)?;
+        qdisc_add_clsact("lo")?;
+        for (name, way) in
+            [("interface_receive", TcAttachType::Ingress), ("interface_transmit", TcAttachType::Egress)]
+        {
+            let program: &mut SchedClassifier =
+                ebpf.program_mut(name).context("the object lacks a program")?.try_into()?;
+            let link =
+                program.attach_with_options("lo", way, TcAttachOptions::Netlink(NlOptions::default()))?;
+            // As it is with a killed agent: the filter stays.
+            std::mem::forget(program.take_link(link)?);
+        }
+        Ok(())
+    })?;
+    let by_hand = ["filter", "add", "dev", "lo", "ingress", "prio", "7", "matchall", "action", "ok"];
+    process::run_well(netns.command("tc")?.args(by_hand), LIMIT)?;
+    ensure!(bpf::on_interfaces(&netns)?.len() == 2, "there: {:?}", bpf::on_interfaces(&netns)?);
+    let mut command = std::process::Command::new(tool::agent()?);
+    netns.enter(command.arg("detach").arg("--lock").arg(pins.lock()))?;
+    print!("{}", process::run_well(&mut command, LIMIT)?);
+    ensure!(bpf::on_interfaces(&netns)?.is_empty(), "left: {:?}", bpf::on_interfaces(&netns)?);
+    let left =
+        process::run_well(netns.command("tc")?.args(["filter", "show", "dev", "lo", "ingress"]), LIMIT)?;
+    ensure!(left.contains("matchall"), "a neighbour's filter has gone: {left}");
     Ok(())
 }
