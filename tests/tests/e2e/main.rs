@@ -19,6 +19,7 @@
 //! | `offload` | frames that the kernel splits and joins |
 //! | `users` | clients and connections |
 //! | `crowd` | more users than there is room for |
+//! | `floods` | what anybody can send in any number |
 //! | `older` | servers and connections that were there before it |
 //! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
@@ -35,6 +36,7 @@ mod drivers;
 mod ending;
 mod errors;
 mod exposition;
+mod floods;
 mod handshakes;
 mod in_flight;
 mod latency;
