@@ -30,10 +30,7 @@ fn resident(scrape: &Scrape) -> f64 {
 fn escaped(scrape: &Scrape) -> f64 {
     let of =
         |reason: &&str| scrape.sum(&Series::named("traffic_probe_unmeasured_total").with("reason", reason));
-    ["services_full", "latency_full", "clients_full", "sketches_full", "socket_state"]
-        .iter()
-        .map(|reason| of(reason))
-        .sum()
+    ["services_full", "latency_full", "clients_full", "sketches_full", "socket_state"].iter().map(of).sum()
 }
 
 /// Nothing that it holds has grown by what was sent: there is a caller more and a server, their client, and the buckets
