@@ -154,8 +154,8 @@ pub struct Connection {
     pub reset: bool,
     /// Which directions have ended: [`Side::bit`].
     pub fins: u8,
-    /// For the alignment of the whole.
-    pub padding: u8,
+    /// Whether its client found no room in the table, and is in the estimate: see [`crate::sketch`].
+    pub estimated: bool,
 }
 
 /// The kernel keeps 72 bytes of its own with each socket's state, and gives memory out in powers of two.
@@ -193,7 +193,7 @@ impl Default for Connection {
             introduced: false,
             reset: false,
             fins: 0,
-            padding: 0,
+            estimated: false,
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod protocol;
 pub mod reason;
 pub mod sequence;
 pub mod service;
+pub mod sketch;
 pub mod user;
 pub mod window;
 

@@ -5,6 +5,7 @@ use crate::{
     exchange::{LatencyCell, LatencyKey},
     interface::InterfaceCounters,
     service::{ServiceEntry, ServiceKey},
+    sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
 
@@ -23,5 +24,7 @@ pod!(
     LatencyCell,
     ClientKey,
     Client,
-    InterfaceCounters
+    InterfaceCounters,
+    SketchKey,
+    Sketch
 );

@@ -10,7 +10,7 @@ pub enum Reason {
     ServicesFull = 1,
     /// The table of latency buckets was full: the request is not counted.
     LatencyFull = 2,
-    /// The table of clients was full: the user is not counted.
+    /// The table of clients was full: the user is in an estimate.
     ClientsFull = 3,
     /// More requests in flight on a connection than the engine keeps times of.
     PipelineTooDeep = 4,
@@ -36,11 +36,13 @@ pub enum Reason {
     DeliveriesFull = 14,
     /// A connection ended before the client had acknowledged an answer: no delivery time.
     Undelivered = 15,
+    /// More services with full tables of clients than there are estimates: the user is not counted.
+    SketchesFull = 16,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -57,6 +59,7 @@ impl Reason {
         Self::KernelTooOld,
         Self::DeliveriesFull,
         Self::Undelivered,
+        Self::SketchesFull,
     ];
 
     /// How many reasons there are: the size of the kernel's table of them.
@@ -82,6 +85,7 @@ impl Reason {
             Self::KernelTooOld => "kernel_too_old",
             Self::DeliveriesFull => "deliveries_full",
             Self::Undelivered => "undelivered",
+            Self::SketchesFull => "sketches_full",
         }
     }
 }

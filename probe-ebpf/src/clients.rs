@@ -4,26 +4,34 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use probe_common::{
     connection::Connection,
     reason::Reason,
+    sketch::SketchKey,
     user::{Client, ClientKey},
 };
 
-use crate::{atomic, maps::CLIENTS};
+use crate::{
+    atomic, complaint,
+    maps::{CLIENTS, EMPTY_SKETCH, EPOCH, SKETCHES},
+};
 
 /// -EEXIST
 const EXISTS: i32 = -17;
 
 /// A client has connected.
 #[inline(always)]
-pub fn arrive(connection: &Connection) -> Result<(), Reason> {
+pub fn arrive(connection: &mut Connection) {
     let key = ClientKey { address: connection.client, service: connection.service };
     if add(&key, 1, 0) {
-        return Ok(());
+        return;
     }
     match CLIENTS.insert(key, Client { open: 1, last_request: 0 }, u64::from(BPF_NOEXIST)) {
-        Ok(()) => Ok(()),
+        Ok(()) => {}
         // Another CPU made the entry in between.
-        Err(EXISTS) if add(&key, 1, 0) => Ok(()),
-        Err(_) => Err(Reason::ClientsFull),
+        Err(EXISTS) if add(&key, 1, 0) => {}
+        Err(_) => {
+            connection.estimated = true;
+            complaint::count(Reason::ClientsFull);
+            estimate(&key);
+        }
     }
 }
 
@@ -31,8 +39,30 @@ pub fn arrive(connection: &Connection) -> Result<(), Reason> {
 #[inline(always)]
 pub fn leave(connection: &Connection) {
     let key = ClientKey { address: connection.client, service: connection.service };
-    // No entry: the table was full when it came, which has been counted.
-    let _ = add(&key, -1, connection.last_request);
+    if connection.estimated {
+        // It is a user for as long as the window from now on.
+        estimate(&key);
+    } else {
+        // No entry: the agent forgot it, or a reset socket leaves twice.
+        let _ = add(&key, -1, connection.last_request);
+    }
+}
+
+/// Takes a client that has no entry into the estimate.
+#[inline(never)]
+pub fn estimate(client: &ClientKey) {
+    let (Some(epoch), Some(empty)) = (EPOCH.get(0), EMPTY_SKETCH.get(0)) else { return };
+    let key = SketchKey { service: client.service, epoch: *epoch };
+    let sketch = SKETCHES.get_ptr_mut(key).or_else(|| {
+        // Fails where another CPU was faster, and where there is no room.
+        let _ = SKETCHES.insert(key, empty, u64::from(BPF_NOEXIST));
+        SKETCHES.get_ptr_mut(key)
+    });
+    match sketch {
+        // SAFETY: the map's value, valid for the program's run.
+        Some(sketch) => unsafe { (*sketch).add(client) },
+        None => complaint::count(Reason::SketchesFull),
+    }
 }
 
 #[inline(always)]

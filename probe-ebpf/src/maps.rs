@@ -8,9 +8,12 @@
 //! | `SOCKETS` | socket | `Connection` | 1 KiB a socket | socket and connection programs | the kernel, with the socket | `socket_state` |
 //! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | never, so far | counted to service 0 |
 //! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
-//! | `COUNTERS` | service index | `ServiceCounters` | 136 a CPU | socket and connection programs | never | cannot be |
+//! | `COUNTERS` | service index | `ServiceCounters` | 112 a CPU | socket and connection programs | never | cannot be |
 //! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs | never, so far | `latency_full` |
-//! | `CLIENTS` | `ClientKey` | `Client` | 100 | connection programs | agent | `clients_full` |
+//! | `CLIENTS` | `ClientKey` | `Client` | 100 | connection programs | agent | `clients_full`, and to `SKETCHES` |
+//! | `SKETCHES` | `SketchKey` | `Sketch` | 2.1 KiB | connection programs, `oldest_request` | agent | `sketches_full` |
+//! | `EMPTY_SKETCH` | 0 | `Sketch` | 2 KiB | nobody | never | cannot be |
+//! | `EPOCH` | 0 | number | 4 | agent | never | cannot be |
 //! | `INTERFACES` | interface index | `InterfaceCounters` | 392 a CPU | interface programs | agent | cannot be: the agent makes the entries |
 //! | `UNMEASURED` | `Reason` | count | 8 a CPU | all | never | cannot be |
 //! | `SCRATCH` | slot | `Scratch` | 1.1 KiB a CPU | socket programs | never | `no_buffer` |
@@ -34,6 +37,7 @@ use probe_common::{
     interface::InterfaceCounters,
     reason::Reason,
     service::{ServiceEntry, ServiceKey},
+    sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
 
@@ -94,6 +98,18 @@ pub static LATENCIES: PerCpuHashMap<LatencyKey, LatencyCell> = PerCpuHashMap::wi
 
 #[map]
 pub static CLIENTS: HashMap<ClientKey, Client> = HashMap::with_max_entries(262_144, 0);
+
+/// Clients that found no room in `CLIENTS`. Made on demand: there are none as long as there is room.
+#[map]
+pub static SKETCHES: HashMap<SketchKey, Sketch> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+/// What a new sketch is copied from: it is larger than a program's stack.
+#[map]
+pub static EMPTY_SKETCH: Array<Sketch> = Array::with_max_entries(1, 0);
+
+/// Which part of the users' window it is.
+#[map]
+pub static EPOCH: Array<u32> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static INTERFACES: PerCpuHashMap<u32, InterfaceCounters> =

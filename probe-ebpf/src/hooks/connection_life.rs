@@ -109,7 +109,7 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
     }
     follow_states(ctx);
     if matches!(role, Role::Server) {
-        clients::arrive(connection)?;
+        clients::arrive(connection);
     }
     Ok(())
 }

@@ -3,9 +3,15 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
-use probe_common::connection::Connection;
+use probe_common::{
+    connection::{Connection, Stage},
+    user::ClientKey,
+};
 
-use crate::maps::{OLDEST_REQUESTS, SOCKETS};
+use crate::{
+    clients,
+    maps::{OLDEST_REQUESTS, SOCKETS},
+};
 
 /// What the iterator hands over: `struct bpf_iter__bpf_sk_storage_map` (`net/core/bpf_sk_storage.c`), whose members are
 /// eight bytes each by definition (`__bpf_md_ptr`).
@@ -17,7 +23,8 @@ pub struct Element {
     value: *mut c_void,
 }
 
-/// Keeps the time of the socket's oldest request, if it is its service's oldest.
+/// Keeps the time of the socket's oldest request, if it is its service's oldest, and its client in the estimate, if that is
+/// where it is counted.
 #[inline(always)]
 pub fn observe(element: *const Element) {
     // SAFETY: a field of the context.
@@ -32,11 +39,13 @@ pub fn observe(element: *const Element) {
     let connection = unsafe {
         bpf_sk_storage_get(SOCKETS.as_ptr(), socket, ptr::null_mut(), 0).cast::<Connection>().as_ref()
     };
-    let Some(started) = connection.and_then(|connection| connection.pending.oldest()) else { return };
-    let Some(oldest) = connection.and_then(|connection| OLDEST_REQUESTS.get_ptr_mut(connection.service))
-    else {
-        return;
-    };
+    let Some(connection) = connection else { return };
+    if connection.estimated && matches!(connection.stage, Stage::Open | Stage::Joined) {
+        // Its client is a user as long as it is connected, whichever part of the window it is.
+        clients::estimate(&ClientKey { address: connection.client, service: connection.service });
+    }
+    let Some(started) = connection.pending.oldest() else { return };
+    let Some(oldest) = OLDEST_REQUESTS.get_ptr_mut(connection.service) else { return };
     // SAFETY: the map's value; only this program writes it while an iteration runs, and iterations are the agent's.
     unsafe {
         if *oldest == 0 || started < *oldest {

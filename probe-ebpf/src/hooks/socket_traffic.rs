@@ -170,7 +170,7 @@ pub fn introduce(
         unsafe { atomic::add(&raw mut (*counters).joined, 1) };
         if server {
             connection.client = remote_address(sk);
-            clients::arrive(connection)?;
+            clients::arrive(connection);
         }
     }
     assigned

@@ -17,7 +17,6 @@ use probe_common::{
     protocol::{Method, Protocol},
     reason::Reason,
     service::{OTHER, Role, ServiceEntry, ServiceKey},
-    user::{Client, ClientKey},
 };
 
 use super::{
@@ -26,7 +25,7 @@ use super::{
     interfaces::Interfaces,
     names::Names,
     oldest::OldestRequests,
-    users,
+    users::UserMaps,
 };
 use crate::{
     attribution::Attribution,
@@ -38,12 +37,12 @@ pub(super) struct Maps {
     services: HashMap<MapData, ServiceKey, ServiceEntry>,
     counters: PerCpuArray<MapData, ServiceCounters>,
     latencies: PerCpuHashMap<MapData, LatencyKey, LatencyCell>,
-    clients: HashMap<MapData, ClientKey, Client>,
+    users: UserMaps,
     unmeasured: PerCpuArray<MapData, u64>,
     oldest: Option<OldestRequests>,
     /// Where names are kept for the next agent, if there is to be one.
     kept: Option<Names>,
-    capacities: [u64; 3],
+    capacities: [u64; 4],
 }
 
 /// Who the services are.
@@ -55,7 +54,10 @@ struct Named {
 }
 
 /// A map of the object, as the type that the agent reads it by.
-fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, map: &'static str) -> Result<T, StartError> {
+pub(super) fn take<T: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    map: &'static str,
+) -> Result<T, StartError> {
     let taken = ebpf.take_map(map).ok_or(StartError::Missing { what: "map", name: map })?;
     T::try_from(taken).map_err(|source| StartError::Map { map, source })
 }
@@ -72,12 +74,12 @@ impl Maps {
         kept: Option<Names>,
     ) -> Result<Self, StartError> {
         let capacity = |ebpf: &Ebpf, map| capacity(ebpf, map).unwrap_or_default();
-        let capacities = ["SERVICES", "LATENCIES", "CLIENTS"].map(|map| capacity(ebpf, map));
+        let capacities = ["SERVICES", "LATENCIES", "CLIENTS", "SKETCHES"].map(|map| capacity(ebpf, map));
         Ok(Self {
             services: take(ebpf, "SERVICES")?,
             counters: take(ebpf, "COUNTERS")?,
             latencies: take(ebpf, "LATENCIES")?,
-            clients: take(ebpf, "CLIENTS")?,
+            users: UserMaps::take(ebpf)?,
             unmeasured: take(ebpf, "UNMEASURED")?,
             oldest,
             kept,
@@ -101,7 +103,7 @@ impl Maps {
     ) -> Result<Snapshot, CollectError> {
         let taken = Instant::now();
         let Named { names, entries } = self.names(attribution)?;
-        let users = users::count(&mut self.clients, clock::now(), users_window).map_err(unread("CLIENTS"))?;
+        let users = self.users.count(clock::now(), users_window).map_err(unread("CLIENTS"))?;
         let mut services = BTreeMap::new();
         let mut waiting = Vec::new();
         for (&index, id) in &names {
@@ -112,12 +114,14 @@ impl Maps {
             }
             service.users += users.by_service.get(&index).copied().unwrap_or_default();
         }
+        self.visit_sockets(&waiting, users.sketches)?;
         self.add_ages(&waiting, &names, &mut services)?;
         // Of the service that stands for all that found no room, only what it has is shown.
         services.retain(|id, service| id.port != 0 || *service != Service::default());
         let series = self.add_latencies(&names, &mut services)?;
-        let tables = [("services", entries), ("series", series), ("clients", users.entries)]
+        let tables = ["services", "series", "clients", "sketches"]
             .into_iter()
+            .zip([entries, series, users.entries, users.sketches])
             .zip(self.capacities)
             .map(|((name, entries), capacity)| Table { name, entries, capacity })
             .collect();
@@ -165,15 +169,24 @@ impl Maps {
         Ok(sum)
     }
 
+    /// Looks at all sockets, if it takes that: for the oldest requests, and to keep clients in the estimates who are
+    /// connected.
+    fn visit_sockets(&mut self, waiting: &[u32], sketches: u64) -> Result<(), CollectError> {
+        match &mut self.oldest {
+            Some(oldest) if !waiting.is_empty() || sketches > 0 => oldest.visit(waiting),
+            _ => Ok(()),
+        }
+    }
+
     /// Adds how long the oldest requests of these services have waited.
     fn add_ages(
-        &mut self,
+        &self,
         waiting: &[u32],
         names: &StdHashMap<u32, ServiceId>,
         services: &mut BTreeMap<ServiceId, Service>,
     ) -> Result<(), CollectError> {
-        let Some(oldest) = &mut self.oldest else { return Ok(()) };
-        let found = oldest.find(waiting)?;
+        let Some(oldest) = &self.oldest else { return Ok(()) };
+        let found = oldest.found(waiting)?;
         let now = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
         for (index, began) in found {
             let service = names.get(&index).and_then(|id| services.get_mut(id));

@@ -4,6 +4,7 @@ mod attach;
 mod clock;
 mod collector;
 mod error;
+mod estimate;
 mod interface_hooks;
 mod interfaces;
 mod messages;

@@ -25,6 +25,10 @@ use super::{
 const MAP: &str = "OLDEST_REQUESTS";
 const SOCKETS: &str = "SOCKETS";
 
+fn unread(source: MapError) -> CollectError {
+    CollectError::Map { map: MAP, source }
+}
+
 /// Finds the oldest requests.
 pub(super) struct OldestRequests {
     link: OwnedFd,
@@ -69,17 +73,17 @@ impl OldestRequests {
             .map_err(|error| refused(error.to_string()))
     }
 
-    /// When the oldest request of each of these services began, in nanoseconds of the monotonic clock. One whose last
-    /// request has just been answered is not in the result.
-    pub(super) fn find(&mut self, services: &[u32]) -> Result<HashMap<u32, u64>, CollectError> {
-        let unread = |source: MapError| CollectError::Map { map: MAP, source };
-        if services.is_empty() {
-            return Ok(HashMap::new());
-        }
+    /// Looks at all sockets: afterwards [`OldestRequests::found`] tells of these services.
+    pub(super) fn visit(&mut self, services: &[u32]) -> Result<(), CollectError> {
         for service in services {
             self.began.set(*service, 0, 0).map_err(unread)?;
         }
-        self.visit_all_sockets().map_err(|source| CollectError::Iterator { source })?;
+        self.visit_all_sockets().map_err(|source| CollectError::Iterator { source })
+    }
+
+    /// When the oldest request of each of these services began, in nanoseconds of the monotonic clock. One whose last
+    /// request has just been answered is not in the result.
+    pub(super) fn found(&self, services: &[u32]) -> Result<HashMap<u32, u64>, CollectError> {
         let mut found = HashMap::new();
         for service in services {
             let began = self.began.get(service, 0).map_err(unread)?;

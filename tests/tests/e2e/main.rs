@@ -18,6 +18,8 @@
 //! | `bandwidth` | the bytes of services and interfaces |
 //! | `offload` | frames that the kernel splits and joins |
 //! | `users` | clients and connections |
+//! | `crowd` | more users than there is room for |
+//! | `floods` | what anybody can send in any number |
 //! | `older` | servers and connections that were there before it |
 //! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
@@ -30,10 +32,12 @@
 mod access_log;
 mod bandwidth;
 mod bodies;
+mod crowd;
 mod drivers;
 mod ending;
 mod errors;
 mod exposition;
+mod floods;
 mod handshakes;
 mod in_flight;
 mod latency;
