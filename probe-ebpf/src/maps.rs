@@ -8,7 +8,7 @@
 //! | `SOCKETS` | socket | `Connection` | 1 KiB a socket | socket and connection programs | the kernel, with the socket | `socket_state` |
 //! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | never, so far | counted to service 0 |
 //! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
-//! | `COUNTERS` | service index | `ServiceCounters` | 136 a CPU | socket and connection programs | never | cannot be |
+//! | `COUNTERS` | service index | `ServiceCounters` | 112 a CPU | socket and connection programs | never | cannot be |
 //! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs | never, so far | `latency_full` |
 //! | `CLIENTS` | `ClientKey` | `Client` | 100 | connection programs | agent | `clients_full`, and to `SKETCHES` |
 //! | `SKETCHES` | `SketchKey` | `Sketch` | 2.1 KiB | connection programs, `oldest_request` | agent | `sketches_full` |

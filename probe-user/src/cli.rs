@@ -3,6 +3,7 @@
 //! Parsing has no side effects and knows each flag by itself; what flags mean together is decided in
 //! [`RunArgs::settings`], which gives what the program needs.
 
+mod detach_args;
 mod duration;
 mod replay_args;
 mod run_args;
@@ -12,6 +13,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
+pub use detach_args::{DetachArgs, InstanceArgs};
 pub use replay_args::ReplayArgs;
 pub use run_args::{BadSettings, RunArgs};
 
@@ -36,6 +38,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Count a packet capture as this node's traffic would be counted, and show what it comes to
     Replay(ReplayArgs),
+    /// Remove every trace of an agent that was killed, or that pinned its state
+    Detach(DetachArgs),
 }
 
 /// Flags of `traffic-probe check`.

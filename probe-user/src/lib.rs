@@ -3,9 +3,11 @@
 pub mod attribution;
 pub mod check;
 pub mod cli;
+pub mod detach;
 pub mod exposition;
 pub mod figures;
 pub mod histogram;
+pub mod instance;
 pub mod interface_filter;
 pub mod kernel;
 pub mod latest;

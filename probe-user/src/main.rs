@@ -7,6 +7,7 @@ use clap::Parser;
 use probe_user::{
     check,
     cli::{Cli, Command},
+    detach,
     live::Screen,
     logs, replay, run,
 };
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         },
         Command::Check(flags) => check::check(flags).context("cannot show the findings"),
         Command::Replay(flags) => replay::replay(&flags),
+        Command::Detach(flags) => detach::detach(&flags).map(|()| ExitCode::SUCCESS),
     });
     done.unwrap_or_else(|error| {
         // The chain of causes in one line.

@@ -15,6 +15,7 @@ use crate::{
     attribution::{Attribution, cgroup2_root},
     check::privileges,
     exposition::Exposition,
+    instance::Instance,
     kernel::Probe,
     latest::Latest,
     live::{Screen, ScreenKind},
@@ -29,25 +30,23 @@ const SERVER_THREADS: usize = 2;
 /// How often a log that is no terminal says what the node does.
 const SUMMARY_EVERY: Duration = Duration::from_mins(1);
 
-/// Counts and serves until a signal comes; then everything is detached.
+/// Counts and serves until a signal comes; then everything is detached, unless it is pinned.
 ///
 /// What can fail without touching the kernel is tried first, so that a failed start leaves nothing behind.
 pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     privileges::demand()?;
     let cgroup = cgroup2_root()?;
+    let _instance = Instance::of_node(&settings.lock)?;
     let listener = server::bind(settings.listen)?;
     let runtime = runtime().context("cannot start the threads of the server")?;
 
     // Signals are caught before anything is attached: one that comes in between must detach too.
     let stop = runtime.block_on(async { Stop::catch() }).context("cannot catch signals")?;
-    let probe = Probe::start(settings, &cgroup)?;
+    let mut probe = Probe::start(settings, &cgroup)?;
+    let mut attribution = Attribution::new(cgroup);
+    probe.recall_names(&mut attribution);
     let latest = Arc::new(Latest::default());
-    let ticker = Ticker {
-        attribution: Attribution::new(cgroup),
-        probe,
-        latest: Arc::clone(&latest),
-        screen: screen.clone(),
-    };
+    let ticker = Ticker { attribution, probe, latest: Arc::clone(&latest), screen: screen.clone() };
     let ticking = Ticking::start(ticker, settings).context("cannot start the thread that collects")?;
     announce(&listener, settings, screen);
     let ended = runtime.block_on(serve(listener, latest, settings, stop, ticking.ended));
@@ -59,7 +58,13 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     joined.map_err(|_| {
         anyhow!("the thread that collects failed: this is a bug, please report it with the log")
     })?;
-    tracing::info!("detached");
+    match &settings.pin {
+        None => tracing::info!("detached"),
+        Some(directory) => tracing::info!(
+            "ended; the kernel goes on counting for the next agent with --pin {0}, until `traffic-probe detach --pin {0}`",
+            directory.display()
+        ),
+    }
     Ok(())
 }
 

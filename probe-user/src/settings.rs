@@ -1,6 +1,6 @@
 //! What the agent needs to know to run, after flags and environment have been read and checked: see [`crate::cli`].
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::interface_filter::InterfaceFilter;
 
@@ -25,6 +25,10 @@ pub struct Settings {
     pub errors: ErrorClass,
     /// Sizes of the kernel's tables.
     pub capacities: Capacities,
+    /// Where programs and maps are pinned, to outlive the agent; if at all.
+    pub pin: Option<PathBuf>,
+    /// Directory whose lock keeps a second agent away.
+    pub lock: PathBuf,
 }
 
 /// How programs are attached to the queues of interfaces, where others may have theirs.
@@ -59,7 +63,7 @@ pub enum TcxOrder {
 }
 
 /// How many entries the kernel's tables are made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Capacities {
     /// Services; what comes after is counted under `other`.
     pub services: u32,

@@ -4,11 +4,12 @@ use std::{
     net::SocketAddr,
     process::{Command, ExitStatus},
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
+use tempfile::TempDir;
 
 use crate::{
     bpf::Footprint,
@@ -17,7 +18,8 @@ use crate::{
     machine::{self, Turn, Use},
     metrics::{Scrape, Series},
     netns::Netns,
-    poll,
+    pins::PinDirectory,
+    poll, ports,
     process::{Output, Process},
     tool,
 };
@@ -37,6 +39,10 @@ pub struct Agent<'a> {
     footprint: Footprint,
     /// Connections made to it: it counts these, too, which tells how far it has come.
     connections: AtomicU32,
+    pins: Option<&'a PinDirectory>,
+    started: Duration,
+    /// For its lock: there are others beside it.
+    _lock: TempDir,
     // Last: the next test may start once the process has ended.
     _turn: Turn,
 }
@@ -46,14 +52,15 @@ pub struct Agent<'a> {
 pub struct Setup<'a> {
     flags: Vec<String>,
     netns: Option<&'a Netns>,
+    pins: Option<&'a PinDirectory>,
     usage: Use,
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        // Any free port; and short ticks, since tests wait for them.
-        let flags = ["--listen", "127.0.0.1:0", "--interval", "200ms"];
-        Self { flags: flags.map(str::to_owned).to_vec(), netns: None, usage: Use::Shared }
+        // Short ticks, since tests wait for them.
+        let flags = ["--interval", "200ms"];
+        Self { flags: flags.map(str::to_owned).to_vec(), netns: None, pins: None, usage: Use::Shared }
     }
 }
 
@@ -78,6 +85,12 @@ impl<'a> Setup<'a> {
         Self { netns: Some(netns), ..self }
     }
 
+    /// With its state pinned.
+    #[must_use]
+    pub fn pinned(self, pins: &'a PinDirectory) -> Self {
+        Self { pins: Some(pins), ..self }
+    }
+
     /// With no other test beside it, for one that measures time or bandwidth.
     #[must_use]
     pub fn alone(self) -> Self {
@@ -88,11 +101,23 @@ impl<'a> Setup<'a> {
     pub fn start(self) -> Result<Agent<'a>> {
         tool::demand_root()?;
         let turn = machine::take(self.usage)?;
+        let lock = tempfile::tempdir()?;
         let mut command = Command::new(tool::agent()?);
         command.arg("run").args(&self.flags);
+        match self.pins {
+            Some(pins) => {
+                command.arg("--pin").arg(pins.path()).arg("--lock").arg(pins.lock());
+                // One that no earlier agent had: connections to that are among what is counted.
+                command.args(["--listen", &format!("127.0.0.1:{}", ports::free()?)]);
+            }
+            None => {
+                command.args(["--listen", "127.0.0.1:0", "--lock"]).arg(lock.path());
+            }
+        }
         if let Some(netns) = self.netns {
             netns.enter(&mut command)?;
         }
+        let began = Instant::now();
         let mut process = Process::spawn(&mut command)?;
         let address = poll::until("the agent to say where its metrics are", || announced(&mut process))?;
         let mut agent = Agent {
@@ -101,10 +126,16 @@ impl<'a> Setup<'a> {
             netns: self.netns,
             footprint: Footprint::default(),
             connections: AtomicU32::new(0),
+            pins: self.pins,
+            started: began.elapsed(),
+            _lock: lock,
             _turn: turn,
         };
         poll::until("the agent to be ready", || Ok((agent.get("/readyz")?.status == 200).then_some(())))?;
         agent.footprint = Footprint::of(agent.process.id())?;
+        if let Some(pins) = agent.pins {
+            pins.note(&agent.footprint);
+        }
         Ok(agent)
     }
 }
@@ -141,6 +172,12 @@ impl Agent<'_> {
         &self.footprint
     }
 
+    /// How long it took until it counted.
+    #[must_use]
+    pub fn time_to_start(&self) -> Duration {
+        self.started
+    }
+
     /// What it has logged.
     pub fn log(&self) -> Result<String> {
         self.process.stderr()
@@ -174,11 +211,11 @@ impl Agent<'_> {
         Ok(Mark::new(self, self.collected()?))
     }
 
-    /// Sends it a signal and waits until it ends; afterwards nothing of it may be left in the kernel.
+    /// Sends it a signal and waits until it ends; afterwards nothing of it may be left in the kernel but what is pinned.
     pub fn end(mut self, signal: Signal) -> Result<Output> {
         self.process.signal(signal)?;
         let output = self.process.wait(GRACE)?;
-        self.footprint.is_gone()?;
+        self.leaves_nothing()?;
         Ok(output)
     }
 
@@ -187,6 +224,11 @@ impl Agent<'_> {
         self.process.signal(Signal::SIGKILL)?;
         self.process.wait(GRACE)?;
         Ok(std::mem::take(&mut self.footprint))
+    }
+
+    /// Waits until nothing of it is in the kernel; what is pinned is the directory's to see to.
+    fn leaves_nothing(&self) -> Result<()> {
+        if self.pins.is_some() { Ok(()) } else { self.footprint.is_gone() }
     }
 
     fn get(&self, path: &str) -> Result<Response> {
@@ -205,7 +247,7 @@ impl Agent<'_> {
 impl Drop for Agent<'_> {
     fn drop(&mut self) {
         let ended: Result<ExitStatus> = self.process.terminate().map(|output| output.status);
-        let left = self.footprint.is_gone();
+        let left = self.leaves_nothing();
         if ended.is_err() || left.is_err() {
             crate::process::complain(&format!("the agent has not gone cleanly: {ended:?}, {left:?}"));
         }

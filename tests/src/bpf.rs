@@ -48,6 +48,13 @@ impl Footprint {
         Ok(footprint)
     }
 
+    /// Adds what another process holds.
+    pub fn add(&mut self, other: &Self) {
+        self.programs.extend(&other.programs);
+        self.links.extend(&other.links);
+        self.maps.extend(&other.maps);
+    }
+
     /// Waits until none of it is listed any more: the kernel frees after a grace period, not at once.
     pub fn is_gone(&self) -> Result<()> {
         for (kind, ids) in [("prog", &self.programs), ("link", &self.links), ("map", &self.maps)] {

@@ -18,9 +18,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::{netns::Netns, process::complain};
-
-mod tun;
+use crate::{netns::Netns, process::complain, tun};
 
 /// The longest packet: that of IP.
 const LARGEST: usize = 65_536;

@@ -64,6 +64,11 @@ impl Attribution {
         }
     }
 
+    /// Takes a name as given by an earlier agent, of whose services this one has the counters.
+    pub fn recall(&mut self, key: ServiceKey, name: Arc<str>) {
+        self.names.insert(key, Name { name, asked: Instant::now() });
+    }
+
     /// The name of a service. None if what could tell was looked at a moment ago, before the service was there: ask
     /// again at the next pass, a second later at most. Its counters are totals, so nothing is lost by waiting; a
     /// guess now would have to stay.

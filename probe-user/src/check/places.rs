@@ -22,8 +22,7 @@ fn bpffs(mounts: &str) -> Finding {
         Some(place) => Finding::good("bpffs", format!("mounted at {place}")),
         None => Finding::lesser(
             "bpffs",
-            "not mounted; nothing is pinned by default, so `run` works without: \
-             `mount -t bpf bpf /sys/fs/bpf` mounts it",
+            "not mounted; `run` does without it, `run --pin` does not: `mount -t bpf bpf /sys/fs/bpf` mounts it",
         ),
     }
 }

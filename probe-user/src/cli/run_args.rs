@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, builder::NonEmptyStringValueParser, value_parser};
 
-use super::duration;
+use super::{InstanceArgs, duration};
 use crate::{
     interface_filter::InterfaceGlob,
     settings::{Capacities, ErrorClass, Settings, TcAttachment, TcHook, TcxOrder},
@@ -68,6 +68,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 262_144, env = "TRAFFIC_PROBE_MAX_CLIENTS")]
     #[arg(value_parser = value_parser!(u32).range(64..=1 << 26), help_heading = "Capacities")]
     max_clients: u32,
+    #[command(flatten)]
+    instance: InstanceArgs,
 }
 
 /// Settings that contradict each other.
@@ -135,6 +137,8 @@ impl RunArgs {
                 series: self.max_series,
                 clients: self.max_clients,
             },
+            pin: self.instance.pin,
+            lock: self.instance.lock,
         })
     }
 }
@@ -155,7 +159,7 @@ mod tests {
     fn settings(flags: &[&str]) -> Result<Settings, BadSettings> {
         match Cli::parse_from(["traffic-probe", "run"].iter().chain(flags)).command {
             Command::Run(run) => run.settings(),
-            Command::Check(_) | Command::Replay(_) => unreachable!("`run` was typed"),
+            _ => unreachable!("`run` was typed"),
         }
     }
 
@@ -168,6 +172,13 @@ mod tests {
         assert_eq!(settings.users_window, Duration::from_mins(1));
         assert_eq!(settings.errors, ErrorClass::Server);
         assert_eq!(settings.capacities, Capacities { services: 4096, series: 65_536, clients: 262_144 });
+    }
+
+    #[test]
+    fn nothing_is_pinned_unless_asked_for() {
+        assert_eq!(settings(&[]).unwrap().pin, None);
+        let asked = settings(&["--pin", "/sys/fs/bpf/traffic-probe"]).unwrap().pin;
+        assert_eq!(asked.as_deref(), Some(std::path::Path::new("/sys/fs/bpf/traffic-probe")));
     }
 
     #[test]

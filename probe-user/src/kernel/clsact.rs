@@ -63,11 +63,13 @@ impl Drop for Clsact {
     }
 }
 
-/// Removes what a killed agent left on an interface.
-pub(super) fn remove_left(interface: u32) {
-    if clear(interface) == Some(Maker::Us) {
+/// Removes what a killed agent left on an interface; true if there was something.
+pub(super) fn remove_left(interface: u32) -> bool {
+    let maker = clear(interface);
+    if maker == Some(Maker::Us) {
         remove_if_unused(interface);
     }
+    maker.is_some()
 }
 
 /// Removes a killed agent's filters, and says who made the `clsact` that they were in; none if there were none.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap as StdHashMap},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,7 @@ use super::{
     clock,
     error::{CollectError, StartError},
     interfaces::Interfaces,
+    names::Names,
     oldest::OldestRequests,
     users::UserMaps,
 };
@@ -38,6 +40,8 @@ pub(super) struct Maps {
     users: UserMaps,
     unmeasured: PerCpuArray<MapData, u64>,
     oldest: Option<OldestRequests>,
+    /// Where names are kept for the next agent, if there is to be one.
+    kept: Option<Names>,
     capacities: [u64; 4],
 }
 
@@ -64,7 +68,11 @@ fn unread(map: &'static str) -> impl Fn(MapError) -> CollectError {
 }
 
 impl Maps {
-    pub(super) fn take(ebpf: &mut Ebpf, oldest: Option<OldestRequests>) -> Result<Self, StartError> {
+    pub(super) fn take(
+        ebpf: &mut Ebpf,
+        oldest: Option<OldestRequests>,
+        kept: Option<Names>,
+    ) -> Result<Self, StartError> {
         let capacity = |ebpf: &Ebpf, map| capacity(ebpf, map).unwrap_or_default();
         let capacities = ["SERVICES", "LATENCIES", "CLIENTS", "SKETCHES"].map(|map| capacity(ebpf, map));
         Ok(Self {
@@ -74,8 +82,16 @@ impl Maps {
             users: UserMaps::take(ebpf)?,
             unmeasured: take(ebpf, "UNMEASURED")?,
             oldest,
+            kept,
             capacities,
         })
+    }
+
+    /// Tells the names that an earlier agent gave.
+    pub(super) fn recall_names(&mut self, attribution: &mut Attribution) {
+        for (key, name) in self.kept.iter_mut().flat_map(Names::read) {
+            attribution.recall(key, name);
+        }
     }
 
     /// One pass.
@@ -122,8 +138,9 @@ impl Maps {
     }
 
     /// Who the services are, by their index.
-    fn names(&self, attribution: &mut Attribution) -> Result<Named, CollectError> {
+    fn names(&mut self, attribution: &mut Attribution) -> Result<Named, CollectError> {
         let mut entries = 0;
+        let mut given: StdHashMap<ServiceKey, Arc<str>> = StdHashMap::new();
         let mut names = StdHashMap::new();
         let other = ServiceId { service: "other".into(), port: 0, role: Role::Server };
         names.insert(OTHER, other);
@@ -136,6 +153,10 @@ impl Maps {
             };
             let role = Role::from_key(key.role).unwrap_or_default();
             names.insert(entry.index, ServiceId { service: service.to_string(), port: key.port, role });
+            given.insert(key, service);
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.keep(&given);
         }
         Ok(Named { names, entries })
     }

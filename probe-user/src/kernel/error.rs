@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
+use super::pinning::PinError;
+
 /// Why the probe could not be put in place.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -62,6 +64,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// Pinned state.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// A map could not be prepared.
     #[error("cannot prepare the map `{map}`: {source}")]
     Map {

@@ -1,9 +1,11 @@
-//! The hooks of an interface: where packets queue (TCX, or TC before it), and at its driver (XDP).
+//! The hooks of an interface: where packets queue (TCX, or TC before it), and at its driver (XDP). With `--pin`, what holds
+//! a program there is pinned by the interface's index, and taken up by the next agent.
 
 use aya::{
-    Ebpf,
+    Btf, Ebpf,
     programs::{
         LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
+        links::FdLink,
         tc::{NlOptions, SchedClassifierLink, TcAttachOptions},
         xdp::XdpLink,
     },
@@ -13,23 +15,22 @@ use aya::{
 use super::{
     clsact::{self, Clsact},
     error::{StartError, reason},
-    object::{INTERFACE_DRIVER, INTERFACE_RECEIVE, INTERFACE_TRANSMIT, at_least},
+    object::{INTERFACE_DRIVER, INTERFACE_RECEIVE, INTERFACE_TRANSMIT, at_least, load_program},
+    pinning::{Pin, PinError, Pins},
 };
 use crate::settings::{TcAttachment, TcHook, TcxOrder};
 
-/// What holds the programs at an interface; dropping it detaches them.
-#[expect(dead_code, reason = "held for what their drop does")]
+/// What holds the programs at an interface; dropping it detaches those that are not pinned.
 pub(super) struct Hooks {
-    receive: Receive,
-    transmit: SchedClassifierLink,
+    hooks: [Hook; 2],
     /// Goes after the filters that are in it.
-    clsact: Option<Clsact>,
+    _clsact: Option<Clsact>,
 }
 
-#[expect(dead_code, reason = "held for what their drop does")]
-enum Receive {
+enum Hook {
     Queue(SchedClassifierLink),
     Driver(XdpLink),
+    Pinned(Pin),
 }
 
 /// Where what an interface receives is counted.
@@ -42,35 +43,64 @@ pub(super) enum ReceiveAt {
 }
 
 impl Hooks {
-    /// Attaches the programs to the interface of an index and name.
+    /// Attaches the programs to the interface of an index and a name, or takes up those that are pinned there.
     pub(super) fn attach(
         ebpf: &mut Ebpf,
         (index, name): (u32, &str),
         receive: ReceiveAt,
         attachment: TcAttachment,
+        pins: Option<&Pins>,
     ) -> Result<Self, StartError> {
-        let clsact = match hook(attachment) {
-            TcHook::Clsact => Some(Clsact::prepare(index, name)),
-            TcHook::Auto => {
-                clsact::remove_left(index);
-                None
-            }
+        let clsact = if are_links(attachment) {
+            clsact::remove_left(index);
+            None
+        } else {
+            Some(Clsact::prepare(index, name))
         };
         let options = || options(attachment, clsact.as_ref());
         let receive = match receive {
-            ReceiveAt::Driver => Receive::Driver(attach_driver(ebpf, name)?),
+            ReceiveAt::Driver => {
+                remove(pins, INTERFACE_RECEIVE, index)?;
+                hold(pins, INTERFACE_DRIVER, index, || attach_driver(ebpf, name))?
+            }
             ReceiveAt::Queue => {
-                Receive::Queue(attach_queue(ebpf, INTERFACE_RECEIVE, name, TcAttachType::Ingress, options())?)
+                remove(pins, INTERFACE_DRIVER, index)?;
+                let attach = || attach_queue(ebpf, INTERFACE_RECEIVE, name, TcAttachType::Ingress, options());
+                hold(pins, INTERFACE_RECEIVE, index, attach)?
             }
         };
-        let transmit = attach_queue(ebpf, INTERFACE_TRANSMIT, name, TcAttachType::Egress, options())?;
-        Ok(Self { receive, transmit, clsact })
+        let attach = || attach_queue(ebpf, INTERFACE_TRANSMIT, name, TcAttachType::Egress, options());
+        let transmit = hold(pins, INTERFACE_TRANSMIT, index, attach)?;
+        Ok(Self { hooks: [receive, transmit], _clsact: clsact })
+    }
+
+    /// Detaches the programs, pinned or not.
+    pub(super) fn detach(self) {
+        for hook in self.hooks {
+            if let Hook::Pinned(pin) = hook
+                && let Err(error) = pin.remove()
+            {
+                tracing::warn!("{error}");
+            }
+        }
     }
 }
 
-/// `Auto` stands for TCX, where the kernel has it.
-fn hook(attachment: TcAttachment) -> TcHook {
-    if at_least(KernelVersion::new(6, 6, 0)) { attachment.hook } else { TcHook::Clsact }
+impl From<SchedClassifierLink> for Hook {
+    fn from(link: SchedClassifierLink) -> Self {
+        Self::Queue(link)
+    }
+}
+
+impl From<XdpLink> for Hook {
+    fn from(link: XdpLink) -> Self {
+        Self::Driver(link)
+    }
+}
+
+/// Whether programs are held at interfaces by links, which can be pinned; a filter of netlink cannot.
+pub(super) fn are_links(attachment: TcAttachment) -> bool {
+    attachment.hook == TcHook::Auto && at_least(KernelVersion::new(6, 6, 0))
 }
 
 fn options(attachment: TcAttachment, clsact: Option<&Clsact>) -> TcAttachOptions {
@@ -84,6 +114,80 @@ fn options(attachment: TcAttachment, clsact: Option<&Clsact>) -> TcAttachOptions
         (None, TcxOrder::Head) => TcAttachOptions::TcxOrder(LinkOrder::first()),
         (None, TcxOrder::Tail) => TcAttachOptions::TcxOrder(LinkOrder::last()),
     }
+}
+
+/// Whether an earlier agent left programs at an interface. Those that it left at another one of the same index, which has
+/// gone since, are removed.
+pub(super) fn are_left(pins: Option<&Pins>, index: u32) -> Result<bool, PinError> {
+    let Some(pins) = pins else { return Ok(false) };
+    let mut left = false;
+    for program in [INTERFACE_RECEIVE, INTERFACE_DRIVER, INTERFACE_TRANSMIT] {
+        let Some(pin) = pins.find(&link_name(program, index))? else { continue };
+        if pin.interface() == Some(index) {
+            left = true;
+        } else {
+            pin.remove()?;
+        }
+    }
+    Ok(left)
+}
+
+/// Removes what an earlier agent left at interfaces that are not attached to.
+pub(super) fn remove_left(pins: &Pins, is_attached: impl Fn(u32) -> bool) -> Result<(), PinError> {
+    for link in pins.links()? {
+        if index_in(&link).is_some_and(|index| !is_attached(index))
+            && let Some(pin) = pins.find(&link)?
+        {
+            pin.remove()?;
+        }
+    }
+    Ok(())
+}
+
+/// Under which name the link of a program at an interface is pinned.
+fn link_name(program: &str, index: u32) -> String {
+    format!("{program}_{index}")
+}
+
+/// The interface's index in such a name.
+fn index_in(link: &str) -> Option<u32> {
+    let programs = [INTERFACE_RECEIVE, INTERFACE_DRIVER, INTERFACE_TRANSMIT];
+    let index = programs.iter().find_map(|program| link.strip_prefix(program)?.strip_prefix('_'))?;
+    index.parse().ok()
+}
+
+/// Removes the link of a program that is not to be at an interface, if there is one.
+fn remove(pins: Option<&Pins>, program: &str, index: u32) -> Result<(), PinError> {
+    let pin = pins.map(|pins| pins.find(&link_name(program, index))).transpose()?.flatten();
+    pin.map_or(Ok(()), Pin::remove)
+}
+
+/// What holds a program at an interface: the pinned link, if there is one; else a new one.
+fn hold<L>(
+    pins: Option<&Pins>,
+    program: &str,
+    index: u32,
+    attach: impl FnOnce() -> Result<L, StartError>,
+) -> Result<Hook, StartError>
+where
+    L: Into<Hook>,
+{
+    let Some(pins) = pins else { return Ok(attach()?.into()) };
+    let name = link_name(program, index);
+    if let Some(pin) = pins.find(&name)? {
+        return Ok(Hook::Pinned(pin));
+    }
+    if program == INTERFACE_DRIVER {
+        // A driver takes one program: that of another layout, which is about to be removed, makes way.
+        pins.take_place(&name)?;
+    }
+    let link: Result<FdLink, _> = match attach()?.into() {
+        Hook::Queue(link) => link.try_into(),
+        Hook::Driver(link) => link.try_into(),
+        Hook::Pinned(pin) => return Ok(Hook::Pinned(pin)),
+    };
+    let link = link.map_err(|error| PinError::unpinnable(&name, &error))?;
+    Ok(Hook::Pinned(pins.pin(link, &name)?))
 }
 
 fn attach_queue(
@@ -103,8 +207,12 @@ fn attach_queue(
     classifier.take_link(link).map_err(failed)
 }
 
-/// Attaches to the driver, or, where it cannot, to the stack behind it.
+/// Attaches to the driver, loading the program if it is the first; or, where it cannot, to the stack behind it.
 fn attach_driver(ebpf: &mut Ebpf, interface: &str) -> Result<XdpLink, StartError> {
+    if ebpf.program(INTERFACE_DRIVER).is_some_and(|program| program.fd().is_err()) {
+        let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
+        load_program(ebpf, INTERFACE_DRIVER, &btf)?;
+    }
     let program: &mut Xdp = ebpf
         .program_mut(INTERFACE_DRIVER)
         .and_then(|program| program.try_into().ok())
@@ -123,4 +231,17 @@ fn attach_driver(ebpf: &mut Ebpf, interface: &str) -> Result<XdpLink, StartError
         reason: reason(&error),
     };
     program.take_link(attached.map_err(failed)?).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_links_name_tells_its_interface() {
+        assert_eq!(index_in(&link_name(INTERFACE_DRIVER, 17)), Some(17));
+        for other in ["socket_receive", "interface_receive", "interface_receive_x", "connections_3"] {
+            assert_eq!(index_in(other), None, "{other}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     maps::{MapData, MapError, PerCpuHashMap, PerCpuValues},
     util::nr_cpus,
 };
@@ -15,10 +15,10 @@ use probe_common::interface::{InterfaceCounters, Way};
 
 use super::{
     error::StartError,
-    interface_hooks::{Hooks, ReceiveAt},
+    interface_hooks::{self, Hooks, ReceiveAt},
     links::{self, Heard, Link, Listener, News},
     node_total::{NodeTotal, Share},
-    object::{INTERFACE_DRIVER, load_program},
+    pinning::Pins,
     stacking,
 };
 use crate::{
@@ -46,6 +46,8 @@ pub(super) struct Interfaces {
     by_driver: Vec<String>,
     /// Those that could not be attached to, so that each is complained of once.
     refused: BTreeMap<u32, String>,
+    /// Where links are pinned, if they are.
+    pins: Option<Pins>,
 }
 
 struct Attached {
@@ -53,8 +55,6 @@ struct Attached {
     /// What it had counted when it came to its name: another name is another series, which begins at zero.
     before: InterfaceVolumes,
     share: Share,
-    /// Dropped with it, and so detached.
-    #[expect(dead_code, reason = "held for what its drop does")]
     hooks: Hooks,
 }
 
@@ -65,8 +65,32 @@ pub(super) fn demand_requested(settings: &Settings) -> Result<(), StartError> {
 }
 
 impl Interfaces {
+    /// Attaches to those that are there, or takes up what is pinned at them.
+    pub(super) fn start(
+        settings: &Settings,
+        ebpf: &mut Ebpf,
+        pins: Option<&Pins>,
+    ) -> Result<Self, StartError> {
+        let pins = pins.filter(|_| {
+            let pinnable = interface_hooks::are_links(settings.tc);
+            if !pinnable {
+                tracing::warn!(
+                    "before kernel 6.6, and with --tc-hook clsact, interfaces are counted while the agent runs only: \
+                     nothing holds a filter for the next one"
+                );
+            }
+            pinnable
+        });
+        let mut interfaces = Self::new(settings, ebpf, pins.cloned())?;
+        interfaces.attach_requested(ebpf)?;
+        interfaces.reconcile(ebpf);
+        interfaces.settle();
+        interfaces.forget_gone()?;
+        Ok(interfaces)
+    }
+
     /// Lists the interfaces; none is counted yet.
-    pub(super) fn new(settings: &Settings, ebpf: &mut Ebpf) -> Result<Self, StartError> {
+    fn new(settings: &Settings, ebpf: &mut Ebpf, pins: Option<Pins>) -> Result<Self, StartError> {
         let map = ebpf.take_map(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;
         let counters = PerCpuHashMap::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
         // First, so that nothing happens unheard between the two.
@@ -81,16 +105,23 @@ impl Interfaces {
             attachment: settings.tc,
             by_driver: settings.xdp.clone(),
             refused: BTreeMap::new(),
+            pins,
         })
     }
 
-    /// Attaches to what is there. To the interfaces that `--xdp` names first: the operator asked for them, so a failure
-    /// is one of the start.
-    pub(super) fn attach_all(&mut self, ebpf: &mut Ebpf) -> Result<(), StartError> {
-        if !self.by_driver.is_empty() {
-            let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
-            load_program(ebpf, INTERFACE_DRIVER, &btf)?;
+    /// Forgets what an earlier agent counted at interfaces that have gone since, or are not to be counted any more.
+    fn forget_gone(&mut self) -> Result<(), StartError> {
+        let unread = |source| StartError::Map { map: MAP, source };
+        let counted = self.counters.keys().collect::<Result<Vec<u32>, _>>().map_err(unread)?;
+        for index in counted.iter().filter(|index| !self.attached.contains_key(index)) {
+            let _ = self.counters.remove(index);
         }
+        let Some(pins) = &self.pins else { return Ok(()) };
+        Ok(interface_hooks::remove_left(pins, |index| self.attached.contains_key(&index))?)
+    }
+
+    /// Attaches to the interfaces that `--xdp` names: the operator asked for them, so a failure is one of the start.
+    fn attach_requested(&mut self, ebpf: &mut Ebpf) -> Result<(), StartError> {
         for name in self.by_driver.clone() {
             let Some((&index, link)) = self.present.iter().find(|(_, link)| link.name == name) else {
                 return Err(StartError::NoInterface(name));
@@ -98,8 +129,6 @@ impl Interfaces {
             let link = link.clone();
             self.attach(ebpf, index, &link)?;
         }
-        self.reconcile(ebpf);
-        self.settle();
         Ok(())
     }
 
@@ -195,18 +224,20 @@ impl Interfaces {
     }
 
     fn attach(&mut self, ebpf: &mut Ebpf, index: u32, link: &Link) -> Result<(), StartError> {
-        let entry = InterfaceCounters { link_header: link.header_length, ..InterfaceCounters::default() };
-        let cpus = nr_cpus().map_or(1, |cpus| cpus);
-        let values = PerCpuValues::try_from(vec![entry; cpus])
-            .map_err(|source| StartError::Map { map: MAP, source: source.into() })?;
-        self.counters.insert(index, values, 0).map_err(|source| StartError::Map { map: MAP, source })?;
+        let left = interface_hooks::are_left(self.pins.as_ref(), index)?;
+        if !left || self.counters.get(&index, 0).is_err() {
+            self.begin(index, link)?;
+        }
         let by_driver = self.by_driver.contains(&link.name);
         let receive = if by_driver { ReceiveAt::Driver } else { ReceiveAt::Queue };
-        let hooks = Hooks::attach(ebpf, (index, &link.name), receive, self.attachment).and_then(|hooks| {
+        let hooks = Hooks::attach(ebpf, (index, &link.name), receive, self.attachment, self.pins.as_ref());
+        let hooks = hooks.and_then(|hooks| {
             // They are attached by name, which may be another's by now.
-            has_name(index, &link.name)
-                .then_some(hooks)
-                .ok_or_else(|| StartError::NoInterface(link.name.clone()))
+            if has_name(index, &link.name) {
+                return Ok(hooks);
+            }
+            hooks.detach();
+            Err(StartError::NoInterface(link.name.clone()))
         });
         let hooks = hooks.inspect_err(|_| {
             let _ = self.counters.remove(&index);
@@ -217,13 +248,22 @@ impl Interfaces {
         Ok(())
     }
 
+    /// Makes an interface's counters, at zero.
+    fn begin(&mut self, index: u32, link: &Link) -> Result<(), StartError> {
+        let entry = InterfaceCounters { link_header: link.header_length, ..InterfaceCounters::default() };
+        let cpus = nr_cpus().map_or(1, |cpus| cpus);
+        let values = PerCpuValues::try_from(vec![entry; cpus])
+            .map_err(|source| StartError::Map { map: MAP, source: source.into() })?;
+        self.counters.insert(index, values, 0).map_err(|source| StartError::Map { map: MAP, source })
+    }
+
     fn forget(&mut self, index: u32) {
         let Some(mut attached) = self.attached.remove(&index) else { return };
         if let Ok(volumes) = read(&self.counters, index) {
             self.node.add(&mut attached.share, &volumes);
         }
         tracing::debug!("interface {} is not counted any more", attached.name);
-        drop(attached);
+        attached.hooks.detach();
         // Gone as well, if the kernel was faster.
         let _ = self.counters.remove(&index);
     }

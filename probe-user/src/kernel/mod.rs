@@ -10,51 +10,165 @@ mod interface_hooks;
 mod interfaces;
 mod links;
 mod messages;
+mod names;
 mod node_total;
 mod object;
 mod older;
 mod oldest;
+mod pinning;
+mod removal;
 mod rtnetlink;
 mod stacking;
 mod syscall;
 mod users;
 
-use std::{os::fd::BorrowedFd, path::Path, time::Duration};
+use std::{
+    os::{fd::BorrowedFd, linux::fs::MetadataExt},
+    path::Path,
+    time::Duration,
+};
 
 use aya::Ebpf;
 
-use self::{collector::Maps, interfaces::Interfaces, messages::Messages, oldest::OldestRequests};
+use self::{
+    attach::SocketLink,
+    collector::Maps,
+    interfaces::Interfaces,
+    messages::Messages,
+    names::Names,
+    oldest::OldestRequests,
+    pinning::{PinDirectory, Pins},
+};
 pub use self::{
     error::{CollectError, StartError},
     object::{Features, Heads, load},
+    pinning::{PinError, Removed},
+    removal::{RemoveError, remove_filters, remove_pinned},
 };
 use crate::{attribution::Attribution, settings::Settings, snapshot::Snapshot};
 
-/// The programs and maps in the kernel, attached; dropping it detaches everything.
+/// The programs and maps in the kernel, attached; dropping it detaches everything that is not pinned.
 pub struct Probe {
     maps: Maps,
     interfaces: Interfaces,
     messages: Option<Messages>,
-    // Holds the programs and their links: last, so that the rest goes first.
+    _sockets: Vec<SocketLink>,
+    // Holds the programs.
     ebpf: Ebpf,
+    // Last: then another agent may have it.
+    directory: Option<PinDirectory>,
 }
 
 impl Probe {
-    /// Loads and attaches everything.
+    /// Loads and attaches everything; or takes up what an earlier agent pinned.
     pub fn start(settings: &Settings, cgroup: &Path) -> Result<Self, StartError> {
         interfaces::demand_requested(settings)?;
         let features = Features::of_this_kernel();
+        let probe = match &settings.pin {
+            None => Self::attach(settings, features, cgroup, None)?,
+            Some(path) => {
+                let directory = PinDirectory::make(path)?;
+                let mut probe = Self::pinned(settings, features, cgroup, &directory)?;
+                probe.directory = Some(directory);
+                probe
+            }
+        };
+        announce(features, cgroup, &probe.interfaces);
+        Ok(probe)
+    }
+
+    /// Attaches everything anew.
+    fn attach(
+        settings: &Settings,
+        features: Features,
+        cgroup: &Path,
+        pins: Option<&Pins>,
+    ) -> Result<Self, StartError> {
         let mut ebpf = load(features, settings.capacities)?;
+        if let Some(pins) = pins {
+            object::pin(&mut ebpf, pins)?;
+        }
         let messages = Messages::of(&mut ebpf);
-        let oldest = features.tells_reads().then(|| OldestRequests::prepare(&mut ebpf)).transpose()?;
-        let maps = Maps::take(&mut ebpf, oldest)?;
+        let oldest = features.tells_reads().then(|| OldestRequests::prepare(&mut ebpf, pins)).transpose()?;
+        let names = pins.map(|pins| Names::create(pins, settings.capacities.services)).transpose()?;
+        let maps = Maps::take(&mut ebpf, oldest, names)?;
         // Interfaces first: what a socket sends is then counted on both, or on neither.
-        let mut interfaces = Interfaces::new(settings, &mut ebpf)?;
-        interfaces.attach_all(&mut ebpf)?;
-        attach::sockets(&mut ebpf, features, cgroup)?;
+        let interfaces = Interfaces::start(settings, &mut ebpf, pins)?;
+        let sockets = attach::sockets(&mut ebpf, features, cgroup, pins)?;
         older::take_up(&ebpf);
-        announce(features, cgroup, &interfaces);
-        Ok(Self { maps, interfaces, messages, ebpf })
+        Ok(Self { maps, interfaces, messages, _sockets: sockets, ebpf, directory: None })
+    }
+
+    /// Takes up what is pinned and of this agent's layout; else replaces what there is.
+    fn pinned(
+        settings: &Settings,
+        features: Features,
+        cgroup: &Path,
+        directory: &PinDirectory,
+    ) -> Result<Self, StartError> {
+        let layout = object::layout(features, settings.capacities, network_namespace());
+        let taken_up = directory.whole(&layout).map(|pins| Self::take_up(settings, features, &pins));
+        let probe = match taken_up {
+            Some(Ok(probe)) => {
+                tracing::info!("took up what an earlier agent pinned: counters go on from where they were");
+                probe
+            }
+            Some(Err(error)) => {
+                tracing::warn!(
+                    "what is pinned cannot be taken up, and is replaced ({error}): counters begin at zero"
+                );
+                Self::replace(settings, features, cgroup, directory)?
+            }
+            None => {
+                if directory.has_others(&layout)? {
+                    tracing::warn!(
+                        "what is pinned was made by another version, or with other sizes of tables, and is replaced: \
+                         counters begin at zero"
+                    );
+                }
+                Self::replace(settings, features, cgroup, directory)?
+            }
+        };
+        // Not before the new programs count: what goes was read by nobody any more, and misses nothing in between.
+        let removed = directory.remove_others(&layout)?;
+        if !removed.is_nothing() {
+            tracing::info!("removed of what was pinned before: {removed}");
+        }
+        Ok(probe)
+    }
+
+    fn replace(
+        settings: &Settings,
+        features: Features,
+        cgroup: &Path,
+        directory: &PinDirectory,
+    ) -> Result<Self, StartError> {
+        let layout = object::layout(features, settings.capacities, network_namespace());
+        let pins = directory.begin(&layout)?;
+        let started = Self::attach(settings, features, cgroup, Some(&pins))
+            .and_then(|probe| Ok(PinDirectory::complete(&pins).map(|()| probe)?));
+        if started.is_err()
+            && let Err(error) = PinDirectory::abandon(&pins)
+        {
+            tracing::warn!("what was pinned before the start failed stays: {error}");
+        }
+        started
+    }
+
+    /// Takes up what an earlier agent left at work: nothing is loaded, nothing attached a second time.
+    fn take_up(settings: &Settings, features: Features, pins: &Pins) -> Result<Self, StartError> {
+        let sockets = attach::take_up(features, pins)?;
+        let mut ebpf = object::open(features, settings.capacities, pins)?;
+        let messages = Messages::of(&mut ebpf);
+        let oldest = features.tells_reads().then(|| OldestRequests::take_up(&mut ebpf, pins)).transpose()?;
+        let maps = Maps::take(&mut ebpf, oldest, Some(Names::open(pins)?))?;
+        let interfaces = Interfaces::start(settings, &mut ebpf, Some(pins))?;
+        Ok(Self { maps, interfaces, messages, _sockets: sockets, ebpf, directory: None })
+    }
+
+    /// Tells the names that an earlier agent gave to services: they keep them.
+    pub fn recall_names(&mut self, attribution: &mut Attribution) {
+        self.maps.recall_names(attribution);
     }
 
     /// Readable when interfaces have come, changed or gone: then [`Self::follow_interfaces`] is due.
@@ -80,6 +194,11 @@ impl Probe {
         self.follow_interfaces();
         self.maps.collect(users_window, attribution, &mut self.interfaces)
     }
+}
+
+/// The network namespace that interfaces are counted in, by its inode.
+fn network_namespace() -> u64 {
+    std::fs::metadata("/proc/thread-self/ns/net").map_or(0, |namespace| namespace.st_ino())
 }
 
 /// Says what is counted, and what is not that a newer kernel would allow.

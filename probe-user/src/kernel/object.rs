@@ -3,19 +3,22 @@
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::Queue,
-    programs::{Program, ProgramType},
+    programs::{Program, ProgramType, SchedClassifier},
     sys::{BpfHelper, is_helper_supported},
     util::KernelVersion,
 };
 
-use super::error::{StartError, reason};
+use super::{
+    error::{StartError, reason},
+    pinning::{Layout, Pins},
+};
 use crate::settings::Capacities;
 
 /// The kernel side, as `cargo xtask build` made it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe-ebpf"));
 
 /// What this kernel has of that which makes a difference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Features {
     /// Who tells of sockets that listen, connect and close.
     pub states: StateSource,
@@ -24,7 +27,7 @@ pub struct Features {
 }
 
 /// Whether the heads of messages are read, and so requests are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Heads {
     /// They are, by `bpf_loop` (kernel 5.17).
     Read,
@@ -33,7 +36,7 @@ pub enum Heads {
 }
 
 /// Who tells of sockets that listen, connect and close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StateSource {
     /// The tracepoint `inet_sock_set_state`, which also knows the task (kernel 5.11).
     Tracepoint,
@@ -99,18 +102,9 @@ pub(super) const INTERFACE_DRIVER: &str = "interface_driver";
 /// A sentence for each thing that the kernel can refuse.
 pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartError> {
     let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
-    let by_sock_ops = u8::from(features.states == StateSource::SockOps);
-    let mut ebpf = EbpfLoader::new()
-        .btf(Some(&btf))
-        .override_global("STATES_BY_SOCK_OPS", &by_sock_ops, true)
-        .map_max_entries("SERVICES", capacities.services)
-        .map_max_entries("FREE_SERVICES", capacities.services)
-        .map_max_entries("COUNTERS", capacities.services)
-        .map_max_entries("OLDEST_REQUESTS", capacities.services)
-        .map_max_entries("LATENCIES", capacities.series)
-        .map_max_entries("CLIENTS", capacities.clients)
-        .load(OBJECT)
-        .map_err(StartError::Object)?;
+    let by_sock_ops = by_sock_ops(features);
+    let mut ebpf =
+        loader(&by_sock_ops, capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
     let (receive, transmit) = features.socket_programs();
     let everywhere = [receive, transmit, CONNECTIONS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
     for program in everywhere {
@@ -124,6 +118,66 @@ pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartErr
     }
     hand_out_indices(&mut ebpf, capacities.services)?;
     Ok(ebpf)
+}
+
+/// Opens the object over the maps that an earlier agent pinned. No program is loaded: they are at their hooks.
+pub(super) fn open(features: Features, capacities: Capacities, pins: &Pins) -> Result<Ebpf, StartError> {
+    let maps = pins.maps()?;
+    let by_sock_ops = by_sock_ops(features);
+    let mut loader = loader(&by_sock_ops, capacities);
+    for (name, path) in &maps {
+        loader.map_pin_path(name, path.as_path());
+    }
+    // Nothing is loaded that would need the kernel's type information, and reading it takes its time.
+    let mut ebpf = loader.btf(None).load(OBJECT).map_err(StartError::Object)?;
+    pins.demand_maps(&ebpf)?;
+    for program in [INTERFACE_RECEIVE, INTERFACE_TRANSMIT] {
+        open_program(&mut ebpf, program, pins)?;
+    }
+    Ok(ebpf)
+}
+
+/// Pins the maps, and the programs that are to be attached to interfaces to come.
+pub(super) fn pin(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), StartError> {
+    pins.pin_maps(ebpf)?;
+    for name in [INTERFACE_RECEIVE, INTERFACE_TRANSMIT] {
+        let program = ebpf.program_mut(name).ok_or(StartError::Missing { what: "program", name })?;
+        pins.pin_program(program, name)?;
+    }
+    Ok(())
+}
+
+/// Puts a pinned program in the place of the object's.
+fn open_program(ebpf: &mut Ebpf, name: &'static str, pins: &Pins) -> Result<(), StartError> {
+    let path = pins.program(name);
+    let program = ebpf.program_mut(name).ok_or(StartError::Missing { what: "program", name })?;
+    let opened = SchedClassifier::from_pin(path)
+        .map_err(|error| StartError::Program { program: name, reason: reason(&error) })?;
+    *program = Program::SchedClassifier(opened);
+    Ok(())
+}
+
+/// The layout of what [`load`] makes in this way.
+pub(super) fn layout(features: Features, capacities: Capacities, namespace: u64) -> Layout {
+    Layout::of(OBJECT, features, capacities, namespace)
+}
+
+fn by_sock_ops(features: Features) -> u8 {
+    u8::from(features.states == StateSource::SockOps)
+}
+
+/// What loads the object, with its settings.
+fn loader(by_sock_ops: &u8, capacities: Capacities) -> EbpfLoader<'_> {
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("STATES_BY_SOCK_OPS", by_sock_ops, true)
+        .map_max_entries("SERVICES", capacities.services)
+        .map_max_entries("FREE_SERVICES", capacities.services)
+        .map_max_entries("COUNTERS", capacities.services)
+        .map_max_entries("OLDEST_REQUESTS", capacities.services)
+        .map_max_entries("LATENCIES", capacities.series)
+        .map_max_entries("CLIENTS", capacities.clients);
+    loader
 }
 
 /// Loads one program.

@@ -18,6 +18,7 @@ use aya::{
 use super::{
     error::{CollectError, StartError},
     object::OLDEST_REQUEST,
+    pinning::Pins,
     syscall,
 };
 
@@ -36,8 +37,20 @@ pub(super) struct OldestRequests {
 
 impl OldestRequests {
     /// Makes ready; the program must have been loaded.
-    pub(super) fn prepare(ebpf: &mut Ebpf) -> Result<Self, StartError> {
+    pub(super) fn prepare(ebpf: &mut Ebpf, pins: Option<&Pins>) -> Result<Self, StartError> {
         let link = Self::link(ebpf)?;
+        if let Some(pins) = pins {
+            pins.pin_descriptor(link.as_fd(), OLDEST_REQUEST)?;
+        }
+        Self::of(link, ebpf)
+    }
+
+    /// Takes up the iterator that an earlier agent made.
+    pub(super) fn take_up(ebpf: &mut Ebpf, pins: &Pins) -> Result<Self, StartError> {
+        Self::of(pins.demand(OLDEST_REQUEST)?.into_link(), ebpf)
+    }
+
+    fn of(link: OwnedFd, ebpf: &mut Ebpf) -> Result<Self, StartError> {
         let map = ebpf.take_map(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;
         let began = Array::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
         Ok(Self { link, began })

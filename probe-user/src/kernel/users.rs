@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_window_has_four_parts() {
-        let at = |seconds| epoch(Duration::from_secs(seconds), Duration::from_secs(60));
+        let at = |seconds| epoch(Duration::from_secs(seconds), Duration::from_mins(1));
         assert_eq!((at(0), at(14), at(15), at(61)), (0, 0, 1, 4));
         assert_eq!(epoch(Duration::from_secs(1), Duration::ZERO), 1_000_000_000, "no window is a short one");
     }

@@ -66,7 +66,10 @@ fn a_port_in_use_is_named() -> Result<()> {
     tool::demand_root()?;
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
-    fails_in_one_line(&mut agent(&["--listen", &address])?, &[&address, "--listen"])
+    // Other tests have agents too: it is not to be kept away by them.
+    let lock = tempfile::tempdir()?;
+    let mut command = agent(&["--listen", &address, "--lock"])?;
+    fails_in_one_line(command.arg(lock.path()), &[&address, "--listen"])
 }
 
 #[test]
@@ -86,8 +89,21 @@ fn without_root_it_says_what_it_needs() -> Result<()> {
 #[test]
 fn an_interface_that_is_not_there_is_named() -> Result<()> {
     tool::demand_root()?;
-    let flags = ["--listen", "127.0.0.1:0", "--xdp", "nowhere0"];
-    fails_in_one_line(&mut agent(&flags)?, &["nowhere0", "--xdp"])
+    let lock = tempfile::tempdir()?;
+    let mut command = agent(&["--listen", "127.0.0.1:0", "--xdp", "nowhere0", "--lock"])?;
+    fails_in_one_line(command.arg(lock.path()), &["nowhere0", "--xdp"])
+}
+
+#[test]
+fn a_pin_directory_that_is_not_on_a_bpffs_is_named_with_how_to_mount_one() -> Result<()> {
+    tool::demand_root()?;
+    let elsewhere = tempfile::tempdir()?;
+    let pins = elsewhere.path().join("pins");
+    let mut command = agent(&["--listen", "127.0.0.1:0", "--lock"])?;
+    command.arg(elsewhere.path().join("lock")).arg("--pin").arg(&pins);
+    fails_in_one_line(&mut command, &["--pin", "mount -t bpf bpf /sys/fs/bpf"])?;
+    ensure!(!pins.exists(), "{} was made all the same", pins.display());
+    Ok(())
 }
 
 #[test]

@@ -22,11 +22,13 @@
 //! | `tags` | frames of VLANs |
 //! | `users` | clients and connections |
 //! | `crowd` | more users than there is room for |
+//! | `floods` | what anybody can send in any number |
 //! | `older` | servers and connections that were there before it |
 //! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
 //! | `exposition` | what promtool says of its metrics |
 //! | `ending` | leaving nothing in the kernel |
+//! | `survival` | state that is pinned: nothing missed and nothing counted twice, whatever becomes of the agent |
 //! | `errors` | one clear sentence for each way in which it cannot start |
 //! | `traces` | the tests themselves: they leave nothing behind either |
 
@@ -39,6 +41,7 @@ mod drivers;
 mod ending;
 mod errors;
 mod exposition;
+mod floods;
 mod handshakes;
 mod in_flight;
 mod latency;
@@ -51,6 +54,7 @@ mod pipelining;
 mod replay;
 mod requests;
 mod responses;
+mod survival;
 mod tags;
 mod tcp_health;
 mod tcp_truth;

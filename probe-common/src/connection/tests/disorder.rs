@@ -154,3 +154,105 @@ fn a_head_that_is_torn_is_counted_at_the_turn_and_told() {
     talk.ask(GET).answer(OK);
     assert_eq!(talk.seen(), ["GET 404", "GET 200"]);
 }
+
+#[test]
+fn a_fin_that_overtakes_content_waits_for_it() {
+    let mut talk = Conversation::new();
+    let answer = "HTTP/1.1 200 OK\r\n\r\nsomething";
+    talk.ask(GET).wait(1).answer(&answer[..answer.len() - 4]);
+    talk.sent[Side::Response as usize] = answer.as_bytes().to_vec();
+    talk.fin(Side::Response).wait(4).segment(Side::Response, answer.len() - 4, answer.len());
+    assert_eq!(talk.seen(), [""; 0]);
+    talk.close();
+    assert_eq!(talk.seen(), ["GET 200"]);
+    assert_eq!(talk.exchanges[0].duration, 5);
+}
+
+#[test]
+fn what_was_sent_again_counts_once() {
+    let mut talk = Conversation::new();
+    talk.ask(GET);
+    talk.segment(Side::Request, 0, GET.len());
+    talk.answer(OK);
+    talk.segment(Side::Response, 0, OK.len());
+    talk.segment(Side::Response, 10, OK.len());
+    assert_eq!(talk.seen(), ["GET 200"]);
+    assert_eq!(talk.fresh, [GET.len() as u64, OK.len() as u64]);
+}
+
+#[test]
+fn what_is_sent_again_is_told_from_what_is_new() {
+    let mut talk = Conversation::new();
+    let mut send = |side, offset: u32, length, fin| {
+        let sequence = at(side).wrapping_add(offset);
+        talk.connection.accept(&Segment { side, sequence, length, acknowledged: None, fin }).again
+    };
+    assert!(!send(Side::Request, 0, 100, false));
+    assert!(send(Side::Request, 0, 100, false) && send(Side::Request, 40, 10, false));
+    assert!(!send(Side::Request, 90, 20, false), "ten bytes of it are new");
+    assert!(!send(Side::Request, 110, 0, false), "a bare acknowledgement");
+    assert!(!send(Side::Request, 110, 0, true) && send(Side::Request, 110, 0, true), "an end, and again");
+    assert!(!send(Side::Response, 0, 5, true) && send(Side::Response, 0, 5, true));
+}
+
+#[test]
+fn the_rest_of_a_request_line_is_no_request_when_its_start_was_lost() {
+    let mut talk = Conversation::new();
+    let torn = "OPTIONS * HTTP/1.1\r\n\r\n";
+    talk.ask(GET).answer(OK).ask("GET / HTTP/1.1\r\nHos");
+    // The end of this head comes before the rest of it, and the next request in two segments.
+    talk.sent[0].extend_from_slice(b"t: a\r\n\r\n");
+    let end = talk.sent[0].len();
+    talk.segment(Side::Request, end - 4, end);
+    talk.segment(Side::Request, end - 8, end - 4);
+    talk.answer(OK);
+    assert_eq!(talk.unmeasured, [Reason::HeadLost]);
+    talk.unmeasured.clear();
+    let end = talk.sent[0].len();
+    talk.sent[0].extend_from_slice(torn.as_bytes());
+    talk.segment(Side::Request, end + 4, end + torn.len());
+    talk.acknowledge(Side::Response, OK.as_bytes());
+    talk.ask(GET).answer(OK);
+    assert_eq!(talk.unmeasured, [Reason::HeadLost, Reason::JoinedLate]);
+    talk.unmeasured.clear();
+    assert_eq!(talk.seen(), ["GET 200"; 3]);
+}
+
+#[test]
+fn answers_behind_a_gap_that_nothing_filled_are_not_aborted() {
+    let mut talk = Conversation::new();
+    talk.ask(GET);
+    talk.sent[1] = OK.as_bytes().to_vec();
+    talk.segment(Side::Response, 10, OK.len());
+    talk.close();
+    assert_eq!(talk.unmeasured, [Reason::HeadLost]);
+    assert_eq!((talk.exchanges.len(), talk.began, talk.ended, talk.connection.missed()), (0, 1, 1, 0));
+}
+
+#[test]
+fn requests_behind_a_gap_that_nothing_filled_are_told_in_the_end() {
+    let mut talk = Conversation::new();
+    talk.ask(GET).answer(OK);
+    assert_eq!(talk.connection.missed(), 0);
+    let begin = talk.sent[0].len();
+    talk.sent[0].extend_from_slice(GET.repeat(2).as_bytes());
+    talk.segment(Side::Request, begin + 5, begin + 2 * GET.len());
+    assert_eq!(talk.connection.missed(), 1);
+    talk.close();
+    assert_eq!(talk.seen(), ["GET 200"]);
+}
+
+#[test]
+fn the_rest_of_a_request_line_is_no_request_even_before_one_was_read() {
+    let mut talk = Conversation::new();
+    let asked = format!("{GET}OPTIONS * HTTP/1.1\r\n\r\n{GET}");
+    talk.sent[0] = asked.clone().into_bytes();
+    let (line, last) = (GET.len() + 4, asked.len() - GET.len());
+    for (from, to) in [(4, line), (0, 4), (line, last), (last, asked.len())] {
+        talk.segment(Side::Request, from, to);
+    }
+    talk.answer(OK);
+    assert_eq!(talk.unmeasured, [Reason::HeadLost]);
+    talk.unmeasured.clear();
+    assert_eq!(talk.seen(), ["GET 200"]);
+}

@@ -1,0 +1,57 @@
+//! What can go wrong with pinned state, as sentences.
+
+use std::{io, path::PathBuf};
+
+use aya::programs::links::LinkError;
+
+use crate::instance::Running;
+
+/// Why state could not be pinned, taken up or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// A file system that cannot hold programs.
+    #[error(
+        "--pin {} is not on a bpffs, which alone can hold programs and maps: `mount -t bpf bpf /sys/fs/bpf` mounts one; then \
+         choose a directory in it, such as /sys/fs/bpf/traffic-probe", .0.display()
+    )]
+    NoBpffs(PathBuf),
+    /// A name that a bpffs refuses.
+    #[error("--pin {} has a dot in a name, which a bpffs does not allow: choose a name without", .0.display())]
+    Dot(PathBuf),
+    /// An agent has it.
+    #[error(transparent)]
+    Running(#[from] Running),
+    /// Something in the directory.
+    #[error("cannot {what} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A link that no path can hold.
+    #[error("cannot pin the link {link}: {reason}")]
+    Unpinnable {
+        /// Its name.
+        link: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A link is not there, or a map.
+    #[error("{} is missing", .0.display())]
+    Missing(PathBuf),
+}
+
+impl PinError {
+    pub(in crate::kernel) fn unpinnable(link: &str, error: &LinkError) -> Self {
+        Self::Unpinnable { link: link.to_owned(), reason: error.to_string() }
+    }
+
+    /// For `map_err`: what was tried with a path.
+    pub(super) fn file(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { what, path, source }
+    }
+}
