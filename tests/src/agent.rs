@@ -50,6 +50,8 @@ pub struct Agent<'a> {
 /// How an agent is to be started.
 #[derive(Debug)]
 pub struct Setup<'a> {
+    /// Time between two ticks.
+    interval: String,
     flags: Vec<String>,
     netns: Option<&'a Netns>,
     pins: Option<&'a PinDirectory>,
@@ -59,8 +61,8 @@ pub struct Setup<'a> {
 impl Default for Setup<'_> {
     fn default() -> Self {
         // Short ticks, since tests wait for them.
-        let flags = ["--interval", "200ms"];
-        Self { flags: flags.map(str::to_owned).to_vec(), netns: None, pins: None, usage: Use::Shared }
+        let interval = "200ms".to_owned();
+        Self { interval, flags: Vec::new(), netns: None, pins: None, usage: Use::Shared }
     }
 }
 
@@ -74,9 +76,8 @@ impl<'a> Setup<'a> {
 
     /// With ticks this far apart, for one that is to see what happens between them.
     #[must_use]
-    pub fn ticking_every(mut self, interval: &str) -> Self {
-        interval.clone_into(&mut self.flags[3]);
-        self
+    pub fn ticking_every(self, interval: &str) -> Self {
+        Self { interval: interval.to_owned(), ..self }
     }
 
     /// In a network namespace.
@@ -103,7 +104,7 @@ impl<'a> Setup<'a> {
         let turn = machine::take(self.usage)?;
         let lock = tempfile::tempdir()?;
         let mut command = Command::new(tool::agent()?);
-        command.arg("run").args(&self.flags);
+        command.arg("run").args(["--interval", &self.interval]).args(&self.flags);
         match self.pins {
             Some(pins) => {
                 command.arg("--pin").arg(pins.path()).arg("--lock").arg(pins.lock());
