@@ -31,6 +31,8 @@ pub struct Rates {
     pub services: BTreeMap<ServiceId, ServiceRates>,
     /// By interface, in bytes per second, indexed by [`probe_common::interface::Way`], family and transport.
     pub interfaces: BTreeMap<String, InterfaceRates>,
+    /// Of the node, in bytes per second, indexed by [`probe_common::interface::Way`].
+    pub node: [f64; 2],
 }
 
 /// Bytes per second on an interface, indexed as [`crate::snapshot::InterfaceVolumes`] is.

@@ -132,7 +132,7 @@ struct Ticking {
 
 impl Ticking {
     fn start(ticker: Ticker, settings: &Settings) -> std::io::Result<Self> {
-        let (stop, stopped) = ticker::stop_channel();
+        let (stop, stopped) = ticker::stop_channel()?;
         let (ending, ended) = oneshot::channel::<()>();
         let settings = settings.clone();
         let thread = thread::Builder::new().name("collect".into()).spawn(move || {

@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub services: BTreeMap<ServiceId, Service>,
     /// The interfaces that are counted, by name.
     pub interfaces: BTreeMap<String, InterfaceVolumes>,
+    /// Bytes that entered and left the node, each counted once however many interfaces it crossed.
+    pub node: NodeBytes,
     /// What escaped measurement, by reason; every reason is there.
     pub unmeasured: Vec<(Reason, u64)>,
     /// How full each of the kernel's tables is.
@@ -109,6 +111,9 @@ pub struct RequestKind {
 
 /// What was counted on an interface, indexed by [`probe_common::interface::Way`], family and transport.
 pub type InterfaceVolumes = [ByKind; 2];
+
+/// Bytes of the node, indexed by [`probe_common::interface::Way`].
+pub type NodeBytes = [u64; 2];
 
 /// How full a table of the kernel is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

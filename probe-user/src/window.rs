@@ -94,7 +94,8 @@ impl Window {
             .keys()
             .map(|name| (name.clone(), self.sum.interface_rates(name, span)))
             .collect();
-        Some(Rates { span, services, interfaces })
+        let node = self.sum.node.map(|bytes| bytes_per_second(bytes, span));
+        Some(Rates { span, services, interfaces, node })
     }
 }
 

@@ -1,11 +1,11 @@
-//! What is known of interfaces.
+//! What is known of interfaces, and of all together.
 
 use probe_common::interface::{Family as Network, Transport, Way};
 
 use super::{family::Family, names};
 use crate::{report::Rates, snapshot::Snapshot};
 
-pub(super) fn totals(snapshot: &Snapshot) -> [Family; 2] {
+pub(super) fn totals(snapshot: &Snapshot) -> [Family; 3] {
     let mut bytes = Family::new(&names::INTERFACE_BYTES);
     let mut packets = Family::new(&names::INTERFACE_PACKETS);
     for_each_seen(snapshot, |kind| {
@@ -13,17 +13,25 @@ pub(super) fn totals(snapshot: &Snapshot) -> [Family; 2] {
         bytes.add(&kind.labels(), volume.bytes as f64);
         packets.add(&kind.labels(), volume.packets as f64);
     });
-    [bytes, packets]
+    let mut node = Family::new(&names::NODE_BYTES);
+    for way in Way::ALL {
+        node.add(&[way.label()], snapshot.node[way as usize] as f64);
+    }
+    [bytes, packets, node]
 }
 
-pub(super) fn rates(snapshot: &Snapshot, rates: &Rates) -> [Family; 1] {
+pub(super) fn rates(snapshot: &Snapshot, rates: &Rates) -> [Family; 2] {
     let mut bandwidth = Family::new(&names::INTERFACE_BANDWIDTH);
     for_each_seen(snapshot, |kind| {
         if let Some(interface) = rates.interfaces.get(kind.interface) {
             bandwidth.add(&kind.labels(), interface[kind.way][kind.network][kind.transport]);
         }
     });
-    [bandwidth]
+    let mut node = Family::new(&names::NODE_BANDWIDTH);
+    for way in Way::ALL {
+        node.add(&[way.label()], rates.node[way as usize]);
+    }
+    [bandwidth, node]
 }
 
 /// An interface, and the indices of a kind of traffic in its tables.

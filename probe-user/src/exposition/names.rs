@@ -63,6 +63,7 @@ const PROTOCOL: &[&str] = &["service", "port", "role", "protocol"];
 const REQUEST: &[&str] = &["service", "port", "role", "protocol", "method", "status"];
 const PHASE: &[&str] = &["service", "port", "role", "protocol", "phase"];
 const DIRECTION: &[&str] = &["service", "port", "role", "direction"];
+const NODE: &[&str] = &["direction"];
 const INTERFACE: &[&str] = &["interface", "direction", "family", "transport"];
 
 macro_rules! metrics {
@@ -136,6 +137,10 @@ metrics! {
         "Packets that crossed the interface.";
     INTERFACE_BANDWIDTH = "traffic_interface_bandwidth_bytes_per_second", Gauge, INTERFACE, BytesPerSecond,
         "Bytes per second across the interface over the window.";
+    NODE_BYTES = "traffic_node_bytes_total", Counter, NODE, Bytes,
+        "Bytes of the frames that entered and left the node, each once however many interfaces it crossed.";
+    NODE_BANDWIDTH = "traffic_node_bandwidth_bytes_per_second", Gauge, NODE, BytesPerSecond,
+        "Bytes per second that entered and left the node over the window.";
     UNMEASURED = "traffic_probe_unmeasured_total", Counter, &["reason"], Count,
         "What escaped measurement, by reason.";
     TABLE_ENTRIES = "traffic_probe_table_entries", Gauge, &["table"], Count,

@@ -99,7 +99,7 @@ impl Maps {
         &mut self,
         users_window: Duration,
         attribution: &mut Attribution,
-        interfaces: &Interfaces,
+        interfaces: &mut Interfaces,
     ) -> Result<Snapshot, CollectError> {
         let taken = Instant::now();
         let Named { names, entries } = self.names(attribution)?;
@@ -125,10 +125,12 @@ impl Maps {
             .zip(self.capacities)
             .map(|((name, entries), capacity)| Table { name, entries, capacity })
             .collect();
+        let (interfaces, node) = interfaces.volumes().map_err(unread("INTERFACES"))?;
         Ok(Snapshot {
             taken,
             services,
-            interfaces: interfaces.volumes().map_err(unread("INTERFACES"))?,
+            interfaces,
+            node,
             unmeasured: self.unmeasured()?,
             tables,
             collection: taken.elapsed(),

@@ -50,6 +50,9 @@ pub enum StartError {
         /// What the kernel said.
         reason: String,
     },
+    /// The kernel does not tell of its interfaces.
+    #[error("cannot ask the kernel for the network interfaces by rtnetlink: {0}")]
+    Links(#[source] std::io::Error),
     /// An interface that was asked for by name.
     #[error("there is no interface `{0}`, which --xdp names: `ip link` lists those that there are")]
     NoInterface(String),

@@ -1,30 +1,42 @@
 //! The network interfaces that are counted: attached when they come, forgotten when they go.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuHashMap, PerCpuValues},
+    maps::{MapData, MapError, PerCpuHashMap, PerCpuValues},
     util::nr_cpus,
 };
+use nix::net::if_::if_nametoindex;
 use probe_common::interface::{InterfaceCounters, Way};
 
 use super::{
     error::StartError,
     interface_hooks::{self, Hooks, ReceiveAt},
+    links::{self, Heard, Link, Listener, News},
+    node_total::{NodeTotal, Share},
     pinning::Pins,
+    stacking,
 };
-use crate::{interface_filter::InterfaceFilter, settings::Settings, snapshot::InterfaceVolumes};
+use crate::{
+    interface_filter::InterfaceFilter,
+    settings::Settings,
+    snapshot::{InterfaceVolumes, NodeBytes},
+};
 
 const MAP: &str = "INTERFACES";
 
-/// Bytes before the network header of a device that bears Ethernet frames, as the loopback device does.
-const ETHERNET: u64 = 14;
-
 /// The interfaces that are counted.
 pub(super) struct Interfaces {
+    listener: Listener,
+    /// All that are there, counted or not.
+    present: BTreeMap<u32, Link>,
     counters: PerCpuHashMap<MapData, u32, InterfaceCounters>,
     attached: BTreeMap<u32, Attached>,
+    node: NodeTotal,
     filter: InterfaceFilter,
     /// Those whose packets are counted as the driver hands them over.
     by_driver: Vec<String>,
@@ -36,18 +48,18 @@ pub(super) struct Interfaces {
 
 struct Attached {
     name: String,
+    /// What it had counted when it came to its name: another name is another series, which begins at zero.
+    before: InterfaceVolumes,
+    share: Share,
+    /// It was counted by an earlier agent, of which what it has carried until now is to be shared out as it is now.
+    taken_up: bool,
     hooks: Hooks,
 }
 
 /// Fails if an interface that `--xdp` names is not there. Looked for before anything is loaded, which takes its time.
 pub(super) fn demand_requested(settings: &Settings) -> Result<(), StartError> {
-    let present = present();
-    let is_there = |name: &String| present.values().any(|interface| interface.name == *name);
-    settings
-        .xdp
-        .iter()
-        .find(|name| !is_there(name))
-        .map_or(Ok(()), |name| Err(StartError::NoInterface(name.clone())))
+    let missing = settings.xdp.iter().find(|name| if_nametoindex(name.as_str()).is_err());
+    missing.map_or(Ok(()), |name| Err(StartError::NoInterface(name.clone())))
 }
 
 impl Interfaces {
@@ -68,23 +80,9 @@ impl Interfaces {
             pinnable
         });
         let mut interfaces = Self::new(settings, ebpf, pins.cloned())?;
-        interfaces.attach_requested(ebpf)?;
-        interfaces.follow(ebpf);
+        interfaces.attach_all(ebpf)?;
         interfaces.forget_gone()?;
         Ok(interfaces)
-    }
-
-    fn new(settings: &Settings, ebpf: &mut Ebpf, pins: Option<Pins>) -> Result<Self, StartError> {
-        let map = ebpf.take_map(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;
-        let counters = PerCpuHashMap::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
-        Ok(Self {
-            counters,
-            attached: BTreeMap::new(),
-            filter: settings.interfaces.clone(),
-            by_driver: settings.xdp.clone(),
-            refused: BTreeMap::new(),
-            pins,
-        })
     }
 
     /// Forgets what an earlier agent counted at interfaces that have gone since, or are not to be counted any more.
@@ -98,71 +96,183 @@ impl Interfaces {
         Ok(interface_hooks::remove_left(pins, |index| self.attached.contains_key(&index))?)
     }
 
-    /// Attaches to the interfaces that `--xdp` names: the operator asked for them, so a failure is one of the start.
-    fn attach_requested(&mut self, ebpf: &mut Ebpf) -> Result<(), StartError> {
-        let present = present();
+    /// Lists the interfaces; none is counted yet.
+    fn new(settings: &Settings, ebpf: &mut Ebpf, pins: Option<Pins>) -> Result<Self, StartError> {
+        let map = ebpf.take_map(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;
+        let counters = PerCpuHashMap::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
+        // First, so that nothing happens unheard between the two.
+        let listener = Listener::new().map_err(StartError::Links)?;
+        Ok(Self {
+            listener,
+            present: links::list().map_err(StartError::Links)?,
+            counters,
+            attached: BTreeMap::new(),
+            node: NodeTotal::default(),
+            filter: settings.interfaces.clone(),
+            by_driver: settings.xdp.clone(),
+            refused: BTreeMap::new(),
+            pins,
+        })
+    }
+
+    /// Attaches to what is there. To the interfaces that `--xdp` names first: the operator asked for them, so a failure
+    /// is one of the start.
+    fn attach_all(&mut self, ebpf: &mut Ebpf) -> Result<(), StartError> {
         for name in self.by_driver.clone() {
-            let Some((&index, interface)) = present.iter().find(|(_, candidate)| candidate.name == name)
-            else {
+            let Some((&index, link)) = self.present.iter().find(|(_, link)| link.name == name) else {
                 return Err(StartError::NoInterface(name));
             };
-            self.attach(ebpf, index, interface)?;
+            let link = link.clone();
+            self.attach(ebpf, index, &link)?;
         }
+        self.reconcile(ebpf);
         Ok(())
+    }
+
+    /// Readable when there is something to [follow](Self::follow).
+    pub(super) fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
     }
 
     /// Attaches to what has come, forgets what has gone.
     pub(super) fn follow(&mut self, ebpf: &mut Ebpf) {
-        let present = present();
-        let gone: Vec<u32> = self
-            .attached
-            .iter()
-            .filter(|(index, attached)| present.get(index).is_none_or(|now| now.name != attached.name))
-            .map(|(&index, _)| index)
-            .collect();
-        for index in gone {
-            if let Some(attached) = self.attached.remove(&index) {
-                attached.hooks.detach();
+        match self.listener.hear() {
+            Ok(Heard::All(news)) if news.is_empty() => return,
+            Ok(Heard::All(news)) => news.into_iter().for_each(|news| self.learn(news)),
+            Ok(Heard::Overrun) => {
+                tracing::warn!(
+                    "more happened to the network interfaces at once than could be followed: listing them again"
+                );
+                self.list_again();
             }
-            // Gone as well, if the kernel was faster.
-            let _ = self.counters.remove(&index);
+            Err(error) => {
+                tracing::warn!("cannot follow the network interfaces ({error}): listing them again");
+                self.list_again();
+            }
         }
-        self.refused.retain(|index, name| present.get(index).is_some_and(|now| now.name == *name));
-        for (index, interface) in present {
-            let known = self.attached.contains_key(&index) || self.refused.contains_key(&index);
-            if known || !self.filter.admits(&interface.name) {
-                continue;
+        self.reconcile(ebpf);
+    }
+
+    fn learn(&mut self, news: News) {
+        match news {
+            News::Is(index, link) => {
+                self.present.insert(index, link);
             }
-            if let Err(error) = self.attach(ebpf, index, &interface) {
-                tracing::warn!("interface {} is not counted: {error}", interface.name);
-                self.refused.insert(index, interface.name);
+            News::Went(index) => {
+                self.present.remove(&index);
+                self.forget(index);
             }
         }
     }
 
-    fn attach(&mut self, ebpf: &mut Ebpf, index: u32, interface: &Present) -> Result<(), StartError> {
-        let left = interface_hooks::are_left(self.pins.as_ref(), index)?;
-        if !left || self.counters.get(&index, 0).is_err() {
-            self.begin(index, interface)?;
+    fn list_again(&mut self) {
+        match links::list() {
+            Ok(present) => self.present = present,
+            Err(error) => tracing::warn!("cannot list the network interfaces: {error}"),
         }
-        let by_driver = self.by_driver.contains(&interface.name);
+    }
+
+    /// Makes what is counted agree with what is there.
+    fn reconcile(&mut self, ebpf: &mut Ebpf) {
+        let is_wanted = |index| self.present.get(index).is_some_and(|link| self.filter.admits(&link.name));
+        let unwanted: Vec<u32> = self.attached.keys().filter(|index| !is_wanted(index)).copied().collect();
+        for index in unwanted {
+            self.forget(index);
+        }
+        self.rename();
+        let present = &self.present;
+        self.refused.retain(|index, name| present.get(index).is_some_and(|now| now.name == *name));
+        let new: Vec<(u32, Link)> = present
+            .iter()
+            .filter(|(index, _)| !self.attached.contains_key(index) && !self.refused.contains_key(index))
+            .filter(|(_, link)| self.filter.admits(&link.name))
+            .map(|(&index, link)| (index, link.clone()))
+            .collect();
+        for (index, link) in new {
+            match self.attach(ebpf, index, &link) {
+                Ok(()) => {}
+                // It went meanwhile, or took another name: that is still to be heard.
+                Err(_) if !has_name(index, &link.name) => {}
+                Err(error) => {
+                    tracing::warn!("interface {} is not counted: {error}", link.name);
+                    self.refused.insert(index, link.name);
+                }
+            }
+        }
+        self.share_out();
+    }
+
+    /// Has those that took another name begin a series of that name.
+    fn rename(&mut self) {
+        for (index, attached) in &mut self.attached {
+            let Some(link) = self.present.get(index).filter(|link| link.name != attached.name) else {
+                continue;
+            };
+            tracing::debug!("interface {} is now {}", attached.name, link.name);
+            attached.name.clone_from(&link.name);
+            attached.before = read(&self.counters, *index).unwrap_or(attached.before);
+        }
+    }
+
+    fn attach(&mut self, ebpf: &mut Ebpf, index: u32, link: &Link) -> Result<(), StartError> {
+        let left = interface_hooks::are_left(self.pins.as_ref(), index)?;
+        let taken_up = left && self.counters.get(&index, 0).is_ok();
+        if !taken_up {
+            self.begin(index, link)?;
+        }
+        let by_driver = self.by_driver.contains(&link.name);
         let receive = if by_driver { ReceiveAt::Driver } else { ReceiveAt::Queue };
-        let hooks = Hooks::attach(ebpf, (index, &interface.name), receive, self.pins.as_ref());
+        let hooks = Hooks::attach(ebpf, (index, &link.name), receive, self.pins.as_ref()).and_then(|hooks| {
+            if has_name(index, &link.name) {
+                return Ok(hooks);
+            }
+            // They are attached by name, which may be another's by now.
+            hooks.detach();
+            Err(StartError::NoInterface(link.name.clone()))
+        });
         let hooks = hooks.inspect_err(|_| {
             let _ = self.counters.remove(&index);
         })?;
-        self.attached.insert(index, Attached { name: interface.name.clone(), hooks });
-        tracing::debug!("counting interface {}", interface.name);
+        let (before, share) = (InterfaceVolumes::default(), Share::default());
+        self.attached.insert(index, Attached { name: link.name.clone(), before, share, taken_up, hooks });
+        tracing::debug!("counting interface {}", link.name);
         Ok(())
     }
 
     /// Makes an interface's counters, at zero.
-    fn begin(&mut self, index: u32, interface: &Present) -> Result<(), StartError> {
-        let entry = InterfaceCounters { link_header: interface.link_header, ..InterfaceCounters::default() };
+    fn begin(&mut self, index: u32, link: &Link) -> Result<(), StartError> {
+        let entry = InterfaceCounters { link_header: link.header_length, ..InterfaceCounters::default() };
         let cpus = nr_cpus().map_or(1, |cpus| cpus);
         let values = PerCpuValues::try_from(vec![entry; cpus])
             .map_err(|source| StartError::Map { map: MAP, source: source.into() })?;
         self.counters.insert(index, values, 0).map_err(|source| StartError::Map { map: MAP, source })
+    }
+
+    fn forget(&mut self, index: u32) {
+        let Some(mut attached) = self.attached.remove(&index) else { return };
+        if let Ok(volumes) = read(&self.counters, index) {
+            self.node.add(&mut attached.share, &volumes);
+        }
+        tracing::debug!("interface {} is not counted any more", attached.name);
+        attached.hooks.detach();
+        // Gone as well, if the kernel was faster.
+        let _ = self.counters.remove(&index);
+    }
+
+    /// Settles which interfaces' bytes are the node's from now on.
+    fn share_out(&mut self) {
+        let ways_out = stacking::ways_out(&self.present, &self.attached.keys().copied().collect());
+        for (index, attached) in &mut self.attached {
+            let taken_up = std::mem::take(&mut attached.taken_up);
+            if attached.share.is_of_way_out() == ways_out.contains(index) {
+                continue;
+            }
+            // What it has carried until now counts as what it was until now.
+            if !taken_up && let Ok(volumes) = read(&self.counters, *index) {
+                self.node.add(&mut attached.share, &volumes);
+            }
+            attached.share.turn();
+        }
     }
 
     /// Names of those that are counted now.
@@ -170,66 +280,50 @@ impl Interfaces {
         self.attached.values().map(|attached| attached.name.as_str()).collect()
     }
 
-    /// What was counted on each interface, by name.
-    pub(super) fn volumes(&self) -> Result<BTreeMap<String, InterfaceVolumes>, aya::maps::MapError> {
+    /// What was counted on each interface, by name, and on all together with no byte counted twice.
+    pub(super) fn volumes(&mut self) -> Result<(BTreeMap<String, InterfaceVolumes>, NodeBytes), MapError> {
         let mut volumes = BTreeMap::new();
-        for (index, attached) in &self.attached {
-            let mut sum = InterfaceVolumes::default();
-            for counters in self.counters.get(index, 0)?.iter() {
-                add(&mut sum, counters);
-            }
+        for (index, attached) in &mut self.attached {
+            let mut sum = read(&self.counters, *index)?;
+            self.node.add(&mut attached.share, &sum);
+            subtract(&mut sum, &attached.before);
             volumes.insert(attached.name.clone(), sum);
         }
-        Ok(volumes)
+        Ok((volumes, self.node.bytes()))
     }
 }
 
 /// The names of the interfaces that are there.
-pub(super) fn present_names() -> Vec<String> {
-    present().into_values().map(|interface| interface.name).collect()
+pub(super) fn present_names() -> std::io::Result<Vec<String>> {
+    Ok(links::list()?.into_values().map(|link| link.name).collect())
 }
 
-fn add(sum: &mut InterfaceVolumes, counters: &InterfaceCounters) {
-    for way in Way::ALL {
-        let (sum, counted) = (&mut sum[way as usize], &counters.volume[way as usize]);
-        for (sum, counted) in sum.iter_mut().flatten().zip(counted.iter().flatten()) {
-            sum.bytes += counted.bytes;
-            sum.packets += counted.packets;
+/// Whether the interface of an index has a name at this moment.
+fn has_name(index: u32, name: &str) -> bool {
+    if_nametoindex(name).is_ok_and(|now| now == index)
+}
+
+/// What was counted on an interface since it was attached to.
+fn read(
+    counters: &PerCpuHashMap<MapData, u32, InterfaceCounters>,
+    index: u32,
+) -> Result<InterfaceVolumes, MapError> {
+    let mut sum = InterfaceVolumes::default();
+    for cpu in counters.get(&index, 0)?.iter() {
+        for way in Way::ALL {
+            let (sum, counted) = (&mut sum[way as usize], &cpu.volume[way as usize]);
+            for (sum, counted) in sum.iter_mut().flatten().zip(counted.iter().flatten()) {
+                sum.bytes += counted.bytes;
+                sum.packets += counted.packets;
+            }
         }
     }
+    Ok(sum)
 }
 
-/// An interface that is there.
-#[derive(Clone, PartialEq, Eq)]
-struct Present {
-    name: String,
-    /// Bytes before the network header of its frames.
-    link_header: u64,
-}
-
-/// The interfaces of the agent's network namespace, by index. Not from sysfs, which may be another namespace's.
-fn present() -> BTreeMap<u32, Present> {
-    let addresses = match nix::ifaddrs::getifaddrs() {
-        Ok(addresses) => addresses,
-        Err(error) => {
-            tracing::warn!("cannot list the network interfaces: {error}");
-            return BTreeMap::new();
-        }
-    };
-    addresses
-        .filter_map(|entry| {
-            let address = entry.address?;
-            let link = address.as_link_addr()?;
-            let present = Present { name: entry.interface_name, link_header: link_header(link.hatype()) };
-            Some((u32::try_from(link.ifindex()).ok()?, present))
-        })
-        .collect()
-}
-
-/// `ARPHRD_ETHER` and `ARPHRD_LOOPBACK` of `linux/if_arp.h` bear Ethernet frames, tunnels of IP packets bear none.
-fn link_header(hardware: u16) -> u64 {
-    match hardware {
-        libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => ETHERNET,
-        _ => 0,
+fn subtract(volumes: &mut InterfaceVolumes, before: &InterfaceVolumes) {
+    for (volume, before) in volumes.iter_mut().flatten().flatten().zip(before.iter().flatten().flatten()) {
+        volume.bytes -= before.bytes;
+        volume.packets -= before.packets;
     }
 }

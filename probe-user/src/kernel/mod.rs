@@ -7,17 +7,24 @@ mod error;
 mod estimate;
 mod interface_hooks;
 mod interfaces;
+mod links;
 mod messages;
 mod names;
+mod node_total;
 mod object;
 mod older;
 mod oldest;
 mod pinning;
 mod removal;
+mod stacking;
 mod syscall;
 mod users;
 
-use std::{os::linux::fs::MetadataExt, path::Path, time::Duration};
+use std::{
+    os::{fd::BorrowedFd, linux::fs::MetadataExt},
+    path::Path,
+    time::Duration,
+};
 
 use aya::Ebpf;
 
@@ -162,6 +169,17 @@ impl Probe {
         self.maps.recall_names(attribution);
     }
 
+    /// Readable when interfaces have come, changed or gone: then [`Self::follow_interfaces`] is due.
+    #[must_use]
+    pub fn interface_news(&self) -> BorrowedFd<'_> {
+        self.interfaces.listener()
+    }
+
+    /// Attaches to interfaces that have come, forgets those that have gone.
+    pub fn follow_interfaces(&mut self) {
+        self.interfaces.follow(&mut self.ebpf);
+    }
+
     /// One pass over the kernel's maps.
     pub fn collect(
         &mut self,
@@ -171,8 +189,8 @@ impl Probe {
         if let Some(messages) = &mut self.messages {
             messages.flush();
         }
-        self.interfaces.follow(&mut self.ebpf);
-        self.maps.collect(users_window, attribution, &self.interfaces)
+        self.follow_interfaces();
+        self.maps.collect(users_window, attribution, &mut self.interfaces)
     }
 }
 

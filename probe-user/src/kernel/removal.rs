@@ -19,6 +19,9 @@ pub enum RemoveError {
     /// Pinned state.
     #[error(transparent)]
     Pin(#[from] PinError),
+    /// The kernel does not tell of its interfaces.
+    #[error("cannot ask the kernel for the network interfaces by rtnetlink: {0}")]
+    Links(#[source] io::Error),
     /// A filter of an interface.
     #[error("cannot remove the filter `{program}` of the interface {interface}: {reason}")]
     Filter {
@@ -41,7 +44,7 @@ pub fn remove_pinned(directory: &Path) -> Result<Option<Removed>, RemoveError> {
 /// has their names. Returns how many interfaces had some.
 pub fn remove_filters() -> Result<usize, RemoveError> {
     let mut cleaned = 0;
-    for interface in interfaces::present_names() {
+    for interface in interfaces::present_names().map_err(RemoveError::Links)? {
         let mut found = false;
         let filters =
             [(INTERFACE_RECEIVE, TcAttachType::Ingress), (INTERFACE_TRANSMIT, TcAttachType::Egress)];

@@ -89,6 +89,7 @@ mod tests {
             collection: Duration::ZERO,
             services: [(id.clone(), service)].into(),
             interfaces: BTreeMap::new(),
+            node: [0, 0],
             unmeasured: Vec::new(),
             tables: Vec::new(),
         };

@@ -1,9 +1,13 @@
 //! The ticks: collect, take into the window, publish, show. On a thread of its own, since collecting blocks.
 
 use std::{
-    sync::{Arc, mpsc},
+    io::{self, PipeReader, PipeWriter},
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::SUMMARY_EVERY;
 use crate::{
@@ -24,15 +28,15 @@ pub(super) struct Ticker {
     pub(super) screen: Screen,
 }
 
-/// Ends the ticks.
-pub(super) struct StopHandle(mpsc::Sender<()>);
+/// Ends the ticks, when it is dropped at the latest.
+pub(super) struct StopHandle(PipeWriter);
 
 /// Hears that they are to end.
-pub(super) struct Stopped(mpsc::Receiver<()>);
+pub(super) struct Stopped(PipeReader);
 
-pub(super) fn stop_channel() -> (StopHandle, Stopped) {
-    let (sender, receiver) = mpsc::channel();
-    (StopHandle(sender), Stopped(receiver))
+pub(super) fn stop_channel() -> io::Result<(StopHandle, Stopped)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((StopHandle(writer), Stopped(reader)))
 }
 
 impl StopHandle {
@@ -42,11 +46,33 @@ impl StopHandle {
 }
 
 impl Stopped {
-    /// Waits until a moment, or until the end.
-    fn wait_until(&self, moment: Instant) -> Waited {
-        match self.0.recv_timeout(moment.saturating_duration_since(Instant::now())) {
-            Err(mpsc::RecvTimeoutError::Timeout) => Waited::TickIsDue,
-            Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => Waited::Stopped,
+    /// Waits until a moment, until there is news, or until the end.
+    fn wait_until(&self, moment: Instant, news: BorrowedFd<'_>) -> Waited {
+        loop {
+            let left = moment.saturating_duration_since(Instant::now());
+            let mut watched = [
+                PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(news, PollFlags::IN),
+            ];
+            match poll(&mut watched, Timespec::try_from(left).ok().as_ref()) {
+                Err(rustix::io::Errno::INTR) => continue,
+                // Nothing that is wrong with the descriptors may stop the ticks.
+                Err(error) => {
+                    tracing::debug!("cannot wait for news: {error}");
+                    std::thread::sleep(left);
+                }
+                Ok(_) => {}
+            }
+            // The other end is closed: that is all that it says.
+            if !watched[0].revents().is_empty() {
+                return Waited::Stopped;
+            }
+            if !watched[1].revents().is_empty() {
+                return Waited::News;
+            }
+            if Instant::now() >= moment {
+                return Waited::TickIsDue;
+            }
         }
     }
 }
@@ -54,6 +80,7 @@ impl Stopped {
 #[derive(PartialEq, Eq)]
 enum Waited {
     TickIsDue,
+    News,
     Stopped,
 }
 
@@ -64,7 +91,15 @@ impl Ticker {
         let mut health = Health::Collecting;
         let mut next_summary = Instant::now() + SUMMARY_EVERY;
         let mut due = Instant::now();
-        while stopped.wait_until(due) == Waited::TickIsDue {
+        loop {
+            match stopped.wait_until(due, self.probe.interface_news()) {
+                Waited::Stopped => return,
+                Waited::News => {
+                    self.probe.follow_interfaces();
+                    continue;
+                }
+                Waited::TickIsDue => {}
+            }
             due = next_tick(due, settings.interval, Instant::now());
             match self.probe.collect(settings.users_window, &mut self.attribution) {
                 Ok(snapshot) => {
@@ -137,10 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_ends_the_wait() {
-        let (stop, stopped) = stop_channel();
-        assert!(stopped.wait_until(Instant::now()) == Waited::TickIsDue);
+    fn news_and_a_stop_end_the_wait() {
+        let (stop, stopped) = stop_channel().unwrap();
+        let (news, teller) = io::pipe().unwrap();
+        assert!(stopped.wait_until(Instant::now(), news.as_fd()) == Waited::TickIsDue);
+        drop(teller);
+        assert!(stopped.wait_until(Instant::now() + SECOND * 60, news.as_fd()) == Waited::News);
         stop.shut();
-        assert!(stopped.wait_until(Instant::now() + SECOND * 60) == Waited::Stopped);
+        assert!(stopped.wait_until(Instant::now() + SECOND * 60, news.as_fd()) == Waited::Stopped);
     }
 }

@@ -37,6 +37,7 @@ fn report(taken: Instant) -> Arc<Report> {
         collection: Duration::from_millis(1),
         services: BTreeMap::new(),
         interfaces: BTreeMap::new(),
+        node: [0, 0],
         unmeasured: Vec::new(),
         tables: Vec::new(),
     };

@@ -7,7 +7,7 @@ use probe_common::{counters::Volume, exchange::ABORTED, protocol::Protocol};
 use crate::{
     histogram::Histogram,
     settings::ErrorClass,
-    snapshot::{InterfaceVolumes, Service, ServiceId, Snapshot},
+    snapshot::{InterfaceVolumes, NodeBytes, Service, ServiceId, Snapshot},
 };
 
 /// What was counted between two snapshots. What had no traffic is not in it.
@@ -15,6 +15,7 @@ use crate::{
 pub(super) struct Increase {
     pub(super) services: BTreeMap<ServiceId, ServiceIncrease>,
     pub(super) interfaces: BTreeMap<String, InterfaceVolumes>,
+    pub(super) node: NodeBytes,
 }
 
 /// A service's part of it.
@@ -35,7 +36,8 @@ pub(super) struct Requests {
 impl Increase {
     /// From one snapshot to the next. What the earlier one does not have counts from zero.
     pub(super) fn between(earlier: &Snapshot, later: &Snapshot, errors: ErrorClass) -> Self {
-        let mut increase = Self::default();
+        let node = [0, 1].map(|way| later.node[way].saturating_sub(earlier.node[way]));
+        let mut increase = Self { node, ..Self::default() };
         let nothing = Service::default();
         for (id, service) in &later.services {
             let before = earlier.services.get(id).unwrap_or(&nothing);
@@ -55,6 +57,9 @@ impl Increase {
 
     /// Adds what a later step counted.
     pub(super) fn add(&mut self, other: &Self) {
+        for (sum, bytes) in self.node.iter_mut().zip(other.node) {
+            *sum += bytes;
+        }
         for (id, service) in &other.services {
             self.services.entry(id.clone()).or_default().add(service);
         }
@@ -69,6 +74,9 @@ impl Increase {
 
     /// Takes away again what was added once.
     pub(super) fn subtract(&mut self, other: &Self) {
+        for (sum, bytes) in self.node.iter_mut().zip(other.node) {
+            *sum -= bytes;
+        }
         for (id, service) in &other.services {
             if let Some(sum) = self.services.get_mut(id) {
                 sum.subtract(service);

@@ -44,6 +44,7 @@ fn empty(taken: Instant) -> Snapshot {
         collection: Duration::from_millis(2),
         services: [].into(),
         interfaces: [].into(),
+        node: [0, 0],
         unmeasured: Reason::ALL.map(|reason| (reason, 0)).into(),
         tables: vec![Table { name: "services", entries: 2, capacity: 4096 }],
     }
@@ -57,6 +58,7 @@ fn busy(name: &str, taken: Instant) -> Snapshot {
         services: [(identity(name, Role::Server), service(3)), (identity("curl", Role::Client), service(0))]
             .into(),
         interfaces: [("eth0".into(), interface), ("lo".into(), InterfaceVolumes::default())].into(),
+        node: [0, 100_000],
         ..empty(taken)
     }
 }
