@@ -191,6 +191,8 @@ fn an_interface_is_counted_while_no_agent_is_there() -> Result<()> {
     let agent = Setup::default().within(&near).pinned(&pins).start()?;
     let (own_before, counted_before) = carried(&agent, &near)?;
     load::h2load_from(&near, server, "/ok", 500, 5)?;
+    let node = Series::named("traffic_node_bytes_total");
+    let node_before = agent.collected()?.sum(&node);
     agent.end(Signal::SIGKILL)?;
     load::h2load_from(&near, server, "/ok", 500, 5)?;
     // One that comes while no agent is there, and one that goes.
@@ -206,6 +208,10 @@ fn an_interface_is_counted_while_no_agent_is_there() -> Result<()> {
             "near0 carried {own} bytes, counted are {counted}"
         );
     }
+    // The node's total goes on as well: of what the interface has carried it misses nothing.
+    let node = agent.collected()?.sum(&node);
+    let all: f64 = counted.iter().sum();
+    ensure!(node >= node_before && node >= all, "the node's total: {node_before}, then {node}, of {all}");
     let late = index(&near, "late0")?;
     for interface in [index(&near, "near0")?, late] {
         let links = links_at(&pins, &format!("_{interface}"))?;
