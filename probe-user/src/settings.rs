@@ -19,6 +19,8 @@ pub struct Settings {
     pub interfaces: InterfaceFilter,
     /// Interfaces whose ingress is counted by XDP rather than TC.
     pub xdp: Vec<String>,
+    /// How programs are attached to the queues of interfaces.
+    pub tc: TcAttachment,
     /// Which answers count as failed.
     pub errors: ErrorClass,
     /// Sizes of the kernel's tables.
@@ -27,6 +29,37 @@ pub struct Settings {
     pub pin: Option<PathBuf>,
     /// Directory whose lock keeps a second agent away.
     pub lock: PathBuf,
+}
+
+/// How programs are attached to the queues of interfaces, where others may have theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TcAttachment {
+    /// By which of the kernel's two ways.
+    pub hook: TcHook,
+    /// Where among those that TCX has.
+    pub order: TcxOrder,
+    /// The priority among the filters of a `clsact`: the lowest number goes first.
+    pub priority: u16,
+}
+
+/// The kernel's ways to attach a program to an interface's queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum TcHook {
+    /// TCX, and where the kernel has none (before 6.6), `clsact`.
+    #[default]
+    Auto,
+    /// A filter in a `clsact` queueing discipline, by netlink.
+    Clsact,
+}
+
+/// Where a program goes among those that are attached by TCX.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum TcxOrder {
+    /// Before all others: it sees what they drop or redirect.
+    #[default]
+    Head,
+    /// Behind all others: it sees what they leave.
+    Tail,
 }
 
 /// How many entries the kernel's tables are made for.

@@ -72,6 +72,13 @@ impl<'a> Setup<'a> {
         self
     }
 
+    /// With ticks this far apart, for one that is to see what happens between them.
+    #[must_use]
+    pub fn ticking_every(mut self, interval: &str) -> Self {
+        interval.clone_into(&mut self.flags[3]);
+        self
+    }
+
     /// In a network namespace.
     #[must_use]
     pub fn within(self, netns: &'a Netns) -> Self {
@@ -210,6 +217,13 @@ impl Agent<'_> {
         let output = self.process.wait(GRACE)?;
         self.leaves_nothing()?;
         Ok(output)
+    }
+
+    /// Kills it. What it held may stay, and is for the caller to look after.
+    pub fn kill(mut self) -> Result<Footprint> {
+        self.process.signal(Signal::SIGKILL)?;
+        self.process.wait(GRACE)?;
+        Ok(std::mem::take(&mut self.footprint))
     }
 
     /// Waits until nothing of it is in the kernel; what is pinned is the directory's to see to.

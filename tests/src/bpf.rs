@@ -93,6 +93,25 @@ pub fn tcx_links(process: u32) -> Result<BTreeMap<String, usize>> {
     Ok(links)
 }
 
+/// How many entries a map of a process has, by the map's name.
+pub fn entries(footprint: &Footprint, name: &str) -> Result<usize> {
+    let listed = show(&mut tool::command("bpftool")?, "map")?;
+    let map = listed.as_array().into_iter().flatten().find(|map| {
+        map["name"].as_str() == Some(name)
+            && map["id"].as_u64().is_some_and(|id| footprint.maps.contains(&id))
+    });
+    let id = map.with_context(|| format!("the process has no map {name}"))?["id"].to_string();
+    let mut bpftool = tool::command("bpftool")?;
+    let dumped = process::run_well(bpftool.args(["--json", "map", "dump", "id", &id]), LIMIT)?;
+    let entries: Vec<Value> = serde_json::from_str(&dumped).context("bpftool map dump")?;
+    Ok(entries.len())
+}
+
+/// How many descriptors a process has open.
+pub fn descriptors(process: u32) -> Result<usize> {
+    Ok(fs::read_dir(Path::new("/proc").join(process.to_string()).join("fd"))?.count())
+}
+
 /// The programs that a network namespace's interfaces have by netlink, by name: those of TC and of XDP.
 pub fn on_interfaces(netns: &Netns) -> Result<Vec<String>> {
     let listed = show(&mut netns.command("bpftool")?, "net")?;

@@ -1,7 +1,9 @@
 //! Network namespaces: interfaces of a test's own, which nothing else sends on.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
+    io::Write,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{self, Command},
@@ -130,14 +132,24 @@ impl Netns {
     pub fn statistics(&self, interface: &str) -> Result<[Carried; 2]> {
         let said = self.ip(&["-s", "-j", "link", "show", "dev", interface])?;
         let json: serde_json::Value = serde_json::from_str(&said).context("ip -j")?;
-        let carried = |way: &str| -> Result<Carried> {
-            let field = |name: &str| {
-                let field = json[0]["stats64"][way][name].as_u64();
-                field.with_context(|| format!("ip tells no {name} of {interface}: {said}"))
-            };
-            Ok(Carried { bytes: field("bytes")?, packets: field("packets")?, dropped: field("dropped")? })
-        };
-        Ok([carried("rx")?, carried("tx")?])
+        carried(&json[0])
+    }
+
+    /// The same of all interfaces, by name.
+    pub fn all_statistics(&self) -> Result<BTreeMap<String, [Carried; 2]>> {
+        let said = self.ip(&["-s", "-j", "link", "show"])?;
+        let json: Vec<serde_json::Value> = serde_json::from_str(&said).context("ip -j")?;
+        let named = json.iter().map(|link| {
+            Ok((link["ifname"].as_str().context("an interface without a name")?.to_owned(), carried(link)?))
+        });
+        named.collect()
+    }
+
+    /// Does a row of things with `ip`, one a line, in one process.
+    pub fn ip_batch(&self, lines: &str) -> Result<()> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(lines.as_bytes())?;
+        ip(&["-n", &self.name, "-batch", &file.path().to_string_lossy()]).map(drop)
     }
 
     /// Runs `ip` on it, and gives what it says.
@@ -168,6 +180,18 @@ impl Drop for Netns {
     fn drop(&mut self) {
         drop(Removal(&self.name));
     }
+}
+
+/// What an interface has carried, in and out, as `ip` tells it.
+fn carried(link: &serde_json::Value) -> Result<[Carried; 2]> {
+    let carried = |way: &str| -> Result<Carried> {
+        let field = |name: &str| {
+            let field = link["stats64"][way][name].as_u64();
+            field.with_context(|| format!("ip tells no {name} of an interface: {link}"))
+        };
+        Ok(Carried { bytes: field("bytes")?, packets: field("packets")?, dropped: field("dropped")? })
+    };
+    Ok([carried("rx")?, carried("tx")?])
 }
 
 /// Removes a namespace, and makes sure that it is gone.

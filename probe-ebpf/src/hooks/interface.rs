@@ -13,6 +13,8 @@ const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
 const ETH_P_8021Q: u16 = 0x8100;
 const ETH_P_8021AD: u16 = 0x88a8;
+/// Bytes of a VLAN's tag.
+const TAG: u64 = 4;
 /// A customer's tag within a provider's.
 const TAGS: usize = 2;
 
@@ -36,8 +38,8 @@ struct Kind {
 pub fn observe_skb(ctx: &TcContext, way: Way) {
     let skb: *mut __sk_buff = ctx.skb.skb;
     // SAFETY: fields of the context.
-    let (interface, length, segments, ethertype) =
-        unsafe { ((*skb).ifindex, (*skb).len, (*skb).gso_segs, (*skb).protocol as u16) };
+    let (interface, length, segments, ethertype, tagged) =
+        unsafe { ((*skb).ifindex, (*skb).len, (*skb).gso_segs, (*skb).protocol as u16, (*skb).vlan_present) };
     let Some(counters) = INTERFACES.get_ptr_mut(interface) else {
         return;
     };
@@ -47,7 +49,11 @@ pub fn observe_skb(ctx: &TcContext, way: Way) {
     let kind = classify(ctx.data(), ctx.data_end(), network, u16::from_be(ethertype));
     // A buffer of segmentation offload leaves the machine as many frames, each with headers of its own.
     let more = if segments > 1 { u64::from(segments - 1) } else { 0 };
-    let bytes = u64::from(length) + more * kind.headers as u64;
+    let mut bytes = u64::from(length) + more * kind.headers as u64;
+    if tagged != 0 {
+        // The outermost tag lies beside the packet, always where it is received: each frame has it on the wire.
+        bytes += (1 + more) * TAG;
+    }
     count(counters, way, &kind, bytes, 1 + more);
 }
 

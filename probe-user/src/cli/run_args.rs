@@ -7,7 +7,7 @@ use clap::{Args, builder::NonEmptyStringValueParser, value_parser};
 use super::{InstanceArgs, duration};
 use crate::{
     interface_filter::InterfaceGlob,
-    settings::{Capacities, ErrorClass, Settings},
+    settings::{Capacities, ErrorClass, Settings, TcAttachment, TcHook, TcxOrder},
 };
 
 /// Below this, collecting would cost more than counting.
@@ -43,6 +43,16 @@ pub struct RunArgs {
     #[arg(long, value_name = "IFACE", value_delimiter = ',', env = "TRAFFIC_PROBE_XDP")]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     xdp: Vec<String>,
+    /// Where among the TCX programs of an interface to count: before all others (head), or what they leave (tail)
+    #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_TCX_ORDER")]
+    tcx_order: TcxOrder,
+    /// How to attach to an interface's queue: TCX where the kernel has it (since 6.6), or filters in a clsact
+    #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_TC_HOOK")]
+    tc_hook: TcHook,
+    /// Priority of the filters in a clsact: the lowest number goes first
+    #[arg(long, value_name = "N", default_value_t = 3, env = "TRAFFIC_PROBE_TC_PRIORITY")]
+    #[arg(value_parser = value_parser!(u16).range(1..))]
+    tc_priority: u16,
     /// Which answers count as errors: the server's (5xx), or also those that it blames on the client (4xx)
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_ERRORS")]
     errors: ErrorClass,
@@ -120,6 +130,7 @@ impl RunArgs {
             users_window,
             interfaces: self.interfaces.into_iter().collect(),
             xdp: self.xdp,
+            tc: TcAttachment { hook: self.tc_hook, order: self.tcx_order, priority: self.tc_priority },
             errors: self.errors,
             capacities: Capacities {
                 services: self.max_services,

@@ -6,20 +6,26 @@ use aya::{
     programs::{
         LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
         links::FdLink,
-        tc::{SchedClassifierLink, TcAttachOptions, qdisc_add_clsact},
+        tc::{NlOptions, SchedClassifierLink, TcAttachOptions},
         xdp::XdpLink,
     },
     util::KernelVersion,
 };
 
 use super::{
+    clsact::{self, Clsact},
     error::{StartError, reason},
     object::{INTERFACE_DRIVER, INTERFACE_RECEIVE, INTERFACE_TRANSMIT, at_least, load_program},
     pinning::{Pin, PinError, Pins},
 };
+use crate::settings::{TcAttachment, TcHook, TcxOrder};
 
 /// What holds the programs at an interface; dropping it detaches those that are not pinned.
-pub(super) struct Hooks([Hook; 2]);
+pub(super) struct Hooks {
+    hooks: [Hook; 2],
+    /// Goes after the filters that are in it.
+    _clsact: Option<Clsact>,
+}
 
 enum Hook {
     Queue(SchedClassifierLink),
@@ -42,8 +48,16 @@ impl Hooks {
         ebpf: &mut Ebpf,
         (index, name): (u32, &str),
         receive: ReceiveAt,
+        attachment: TcAttachment,
         pins: Option<&Pins>,
     ) -> Result<Self, StartError> {
+        let clsact = if are_links(attachment) {
+            clsact::remove_left(index);
+            None
+        } else {
+            Some(Clsact::prepare(index, name))
+        };
+        let options = || options(attachment, clsact.as_ref());
         let receive = match receive {
             ReceiveAt::Driver => {
                 remove(pins, INTERFACE_RECEIVE, index)?;
@@ -51,17 +65,18 @@ impl Hooks {
             }
             ReceiveAt::Queue => {
                 remove(pins, INTERFACE_DRIVER, index)?;
-                let attach = || attach_queue(ebpf, INTERFACE_RECEIVE, name, TcAttachType::Ingress);
+                let attach = || attach_queue(ebpf, INTERFACE_RECEIVE, name, TcAttachType::Ingress, options());
                 hold(pins, INTERFACE_RECEIVE, index, attach)?
             }
         };
-        let attach = || attach_queue(ebpf, INTERFACE_TRANSMIT, name, TcAttachType::Egress);
-        Ok(Self([receive, hold(pins, INTERFACE_TRANSMIT, index, attach)?]))
+        let attach = || attach_queue(ebpf, INTERFACE_TRANSMIT, name, TcAttachType::Egress, options());
+        let transmit = hold(pins, INTERFACE_TRANSMIT, index, attach)?;
+        Ok(Self { hooks: [receive, transmit], _clsact: clsact })
     }
 
     /// Detaches the programs, pinned or not.
     pub(super) fn detach(self) {
-        for hook in self.0 {
+        for hook in self.hooks {
             if let Hook::Pinned(pin) = hook
                 && let Err(error) = pin.remove()
             {
@@ -84,8 +99,21 @@ impl From<XdpLink> for Hook {
 }
 
 /// Whether programs are held at interfaces by links, which can be pinned; a filter of netlink cannot.
-pub(super) fn are_links() -> bool {
-    at_least(KernelVersion::new(6, 6, 0))
+pub(super) fn are_links(attachment: TcAttachment) -> bool {
+    attachment.hook == TcHook::Auto && at_least(KernelVersion::new(6, 6, 0))
+}
+
+fn options(attachment: TcAttachment, clsact: Option<&Clsact>) -> TcAttachOptions {
+    match (clsact, attachment.order) {
+        (Some(clsact), _) => TcAttachOptions::Netlink(NlOptions {
+            priority: attachment.priority,
+            handle: clsact.handle(),
+            classid: None,
+        }),
+        // A neighbour that redirects or drops ends the chain: behind it packets would not be seen.
+        (None, TcxOrder::Head) => TcAttachOptions::TcxOrder(LinkOrder::first()),
+        (None, TcxOrder::Tail) => TcAttachOptions::TcxOrder(LinkOrder::last()),
+    }
 }
 
 /// Whether an earlier agent left programs at an interface. Those that it left at another one of the same index, which has
@@ -167,6 +195,7 @@ fn attach_queue(
     program: &'static str,
     interface: &str,
     way: TcAttachType,
+    options: TcAttachOptions,
 ) -> Result<SchedClassifierLink, StartError> {
     let place = || format!("the interface {interface}");
     let classifier: &mut SchedClassifier = ebpf
@@ -174,14 +203,6 @@ fn attach_queue(
         .and_then(|program| program.try_into().ok())
         .ok_or(StartError::Missing { what: "program", name: program })?;
     let failed = |error| StartError::Attach { program, place: place(), reason: reason(&error) };
-    let options = if are_links() {
-        // At the head: a neighbour that redirects ends the chain.
-        TcAttachOptions::TcxOrder(LinkOrder::first())
-    } else {
-        // It is there already, if another program made it.
-        let _ = qdisc_add_clsact(interface);
-        TcAttachOptions::Netlink(aya::programs::tc::NlOptions::default())
-    };
     let link = classifier.attach_with_options(interface, way, options).map_err(failed)?;
     classifier.take_link(link).map_err(failed)
 }

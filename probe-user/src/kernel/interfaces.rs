@@ -23,11 +23,14 @@ use super::{
 };
 use crate::{
     interface_filter::InterfaceFilter,
-    settings::Settings,
+    settings::{Settings, TcAttachment},
     snapshot::{InterfaceVolumes, NodeBytes},
 };
 
 const MAP: &str = "INTERFACES";
+
+/// How often news is asked for in a row, so that a storm of it does not keep the ticks waiting.
+const ROUNDS: u32 = 16;
 
 /// The interfaces that are counted.
 pub(super) struct Interfaces {
@@ -38,6 +41,7 @@ pub(super) struct Interfaces {
     attached: BTreeMap<u32, Attached>,
     node: NodeTotal,
     filter: InterfaceFilter,
+    attachment: TcAttachment,
     /// Those whose packets are counted as the driver hands them over.
     by_driver: Vec<String>,
     /// Those that could not be attached to, so that each is complained of once.
@@ -51,8 +55,6 @@ struct Attached {
     /// What it had counted when it came to its name: another name is another series, which begins at zero.
     before: InterfaceVolumes,
     share: Share,
-    /// It was counted by an earlier agent, of which what it has carried until now is to be shared out as it is now.
-    taken_up: bool,
     hooks: Hooks,
 }
 
@@ -70,30 +72,21 @@ impl Interfaces {
         pins: Option<&Pins>,
     ) -> Result<Self, StartError> {
         let pins = pins.filter(|_| {
-            let pinnable = interface_hooks::are_links();
+            let pinnable = interface_hooks::are_links(settings.tc);
             if !pinnable {
                 tracing::warn!(
-                    "before kernel 6.6 interfaces are counted while the agent runs only: nothing holds a filter for the \
-                     next one"
+                    "before kernel 6.6, and with --tc-hook clsact, interfaces are counted while the agent runs only: \
+                     nothing holds a filter for the next one"
                 );
             }
             pinnable
         });
         let mut interfaces = Self::new(settings, ebpf, pins.cloned())?;
-        interfaces.attach_all(ebpf)?;
+        interfaces.attach_requested(ebpf)?;
+        interfaces.reconcile(ebpf);
+        interfaces.settle();
         interfaces.forget_gone()?;
         Ok(interfaces)
-    }
-
-    /// Forgets what an earlier agent counted at interfaces that have gone since, or are not to be counted any more.
-    fn forget_gone(&mut self) -> Result<(), StartError> {
-        let unread = |source| StartError::Map { map: MAP, source };
-        let counted = self.counters.keys().collect::<Result<Vec<u32>, _>>().map_err(unread)?;
-        for index in counted.iter().filter(|index| !self.attached.contains_key(index)) {
-            let _ = self.counters.remove(index);
-        }
-        let Some(pins) = &self.pins else { return Ok(()) };
-        Ok(interface_hooks::remove_left(pins, |index| self.attached.contains_key(&index))?)
     }
 
     /// Lists the interfaces; none is counted yet.
@@ -109,15 +102,26 @@ impl Interfaces {
             attached: BTreeMap::new(),
             node: NodeTotal::default(),
             filter: settings.interfaces.clone(),
+            attachment: settings.tc,
             by_driver: settings.xdp.clone(),
             refused: BTreeMap::new(),
             pins,
         })
     }
 
-    /// Attaches to what is there. To the interfaces that `--xdp` names first: the operator asked for them, so a failure
-    /// is one of the start.
-    fn attach_all(&mut self, ebpf: &mut Ebpf) -> Result<(), StartError> {
+    /// Forgets what an earlier agent counted at interfaces that have gone since, or are not to be counted any more.
+    fn forget_gone(&mut self) -> Result<(), StartError> {
+        let unread = |source| StartError::Map { map: MAP, source };
+        let counted = self.counters.keys().collect::<Result<Vec<u32>, _>>().map_err(unread)?;
+        for index in counted.iter().filter(|index| !self.attached.contains_key(index)) {
+            let _ = self.counters.remove(index);
+        }
+        let Some(pins) = &self.pins else { return Ok(()) };
+        Ok(interface_hooks::remove_left(pins, |index| self.attached.contains_key(&index))?)
+    }
+
+    /// Attaches to the interfaces that `--xdp` names: the operator asked for them, so a failure is one of the start.
+    fn attach_requested(&mut self, ebpf: &mut Ebpf) -> Result<(), StartError> {
         for name in self.by_driver.clone() {
             let Some((&index, link)) = self.present.iter().find(|(_, link)| link.name == name) else {
                 return Err(StartError::NoInterface(name));
@@ -125,7 +129,6 @@ impl Interfaces {
             let link = link.clone();
             self.attach(ebpf, index, &link)?;
         }
-        self.reconcile(ebpf);
         Ok(())
     }
 
@@ -135,22 +138,29 @@ impl Interfaces {
     }
 
     /// Attaches to what has come, forgets what has gone.
+    ///
+    /// Attaching takes its time, in which more may happen. Only when there is no more to hear it is certain what rests on
+    /// what: the kernel tells of the two ends of a cable one after the other.
     pub(super) fn follow(&mut self, ebpf: &mut Ebpf) {
-        match self.listener.hear() {
-            Ok(Heard::All(news)) if news.is_empty() => return,
-            Ok(Heard::All(news)) => news.into_iter().for_each(|news| self.learn(news)),
-            Ok(Heard::Overrun) => {
-                tracing::warn!(
-                    "more happened to the network interfaces at once than could be followed: listing them again"
-                );
-                self.list_again();
+        for _ in 0..ROUNDS {
+            match self.listener.hear() {
+                Ok(Heard::All(news)) if news.is_empty() => break,
+                Ok(Heard::All(news)) => news.into_iter().for_each(|news| self.learn(news)),
+                Ok(Heard::Overrun) => {
+                    tracing::warn!(
+                        "more happened to the network interfaces at once than could be followed: listing them again"
+                    );
+                    self.list_again();
+                }
+                Err(error) => {
+                    tracing::warn!("cannot follow the network interfaces ({error}): listing them again");
+                    self.list_again();
+                }
             }
-            Err(error) => {
-                tracing::warn!("cannot follow the network interfaces ({error}): listing them again");
-                self.list_again();
-            }
+            self.share_out();
+            self.reconcile(ebpf);
         }
-        self.reconcile(ebpf);
+        self.settle();
     }
 
     fn learn(&mut self, news: News) {
@@ -199,7 +209,6 @@ impl Interfaces {
                 }
             }
         }
-        self.share_out();
     }
 
     /// Has those that took another name begin a series of that name.
@@ -216,17 +225,17 @@ impl Interfaces {
 
     fn attach(&mut self, ebpf: &mut Ebpf, index: u32, link: &Link) -> Result<(), StartError> {
         let left = interface_hooks::are_left(self.pins.as_ref(), index)?;
-        let taken_up = left && self.counters.get(&index, 0).is_ok();
-        if !taken_up {
+        if !left || self.counters.get(&index, 0).is_err() {
             self.begin(index, link)?;
         }
         let by_driver = self.by_driver.contains(&link.name);
         let receive = if by_driver { ReceiveAt::Driver } else { ReceiveAt::Queue };
-        let hooks = Hooks::attach(ebpf, (index, &link.name), receive, self.pins.as_ref()).and_then(|hooks| {
+        let hooks = Hooks::attach(ebpf, (index, &link.name), receive, self.attachment, self.pins.as_ref());
+        let hooks = hooks.and_then(|hooks| {
+            // They are attached by name, which may be another's by now.
             if has_name(index, &link.name) {
                 return Ok(hooks);
             }
-            // They are attached by name, which may be another's by now.
             hooks.detach();
             Err(StartError::NoInterface(link.name.clone()))
         });
@@ -234,7 +243,7 @@ impl Interfaces {
             let _ = self.counters.remove(&index);
         })?;
         let (before, share) = (InterfaceVolumes::default(), Share::default());
-        self.attached.insert(index, Attached { name: link.name.clone(), before, share, taken_up, hooks });
+        self.attached.insert(index, Attached { name: link.name.clone(), before, share, hooks });
         tracing::debug!("counting interface {}", link.name);
         Ok(())
     }
@@ -259,16 +268,28 @@ impl Interfaces {
         let _ = self.counters.remove(&index);
     }
 
-    /// Settles which interfaces' bytes are the node's from now on.
+    /// Settles what those that have come are; what they have carried already counts as that.
+    fn settle(&mut self) {
+        self.share_out();
+        for (index, attached) in self.attached.iter_mut().filter(|(_, attached)| attached.share.is_new()) {
+            if let Ok(volumes) = read(&self.counters, *index) {
+                self.node.add(&mut attached.share, &volumes);
+            }
+        }
+    }
+
+    /// Says which interfaces' bytes are the node's from now on.
     fn share_out(&mut self) {
         let ways_out = stacking::ways_out(&self.present, &self.attached.keys().copied().collect());
         for (index, attached) in &mut self.attached {
-            let taken_up = std::mem::take(&mut attached.taken_up);
             if attached.share.is_of_way_out() == ways_out.contains(index) {
                 continue;
             }
-            // What it has carried until now counts as what it was until now.
-            if !taken_up && let Ok(volumes) = read(&self.counters, *index) {
+            // What it has carried until now counts as what it was until now; what one carried that has only just come, as
+            // what it turned out to be.
+            if !attached.share.is_new()
+                && let Ok(volumes) = read(&self.counters, *index)
+            {
                 self.node.add(&mut attached.share, &volumes);
             }
             attached.share.turn();
@@ -291,11 +312,6 @@ impl Interfaces {
         }
         Ok((volumes, self.node.bytes()))
     }
-}
-
-/// The names of the interfaces that are there.
-pub(super) fn present_names() -> std::io::Result<Vec<String>> {
-    Ok(links::list()?.into_values().map(|link| link.name).collect())
 }
 
 /// Whether the interface of an index has a name at this moment.

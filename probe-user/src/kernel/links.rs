@@ -6,13 +6,14 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage},
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+
+use super::rtnetlink::{self, Told};
 
 /// `RTNLGRP_LINK` of `linux/rtnetlink.h`.
 const LINKS: u32 = 1;
@@ -88,7 +89,10 @@ impl Listener {
         let mut all = Vec::new();
         loop {
             match self.0.recv_from_full() {
-                Ok((datagram, _)) => all.extend(messages(&datagram)?.into_iter().filter_map(news)),
+                Ok((datagram, _)) => {
+                    let told = rtnetlink::read(&datagram)?.messages;
+                    all.extend(told.into_iter().filter_map(readable).filter_map(news));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Heard::All(all)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(Heard::Overrun),
@@ -106,54 +110,25 @@ impl AsFd for Listener {
 
 /// The interfaces that are there, by index.
 pub(super) fn list() -> io::Result<BTreeMap<u32, Link>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
-    let mut message = NetlinkMessage::new(header, request.into());
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
-    let mut found = BTreeMap::new();
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        for payload in messages(&datagram)? {
-            match payload {
-                NetlinkPayload::Done(_) => return Ok(found),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                other => {
-                    if let Some(News::Is(index, link)) = news(other) {
-                        found.insert(index, link);
-                    }
-                }
-            }
+    let told = rtnetlink::list(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    let news = told.into_iter().filter_map(readable).filter_map(news);
+    Ok(news
+        .filter_map(|news| if let News::Is(index, link) = news { Some((index, link)) } else { None })
+        .collect())
+}
+
+/// A message that this agent cannot read is complained of and passed over.
+fn readable(told: Told) -> Option<RouteNetlinkMessage> {
+    match told {
+        Told::Readable(message) => Some(message),
+        Told::Unreadable(why) => {
+            tracing::warn!("cannot read what the kernel says of a network interface: {why}");
+            None
         }
     }
 }
 
-/// The messages of a datagram. One that this agent cannot read is complained of and passed over.
-fn messages(datagram: &[u8]) -> io::Result<Vec<NetlinkPayload<RouteNetlinkMessage>>> {
-    let mut found = Vec::new();
-    let mut rest = datagram;
-    while !rest.is_empty() {
-        let length = rest.first_chunk().map_or(0, |length| u32::from_ne_bytes(*length) as usize);
-        let one = rest.get(..length).filter(|one| !one.is_empty());
-        let one = one.ok_or_else(|| io::Error::other("a message from the kernel is cut off"))?;
-        match NetlinkMessage::deserialize(one) {
-            Ok(message) => found.push(message.payload),
-            Err(error) => tracing::warn!("cannot read what the kernel says of an interface: {error}"),
-        }
-        // Messages lie at multiples of four.
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    Ok(found)
-}
-
-fn news(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<News> {
-    let NetlinkPayload::InnerMessage(message) = payload else { return None };
+fn news(message: RouteNetlinkMessage) -> Option<News> {
     // Bridges tell of their ports by the same messages: there a port that leaves is "deleted".
     let is_of_interface = |message: &LinkMessage| message.header.interface_family == AddressFamily::Unspec;
     match message {
@@ -260,10 +235,9 @@ mod tests {
         let mut message = LinkMessage::default();
         message.header.index = 7;
         message.attributes.push(LinkAttribute::IfName("port".into()));
-        let payload = |message| NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message));
-        assert_eq!(news(payload(message.clone())), Some(News::Went(7)));
+        assert_eq!(news(RouteNetlinkMessage::DelLink(message.clone())), Some(News::Went(7)));
         message.header.interface_family = AddressFamily::Bridge;
-        assert_eq!(news(payload(message)), None);
+        assert_eq!(news(RouteNetlinkMessage::DelLink(message)), None);
     }
 
     #[test]
@@ -274,12 +248,5 @@ mod tests {
         assert_eq!(link(&message).unwrap().through, Some(3));
         message.attributes.push(LinkAttribute::LinkNetNsId(0));
         assert_eq!(link(&message).unwrap().through, None);
-    }
-
-    #[test]
-    fn a_datagram_that_is_cut_off_is_no_endless_loop() {
-        assert!(messages(&[0; 16]).is_err());
-        assert!(messages(&[200, 0, 0, 0, 16, 0, 0, 0]).is_err());
-        assert!(messages(&[]).unwrap().is_empty());
     }
 }

@@ -12,8 +12,8 @@ pub(super) struct NodeTotal(NodeBytes);
 #[derive(Debug, Default)]
 pub(super) struct Share {
     role: Role,
-    /// What is accounted for.
-    until: NodeBytes,
+    /// What is accounted for; none before it was for the first time.
+    until: Option<NodeBytes>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,11 @@ impl Share {
         self.role == Role::WayOut
     }
 
+    /// Whether nothing of it has been accounted for.
+    pub(super) fn is_new(&self) -> bool {
+        self.until.is_none()
+    }
+
     /// Has it be from now on what it has not been until now.
     pub(super) fn turn(&mut self) {
         self.role = if self.is_of_way_out() { Role::Within } else { Role::WayOut };
@@ -39,11 +44,11 @@ impl Share {
 impl NodeTotal {
     /// Accounts for what an interface has carried since it was accounted for last.
     pub(super) fn add(&mut self, share: &mut Share, volumes: &InterfaceVolumes) {
-        for way in Way::ALL.map(|way| way as usize) {
-            let now = volumes[way].iter().flatten().map(|volume| volume.bytes).sum();
-            let before = std::mem::replace(&mut share.until[way], now);
-            if share.is_of_way_out() {
-                self.0[way] += now - before;
+        let now = Way::ALL.map(|way| volumes[way as usize].iter().flatten().map(|volume| volume.bytes).sum());
+        let before = share.until.replace(now).unwrap_or_default();
+        if share.is_of_way_out() {
+            for (total, (now, before)) in self.0.iter_mut().zip(now.into_iter().zip(before)) {
+                *total += now - before;
             }
         }
     }

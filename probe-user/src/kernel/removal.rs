@@ -8,7 +8,7 @@ use aya::programs::{
 };
 
 use super::{
-    interfaces,
+    clsact, links,
     object::{INTERFACE_RECEIVE, INTERFACE_TRANSMIT},
     pinning::{PinDirectory, PinError, Removed},
 };
@@ -19,8 +19,8 @@ pub enum RemoveError {
     /// Pinned state.
     #[error(transparent)]
     Pin(#[from] PinError),
-    /// The kernel does not tell of its interfaces.
-    #[error("cannot ask the kernel for the network interfaces by rtnetlink: {0}")]
+    /// Which interfaces there are.
+    #[error("cannot list the network interfaces: {0}")]
     Links(#[source] io::Error),
     /// A filter of an interface.
     #[error("cannot remove the filter `{program}` of the interface {interface}: {reason}")]
@@ -44,8 +44,10 @@ pub fn remove_pinned(directory: &Path) -> Result<Option<Removed>, RemoveError> {
 /// has their names. Returns how many interfaces had some.
 pub fn remove_filters() -> Result<usize, RemoveError> {
     let mut cleaned = 0;
-    for interface in interfaces::present_names().map_err(RemoveError::Links)? {
-        let mut found = false;
+    for (index, link) in links::list().map_err(RemoveError::Links)? {
+        let interface = link.name;
+        // With the clsact, if it was the agent's; then those of agents whose filters had no handle of their own.
+        let mut found = clsact::remove_left(index);
         let filters =
             [(INTERFACE_RECEIVE, TcAttachType::Ingress), (INTERFACE_TRANSMIT, TcAttachType::Egress)];
         for (program, way) in filters {

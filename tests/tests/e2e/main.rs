@@ -16,7 +16,10 @@
 //! | `phases` | where the time of a request went, as servers and clients that wait know it |
 //! | `in_flight` | requests that have no answer yet |
 //! | `bandwidth` | the bytes of services and interfaces |
+//! | `churn` | interfaces that come, go, change their names, and rest on each other |
 //! | `offload` | frames that the kernel splits and joins |
+//! | `neighbours` | other programs on the same hooks of interfaces |
+//! | `tags` | frames of VLANs |
 //! | `users` | clients and connections |
 //! | `crowd` | more users than there is room for |
 //! | `floods` | what anybody can send in any number |
@@ -32,6 +35,7 @@
 mod access_log;
 mod bandwidth;
 mod bodies;
+mod churn;
 mod crowd;
 mod drivers;
 mod ending;
@@ -42,6 +46,7 @@ mod handshakes;
 mod in_flight;
 mod latency;
 mod lossy;
+mod neighbours;
 mod offload;
 mod older;
 mod phases;
@@ -50,6 +55,7 @@ mod replay;
 mod requests;
 mod responses;
 mod survival;
+mod tags;
 mod tcp_health;
 mod tcp_truth;
 mod traces;

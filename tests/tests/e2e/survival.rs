@@ -257,7 +257,10 @@ fn xdp_survives_and_makes_way_when_it_is_not_asked_for_any_more() -> Result<()> 
     // Other sizes of tables are another layout: a driver takes one program only.
     start(&["--xdp", "near0", "--max-clients", "1000"])?.end(Signal::SIGKILL)?;
     ensure!(links("interface_driver")? == 1, "not by the driver");
-    let _agent = start(&["--max-clients", "1000"])?;
+    start(&["--max-clients", "1000"])?.end(Signal::SIGKILL)?;
     ensure!(links("interface_driver")? == 0 && links("interface_receive")? == 1, "still by the driver");
+    // Nor may a filter and a link count the same packets.
+    let _agent = start(&["--tc-hook", "clsact"])?;
+    ensure!(links("interface_receive")? == 0 && links("interface_transmit")? == 0, "still by links");
     Ok(())
 }
