@@ -81,11 +81,11 @@ fn killed_twenty_times_under_load_it_counts_what_was_sent() -> Result<()> {
 /// Verifying the programs is what takes time at a start.
 #[test]
 fn a_take_over_is_quicker_than_a_first_start() -> Result<()> {
-    let pins = PinDirectory::new()?;
-    let agent = Setup::default().pinned(&pins).alone().start()?;
+    let pins = PinDirectory::alone()?;
+    let agent = Setup::default().pinned(&pins).start()?;
     let first = agent.time_to_start();
     agent.end(Signal::SIGKILL)?;
-    let agent = Setup::default().pinned(&pins).alone().start()?;
+    let agent = Setup::default().pinned(&pins).start()?;
     println!("first start {first:?}, take-over {:?}", agent.time_to_start());
     ensure!(agent.time_to_start() < first / 2, "{first:?} became {:?}", agent.time_to_start());
     Ok(())
