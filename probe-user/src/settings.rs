@@ -32,7 +32,7 @@ pub struct Settings {
 }
 
 /// How programs are attached to the queues of interfaces, where others may have theirs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TcAttachment {
     /// By which of the kernel's two ways.
     pub hook: TcHook,
@@ -43,7 +43,7 @@ pub struct TcAttachment {
 }
 
 /// The kernel's ways to attach a program to an interface's queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum TcHook {
     /// TCX, and where the kernel has none (before 6.6), `clsact`.
     #[default]
@@ -53,7 +53,7 @@ pub enum TcHook {
 }
 
 /// Where a program goes among those that are attached by TCX.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum TcxOrder {
     /// Before all others: it sees what they drop or redirect.
     #[default]

@@ -44,7 +44,7 @@ pub struct Agent<'a> {
     /// For its lock: there are others beside it.
     _lock: TempDir,
     // Last: the next test may start once the process has ended.
-    _turn: Turn,
+    _turn: Option<Turn>,
 }
 
 /// How an agent is to be started.
@@ -101,7 +101,8 @@ impl<'a> Setup<'a> {
     /// Starts it, and waits until it has collected once.
     pub fn start(self) -> Result<Agent<'a>> {
         tool::demand_root()?;
-        let turn = machine::take(self.usage)?;
+        // A directory for pins has the machine for all its agents.
+        let turn = self.pins.is_none().then(|| machine::take(self.usage)).transpose()?;
         let lock = tempfile::tempdir()?;
         let mut command = Command::new(tool::agent()?);
         command.arg("run").args(["--interval", &self.interval]).args(&self.flags);

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     bpf::Footprint,
+    machine::{self, Turn, Use},
     process::{self, Output, complain},
     tool,
 };
@@ -28,17 +29,30 @@ pub struct PinDirectory {
     path: PathBuf,
     lock: TempDir,
     held: Mutex<Footprint>,
+    /// For all its agents, and for what is at work between them.
+    _turn: Turn,
 }
 
 impl PinDirectory {
-    /// A new one: its path, that is; the agent makes the directory.
+    /// A new one: its path, that is; the agent makes the directory. While there is one, the test has the machine.
     pub fn new() -> Result<Self> {
+        Self::with(Use::Shared)
+    }
+
+    /// The same with no other test beside it, for one that measures time.
+    pub fn alone() -> Result<Self> {
+        Self::with(Use::Alone)
+    }
+
+    fn with(usage: Use) -> Result<Self> {
+        tool::demand_root()?;
+        let turn = machine::take(usage)?;
         // On a bpffs, a name has no dot.
         let made = tempfile::Builder::new().prefix("traffic-probe-test-").tempdir_in(BPFFS);
         let made = made.with_context(|| format!("cannot make a directory on the bpffs {BPFFS}"))?;
         let path = made.path().to_owned();
         made.close()?;
-        Ok(Self { path, lock: tempfile::tempdir()?, held: Mutex::default() })
+        Ok(Self { path, lock: tempfile::tempdir()?, held: Mutex::default(), _turn: turn })
     }
 
     /// Where it is, or will be.

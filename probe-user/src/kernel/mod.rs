@@ -37,7 +37,7 @@ use self::{
     messages::Messages,
     names::Names,
     oldest::OldestRequests,
-    pinning::{PinDirectory, Pins},
+    pinning::{Layout, Making, PinDirectory, Pins},
 };
 pub use self::{
     error::{CollectError, StartError},
@@ -106,7 +106,7 @@ impl Probe {
         cgroup: &Path,
         directory: &PinDirectory,
     ) -> Result<Self, StartError> {
-        let layout = object::layout(features, settings.capacities, network_namespace());
+        let layout = layout(settings, features);
         let taken_up = directory.whole(&layout).map(|pins| Self::take_up(settings, features, &pins));
         let probe = match taken_up {
             Some(Ok(probe)) => {
@@ -122,7 +122,7 @@ impl Probe {
             None => {
                 if directory.has_others(&layout)? {
                     tracing::warn!(
-                        "what is pinned was made by another version, or with other sizes of tables, and is replaced: \
+                        "what is pinned was made by another version, or with other settings, and is replaced: \
                          counters begin at zero"
                     );
                 }
@@ -143,7 +143,7 @@ impl Probe {
         cgroup: &Path,
         directory: &PinDirectory,
     ) -> Result<Self, StartError> {
-        let layout = object::layout(features, settings.capacities, network_namespace());
+        let layout = layout(settings, features);
         let pins = directory.begin(&layout)?;
         let started = Self::attach(settings, features, cgroup, Some(&pins))
             .and_then(|probe| Ok(PinDirectory::complete(&pins).map(|()| probe)?));
@@ -194,6 +194,12 @@ impl Probe {
         self.follow_interfaces();
         self.maps.collect(users_window, attribution, &mut self.interfaces)
     }
+}
+
+/// The layout of what this agent pins.
+fn layout(settings: &Settings, features: Features) -> Layout {
+    let (capacities, tc) = (settings.capacities, settings.tc);
+    object::layout(Making { features, capacities, tc, namespace: network_namespace() })
 }
 
 /// The network namespace that interfaces are counted in, by its inode.

@@ -10,7 +10,7 @@ use aya::{
 
 use super::{
     error::{StartError, reason},
-    pinning::{Layout, Pins},
+    pinning::{Layout, Making, Pins},
 };
 use crate::settings::Capacities;
 
@@ -158,8 +158,8 @@ fn open_program(ebpf: &mut Ebpf, name: &'static str, pins: &Pins) -> Result<(), 
 }
 
 /// The layout of what [`load`] makes in this way.
-pub(super) fn layout(features: Features, capacities: Capacities, namespace: u64) -> Layout {
-    Layout::of(OBJECT, features, capacities, namespace)
+pub(super) fn layout(how: Making) -> Layout {
+    Layout::of(OBJECT, how)
 }
 
 fn by_sock_ops(features: Features) -> u8 {

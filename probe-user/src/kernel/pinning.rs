@@ -18,7 +18,7 @@ mod pins;
 
 pub(super) use self::{
     directory::PinDirectory,
-    layout::Layout,
+    layout::{Layout, Making},
     pins::{Pin, Pins},
 };
 pub use self::{directory::Removed, error::PinError};

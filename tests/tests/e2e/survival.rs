@@ -81,11 +81,11 @@ fn killed_twenty_times_under_load_it_counts_what_was_sent() -> Result<()> {
 /// Verifying the programs is what takes time at a start.
 #[test]
 fn a_take_over_is_quicker_than_a_first_start() -> Result<()> {
-    let pins = PinDirectory::new()?;
-    let agent = Setup::default().pinned(&pins).alone().start()?;
+    let pins = PinDirectory::alone()?;
+    let agent = Setup::default().pinned(&pins).start()?;
     let first = agent.time_to_start();
     agent.end(Signal::SIGKILL)?;
-    let agent = Setup::default().pinned(&pins).alone().start()?;
+    let agent = Setup::default().pinned(&pins).start()?;
     println!("first start {first:?}, take-over {:?}", agent.time_to_start());
     ensure!(agent.time_to_start() < first / 2, "{first:?} became {:?}", agent.time_to_start());
     Ok(())
@@ -191,6 +191,8 @@ fn an_interface_is_counted_while_no_agent_is_there() -> Result<()> {
     let agent = Setup::default().within(&near).pinned(&pins).start()?;
     let (own_before, counted_before) = carried(&agent, &near)?;
     load::h2load_from(&near, server, "/ok", 500, 5)?;
+    let node = Series::named("traffic_node_bytes_total");
+    let node_before = agent.collected()?.sum(&node);
     agent.end(Signal::SIGKILL)?;
     load::h2load_from(&near, server, "/ok", 500, 5)?;
     // One that comes while no agent is there, and one that goes.
@@ -206,6 +208,10 @@ fn an_interface_is_counted_while_no_agent_is_there() -> Result<()> {
             "near0 carried {own} bytes, counted are {counted}"
         );
     }
+    // The node's total goes on as well: of what the interface has carried it misses nothing.
+    let node = agent.collected()?.sum(&node);
+    let all: f64 = counted.iter().sum();
+    ensure!(node >= node_before && node >= all, "the node's total: {node_before}, then {node}, of {all}");
     let late = index(&near, "late0")?;
     for interface in [index(&near, "near0")?, late] {
         let links = links_at(&pins, &format!("_{interface}"))?;
@@ -251,7 +257,10 @@ fn xdp_survives_and_makes_way_when_it_is_not_asked_for_any_more() -> Result<()> 
     // Other sizes of tables are another layout: a driver takes one program only.
     start(&["--xdp", "near0", "--max-clients", "1000"])?.end(Signal::SIGKILL)?;
     ensure!(links("interface_driver")? == 1, "not by the driver");
-    let _agent = start(&["--max-clients", "1000"])?;
+    start(&["--max-clients", "1000"])?.end(Signal::SIGKILL)?;
     ensure!(links("interface_driver")? == 0 && links("interface_receive")? == 1, "still by the driver");
+    // Nor may a filter and a link count the same packets.
+    let _agent = start(&["--tc-hook", "clsact"])?;
+    ensure!(links("interface_receive")? == 0 && links("interface_transmit")? == 0, "still by links");
     Ok(())
 }

@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use crate::{kernel::Features, settings::Capacities};
+use crate::{
+    kernel::Features,
+    settings::{Capacities, TcAttachment},
+};
 
 /// To be raised with each change in how the agent uses what is pinned that shows in nothing else that is hashed.
 const VERSION: u32 = 1;
@@ -20,17 +23,25 @@ const PREFIX: &str = "layout-";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::kernel) struct Layout(String);
 
+/// How an object is loaded and attached, as far as what an earlier agent did would not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::kernel) struct Making {
+    /// What the kernel has.
+    pub(in crate::kernel) features: Features,
+    /// Sizes of maps.
+    pub(in crate::kernel) capacities: Capacities,
+    /// Where programs are at interfaces: one that is elsewhere would count a second time.
+    pub(in crate::kernel) tc: TcAttachment,
+    /// The network namespace: interfaces are numbered by it.
+    pub(in crate::kernel) namespace: u64,
+}
+
 impl Layout {
-    /// The layout of an object that is loaded in this way. Interfaces are numbered by their network namespace.
-    pub(in crate::kernel) fn of(
-        object: &[u8],
-        features: Features,
-        capacities: Capacities,
-        namespace: u64,
-    ) -> Self {
+    /// The layout of an object that is loaded and attached in this way.
+    pub(in crate::kernel) fn of(object: &[u8], how: Making) -> Self {
         // The standard library may hash in another way in a later version: that is a layout replaced in vain.
         let mut hasher = DefaultHasher::new();
-        (VERSION, object, features, capacities, namespace).hash(&mut hasher);
+        (VERSION, object, how).hash(&mut hasher);
         Self(format!("{PREFIX}{:016x}", hasher.finish()))
     }
 
@@ -56,20 +67,31 @@ impl fmt::Display for Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Heads, object::StateSource};
+    use crate::{
+        kernel::{Heads, object::StateSource},
+        settings::{TcHook, TcxOrder},
+    };
 
-    const CAPACITIES: Capacities = Capacities { services: 4096, series: 65_536, clients: 262_144 };
-    const FEATURES: Features = Features { states: StateSource::Tracepoint, heads: Heads::Read };
+    const HOW: Making = Making {
+        features: Features { states: StateSource::Tracepoint, heads: Heads::Read },
+        capacities: Capacities { services: 4096, series: 65_536, clients: 262_144 },
+        tc: TcAttachment { hook: TcHook::Auto, order: TcxOrder::Head, priority: 3 },
+        namespace: 1,
+    };
 
     #[test]
     fn whatever_programs_and_maps_were_made_from_makes_another_layout() {
-        let layout = Layout::of(b"object", FEATURES, CAPACITIES, 1);
-        assert_eq!(layout, Layout::of(b"object", FEATURES, CAPACITIES, 1));
+        let layout = Layout::of(b"object", HOW);
+        assert_eq!(layout, Layout::of(b"object", HOW));
         let others = [
-            Layout::of(b"other", FEATURES, CAPACITIES, 1),
-            Layout::of(b"object", Features { heads: Heads::PassedOver, ..FEATURES }, CAPACITIES, 1),
-            Layout::of(b"object", FEATURES, Capacities { clients: 64, ..CAPACITIES }, 1),
-            Layout::of(b"object", FEATURES, CAPACITIES, 2),
+            Layout::of(b"other", HOW),
+            Layout::of(
+                b"object",
+                Making { features: Features { heads: Heads::PassedOver, ..HOW.features }, ..HOW },
+            ),
+            Layout::of(b"object", Making { capacities: Capacities { clients: 64, ..HOW.capacities }, ..HOW }),
+            Layout::of(b"object", Making { tc: TcAttachment { order: TcxOrder::Tail, ..HOW.tc }, ..HOW }),
+            Layout::of(b"object", Making { namespace: 2, ..HOW }),
         ];
         assert!(others.iter().all(|other| *other != layout));
         assert!(others.iter().all(|other| Layout::is_name(&other.0)));
