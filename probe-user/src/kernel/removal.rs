@@ -2,14 +2,8 @@
 
 use std::{io, path::Path};
 
-use aya::programs::{
-    TcAttachType,
-    tc::{TcError, qdisc_detach_program},
-};
-
 use super::{
     clsact, links,
-    object::{INTERFACE_RECEIVE, INTERFACE_TRANSMIT},
     pinning::{PinDirectory, PinError, Removed},
 };
 
@@ -22,16 +16,6 @@ pub enum RemoveError {
     /// Which interfaces there are.
     #[error("cannot list the network interfaces: {0}")]
     Links(#[source] io::Error),
-    /// A filter of an interface.
-    #[error("cannot remove the filter `{program}` of the interface {interface}: {reason}")]
-    Filter {
-        /// Its name.
-        program: &'static str,
-        /// Where.
-        interface: String,
-        /// What the kernel said.
-        reason: String,
-    },
 }
 
 /// Removes everything that is pinned in a directory, and the directory. None if that was not there.
@@ -40,26 +24,10 @@ pub fn remove_pinned(directory: &Path) -> Result<Option<Removed>, RemoveError> {
     Ok(Some(directory.remove()?))
 }
 
-/// Removes the filters that a killed agent left on the interfaces of this network namespace, before kernel 6.6: no other
-/// has their names. Returns how many interfaces had some.
+/// Removes the filters that a killed agent left on the interfaces of this network namespace, where it did without TCX,
+/// and the `clsact` that it made for them: by their handle and name, which nobody else's have. Returns how many interfaces
+/// had some.
 pub fn remove_filters() -> Result<usize, RemoveError> {
-    let mut cleaned = 0;
-    for (index, link) in links::list().map_err(RemoveError::Links)? {
-        let interface = link.name;
-        // With the clsact, if it was the agent's; then those of agents whose filters had no handle of their own.
-        let mut found = clsact::remove_left(index);
-        let filters =
-            [(INTERFACE_RECEIVE, TcAttachType::Ingress), (INTERFACE_TRANSMIT, TcAttachType::Egress)];
-        for (program, way) in filters {
-            match qdisc_detach_program(&interface, way, program) {
-                Ok(()) => found = true,
-                Err(TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    return Err(RemoveError::Filter { program, interface, reason: error.to_string() });
-                }
-            }
-        }
-        cleaned += usize::from(found);
-    }
-    Ok(cleaned)
+    let links = links::list().map_err(RemoveError::Links)?;
+    Ok(links.into_keys().filter(|index| clsact::remove_left(*index)).count())
 }
