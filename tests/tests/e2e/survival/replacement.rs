@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use anyhow::{Context, Result, ensure};
 use aya::programs::{
     SchedClassifier, TcAttachType,
-    tc::{NlOptions, TcAttachOptions, qdisc_add_clsact},
+    tc::{NlOptions, TcAttachOptions},
 };
 use nix::sys::signal::Signal;
 use probe_tests::{
