@@ -50,7 +50,9 @@ struct Network {
 impl Network {
     fn new() -> Result<Self> {
         let (node, left, right, others) = (Netns::new()?, Netns::new()?, Netns::new()?, Netns::new()?);
-        node.ip(&["link", "add", "br0", "type", "bridge"])?;
+        // With an address of its own: a bridge without one takes the lowest of its ports', and as those come and go,
+        // stations would send to an address that is gone.
+        node.ip(&["link", "add", "br0", "address", "02:00:00:00:00:fe", "type", "bridge"])?;
         node.cable("p0", &left, "left0")?;
         node.cable("p1", &right, "right0")?;
         for number in 2..PORTS {
@@ -131,12 +133,13 @@ fn churn(node: &Netns) -> Result<u32> {
 /// What carries bytes meanwhile: from station to station, and to the node itself.
 fn transfers(network: &Network) -> Result<()> {
     let to_right = Iperf::start_within(&network.right)?;
-    let to_node = Iperf::start_within(&network.node)?;
+    let to_bridge = Iperf::start_within(&network.node)?;
+    let to_macvlan = Iperf::start_within(&network.node)?;
     let began = Instant::now();
     while began.elapsed() < CHURN {
         to_right.run_gently(&network.left, "192.0.2.2", Sender::Client)?;
-        to_node.run_gently(&network.left, "192.0.2.3", Sender::Client)?;
-        to_node.run_gently(&network.left, "198.51.100.1", Sender::Client)?;
+        to_bridge.run_gently(&network.left, "192.0.2.3", Sender::Client)?;
+        to_macvlan.run_gently(&network.left, "198.51.100.1", Sender::Client)?;
     }
     Ok(())
 }
