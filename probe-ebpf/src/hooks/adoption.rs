@@ -20,11 +20,8 @@ use probe_common::{
     reason::Reason,
 };
 
-use super::socket_traffic;
+use super::{listener::CURRENT, socket_traffic};
 use crate::{complaint, maps::SOCKETS};
-
-/// `BPF_F_CURRENT_NETNS`
-const CURRENT: u64 = u64::MAX;
 
 /// Takes up the connection that the packet names.
 #[inline(always)]

@@ -8,7 +8,7 @@ use aya_ebpf::{
 const AF_INET: u32 = 2;
 const TCP_LISTEN: u32 = 10;
 /// `BPF_F_CURRENT_NETNS`
-const CURRENT: u64 = u64::MAX;
+pub const CURRENT: u64 = u64::MAX;
 
 /// Looks for a listener on the local address and port of a connected socket (kernel 5.2 for `bpf_skc_lookup_tcp`).
 #[inline(always)]

@@ -9,7 +9,7 @@ use std::{
 use super::process::Procfs;
 
 /// The process that systemd is: it holds sockets for those that it starts.
-pub(super) const INIT: u32 = 1;
+const INIT: u32 = 1;
 
 /// A process that holds a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +24,14 @@ pub struct Holder {
 /// it, but rather any other than init. What we may not look into (`CAP_SYS_PTRACE`) is not found.
 #[must_use]
 pub fn of_sockets(inodes: impl IntoIterator<Item = u64>) -> HashMap<u64, Holder> {
-    let procfs = Procfs::default();
+    of_sockets_in(&Procfs::default(), inodes)
+}
+
+/// The same where procfs is mounted elsewhere.
+pub(super) fn of_sockets_in(procfs: &Procfs, inodes: impl IntoIterator<Item = u64>) -> HashMap<u64, Holder> {
     let mut inodes: HashSet<_> = inodes.into_iter().collect();
     let mut processes = procfs.processes();
-    processes.sort_unstable_by_key(|process| (*process == INIT, *process));
+    processes.sort_unstable_by_key(|process| precedence(*process));
     let mut holders = HashMap::new();
     for process in processes {
         if inodes.is_empty() {
@@ -47,8 +51,13 @@ pub fn of_sockets(inodes: impl IntoIterator<Item = u64>) -> HashMap<u64, Holder>
     holders
 }
 
+/// Of those who share a socket the first is the one who opened it, unless that is init.
+pub(super) fn precedence(process: u32) -> (bool, u32) {
+    (process == INIT, process)
+}
+
 /// The inodes of the sockets that a process holds.
-pub(super) fn sockets(directory: &Path) -> impl Iterator<Item = u64> {
+fn sockets(directory: &Path) -> impl Iterator<Item = u64> {
     let descriptors = fs::read_dir(directory.join("fd")).into_iter().flatten().flatten();
     descriptors.filter_map(|descriptor| {
         let target = fs::read_link(descriptor.path()).ok()?;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    holders::{INIT, sockets},
+    holders,
     pace::{Known, Leave, Pace},
     process::Procfs,
 };
@@ -60,23 +60,13 @@ impl Listeners {
 }
 
 fn look(procfs: &Procfs) -> HashMap<u16, Vec<Owner>> {
-    let mut processes = procfs.processes();
-    let mut wanted = listening(procfs, &processes);
-    // Of those who share a socket the first is the one who opened it, unless that is systemd.
-    processes.sort_unstable_by_key(|process| (*process == INIT, *process));
+    let wanted = listening(procfs, &procfs.processes());
+    let mut holders: Vec<_> = holders::of_sockets_in(procfs, wanted.keys().copied()).into_iter().collect();
+    holders.sort_unstable_by_key(|(_, holder)| holders::precedence(holder.process));
     let mut owners: HashMap<u16, Vec<Owner>> = HashMap::new();
-    for process in processes {
-        if wanted.is_empty() {
-            break;
-        }
-        for inode in sockets(&procfs.directory(process)) {
-            let Some(port) = wanted.remove(&inode) else {
-                continue;
-            };
-            if let Some(name) = procfs.name(process) {
-                owners.entry(port).or_default().push(Owner { name, cgroup: procfs.cgroup(process) });
-            }
-        }
+    for (inode, holder) in holders {
+        let owner = Owner { name: holder.name, cgroup: procfs.cgroup(holder.process) };
+        owners.entry(wanted[&inode]).or_default().push(owner);
     }
     owners
 }

@@ -153,7 +153,9 @@ impl Maps {
             };
             let role = Role::from_key(key.role).unwrap_or_default();
             names.insert(entry.index, ServiceId { service: service.to_string(), port: key.port, role });
-            given.insert(key, service);
+            if self.kept.is_some() {
+                given.insert(key, service);
+            }
         }
         if let Some(kept) = &mut self.kept {
             kept.keep(&given);

@@ -3,7 +3,7 @@
 
 mod sockets;
 
-use std::{io, net::IpAddr};
+use std::{collections::HashMap, io, net::IpAddr};
 
 use aya::{
     Ebpf,
@@ -26,9 +26,19 @@ const ETHERNET_HEADER: usize = 14;
 pub(super) fn take_up(ebpf: &Ebpf) {
     let Some(Program::CgroupSkb(program)) = ebpf.program(ADOPT) else { return };
     let (mut connections, mut failed) = (0, None);
+    let mut found = Vec::new();
     for namespace in netns::all() {
-        match namespace.inside(|| take_up_here(program)).flatten() {
-            Ok(found) => connections += found,
+        match namespace.inside(sockets::connected).flatten() {
+            Ok(connected) => found.push((namespace, connected)),
+            Err(error) => failed = Some(error),
+        }
+    }
+    // Once for all namespaces: it is a look at every descriptor of every process.
+    let inodes = found.iter().flat_map(|(_, connected)| connected).map(|socket| socket.inode);
+    let holders = holders::of_sockets(inodes.filter(|inode| *inode != 0));
+    for (namespace, connected) in &found {
+        match namespace.inside(|| adopt(program, connected, &holders)).flatten() {
+            Ok(()) => connections += connected.len(),
             Err(error) => failed = Some(error),
         }
     }
@@ -53,18 +63,15 @@ fn in_words(error: &io::Error) -> String {
     format!("{advice} ({error})")
 }
 
-/// Takes up the connections of the namespace that this thread is in, and returns how many ends they have in it.
-fn take_up_here(program: &CgroupSkb) -> io::Result<usize> {
-    let connected = sockets::connected()?;
-    let inodes = connected.iter().map(|socket| socket.inode).filter(|inode| *inode != 0);
-    let holders = holders::of_sockets(inodes);
-    for socket in &connected {
+/// Takes up connections of the namespace that this thread is in.
+fn adopt(program: &CgroupSkb, connected: &[Connected], holders: &HashMap<u64, Holder>) -> io::Result<()> {
+    for socket in connected {
         let older = named(socket, holders.get(&socket.inode));
         let packet = [&[0; ETHERNET_HEADER][..], &older.to_bytes()].concat();
         let options = TestRunOptions { data_in: Some(&packet), ..TestRunOptions::new() };
         program.test_run(options).map_err(io::Error::other)?;
     }
-    Ok(connected.len())
+    Ok(())
 }
 
 /// A connection as the kernel side is told of it.
