@@ -19,7 +19,7 @@
 //! | `SCRATCH` | slot | `Scratch` | 1.1 KiB a CPU | socket programs | never | `no_buffer` |
 //! | `EARLY` | 0 | `Early` | 1 KiB a CPU | socket and connection programs | never | cannot be |
 //! | `OLDEST_REQUESTS` | service index | time | 8 | `oldest_request` | agent, before each pass | cannot be |
-//! | `TRIAL` | 0 | `Connection` | 1 KiB | tests, `trial_*` | never | cannot be |
+//! | `TRIAL` | 0, 1 | `Connection` | 1 KiB | tests, `trial_*` | never | cannot be |
 //! | `COMPLAINTS` | `Reason` | time | 8 | all | never | cannot be |
 
 use core::ffi::c_void;
@@ -129,9 +129,10 @@ pub static EARLY: PerCpuArray<Early> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static OLDEST_REQUESTS: Array<u64> = Array::with_max_entries(4096, 0);
 
-/// The connection that `trial_receive` and `trial_transmit` work on.
+/// The connection that `trial_receive` and `trial_transmit` work on; behind it, the one that each run is to begin with,
+/// where there is one.
 #[map]
-pub static TRIAL: Array<Connection> = Array::with_max_entries(1, 0);
+pub static TRIAL: Array<Connection> = Array::with_max_entries(2, 0);
 
 #[map]
 pub static COMPLAINTS: Array<u64> = Array::with_max_entries(Reason::COUNT, 0);

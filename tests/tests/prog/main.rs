@@ -10,3 +10,4 @@ mod interfaces;
 mod loaded;
 mod sockets;
 mod trial;
+mod verifier;
