@@ -4,9 +4,10 @@
 //! They are programs of TC, because before 6.10 or so a test run does not show a cgroup program its packet's bytes.
 
 //!
-//! A benchmark runs a packet many times, and would see it sent again all but the first time. So it gives a connection for
-//! each run to begin with; then a run also looks up the storage of its packet's socket, as the hooks do, so that its cost
-//! is theirs.
+//! A benchmark runs a packet many times, and would see it sent again all but the first time. So it says what a run changes
+//! in the connection, and each run undoes that first; the few words only, since a copy of the whole would hide in its shadow
+//! much of what is to be measured. Such a run also looks up the storage of its packet's socket, as the hooks do, so
+//! that its cost is theirs.
 
 use core::{hint::black_box, ptr};
 
@@ -15,16 +16,12 @@ use aya_ebpf::{
     helpers::{bpf_sk_fullsock, generated::bpf_sk_storage_get},
     programs::TcContext,
 };
-use probe_common::{
-    connection::{Connection, Stage},
-    interface::Way,
-    reason::Reason,
-};
+use probe_common::{connection::Connection, interface::Way, reason::Reason};
 
 use super::segment::{self, Heads};
 use crate::{
     complaint,
-    maps::{SOCKETS, TRIAL},
+    maps::{SOCKETS, TRIAL, TRIAL_UNDO},
     packet,
 };
 
@@ -43,7 +40,7 @@ pub fn observe(ctx: &TcContext, way: Way) {
 fn try_observe(ctx: &TcContext, way: Way) -> Result<(), Reason> {
     let skb = ctx.skb.skb;
     let Some(connection) = TRIAL.get_ptr_mut(0) else { return Ok(()) };
-    let repeated = begin_anew(connection);
+    let repeated = undo(connection);
     let Some(tcp) = packet::tcp(skb, ETHERNET_HEADER) else {
         // What a repeated run costs before its packet is looked at, is measured with a packet that is not TCP.
         return if repeated { Ok(()) } else { Err(Reason::Unreadable) };
@@ -55,18 +52,40 @@ fn try_observe(ctx: &TcContext, way: Way) -> Result<(), Reason> {
     segment::follow(ctx, skb, unsafe { &mut *connection }, &tcp, way, Heads::Read)
 }
 
-/// Puts the connection that a run is to begin with in place, if there is one.
+/// The most words of a connection that are put back.
+const MOST: usize = 60;
+
+/// What is undone before a run.
+#[repr(C)]
+pub struct Undo {
+    /// 1 if runs are repeated.
+    repeated: u64,
+    /// How many words are put back.
+    count: u64,
+    /// Their places in the connection.
+    places: [u64; MOST],
+    /// Their values.
+    values: [u64; MOST],
+}
+
+/// Puts back what the last run changed in the connection, if runs are repeated.
 #[inline(always)]
-fn begin_anew(connection: *mut Connection) -> bool {
-    let Some(beginning) = TRIAL.get_ptr_mut(1) else { return false };
-    // SAFETY: the map's values, valid for the program's run, which no other run uses.
-    if matches!(unsafe { (*beginning).stage }, Stage::New) {
+fn undo(connection: *mut Connection) -> bool {
+    let Some(undo) = TRIAL_UNDO.get_ptr(0) else { return false };
+    // SAFETY: the map's value, valid for the program's run, which no program writes.
+    let undo = unsafe { &*undo };
+    if undo.repeated == 0 {
         return false;
     }
-    let (from, to) = (beginning.cast::<u64>(), connection.cast::<u64>());
-    for word in 0..size_of::<Connection>() / size_of::<u64>() {
-        // SAFETY: within both values, which are aligned to 8 bytes. Volatile, or it would become a call of `memcpy`.
-        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
+    for (i, (place, value)) in undo.places.iter().zip(&undo.values).enumerate() {
+        if i as u64 >= undo.count {
+            break;
+        }
+        let place = black_box(*place) as usize;
+        if place < size_of::<Connection>() / size_of::<u64>() {
+            // SAFETY: within the value, which is aligned to 8 bytes.
+            unsafe { connection.cast::<u64>().add(place).write_volatile(*value) };
+        }
     }
     true
 }

@@ -24,9 +24,19 @@ const TRANSMIT: &str = "trial_transmit";
 /// A connection as it lies in the map.
 type Words = [u64; size_of::<Connection>() / size_of::<u64>()];
 
-/// Entries of the map `TRIAL`.
-const WORKED_ON: u32 = 0;
-const BEGINNING: u32 = 1;
+/// The most words of a connection that the programs put back: `Undo` in `hooks/trial.rs` of the kernel side.
+const MOST: usize = 60;
+
+/// `Undo`: whether, how many, their places, their values.
+type Undo = [u64; 2 + 2 * MOST];
+
+/// What a run takes, in nanoseconds.
+pub(crate) struct Took {
+    /// With its packet.
+    pub(crate) run: f64,
+    /// Without: what is put back before it.
+    pub(crate) before: f64,
+}
 
 /// The programs, loaded.
 pub(crate) struct Engine {
@@ -44,56 +54,75 @@ impl Engine {
         Ok(Self { ebpf })
     }
 
-    /// What a run takes that has no segment to look at, in nanoseconds.
-    pub(crate) fn run_nothing(&mut self, repeats: u32) -> Result<f64> {
-        self.begin()?;
-        let beginning = self.words()?;
-        self.put(BEGINNING, &beginning)?;
-        self.test(RECEIVE, &Packet::datagram(), repeats)
-    }
-
-    /// What a run takes over a packet, in nanoseconds.
-    pub(crate) fn run(&mut self, kind: Kind, repeats: u32) -> Result<f64> {
+    /// What a run takes over a packet.
+    pub(crate) fn run(&mut self, kind: Kind, repeats: u32) -> Result<Took> {
         self.begin()?;
         let conversation = kind.conversation();
-        let (packet, before) = conversation.split_last().context("a conversation has a packet")?;
-        for earlier in before {
-            self.test(hook(earlier.side), &earlier.frame(), 1)?;
+        let (packet, earlier) = conversation.split_last().context("a conversation has a packet")?;
+        for segment in earlier {
+            self.test(hook(segment.side), &segment.frame(), 1)?;
         }
-        let beginning = self.words()?;
-        self.put(BEGINNING, &beginning)?;
+        let (hook, frame) = (hook(packet.side), packet.frame());
+        let before = self.words()?;
+        self.test(hook, &frame, 1)?;
+        let changed = changed(&before, &self.words()?);
+        self.put_back(&before, &changed)?;
         let counted = self.answers()?;
-        let took = self.test(hook(packet.side), &packet.frame(), repeats)?;
+        let run = self.test(hook, &frame, repeats)?;
         let counted = self.answers()? - counted;
         let expected = kind.answers() * u64::from(repeats);
         ensure!(
             counted == expected,
             "it counted {counted} answers and not {expected}: not what was to be measured"
         );
-        Ok(took)
+        let beyond: Vec<_> = self::changed(&before, &self.words()?);
+        ensure!(
+            beyond.iter().all(|place| changed.contains(place)),
+            "a repeated run changed the words {beyond:?} of the connection, the first one {changed:?}"
+        );
+        let before = self.test(hook, &Packet::datagram(), repeats)?;
+        Ok(Took { run, before })
     }
 
-    /// A connection from its first byte on, and no other for runs to begin with.
+    /// A connection from its first byte on, of which nothing is put back.
     fn begin(&mut self) -> Result<()> {
         let mut connection = Connection { stage: Stage::Open, introduced: true, ..Connection::default() };
         connection.role = Role::Server as u8;
         connection.request.begin_at(1);
         connection.response.begin_at(1);
-        self.put(BEGINNING, &[0; size_of::<Words>() / size_of::<u64>()])?;
+        self.undo(&[0; 2 + 2 * MOST])?;
         // SAFETY: the words are written to a map and never taken for anything else here; `Connection` consists of
         // fields only, which fill whole words.
         let words = unsafe { std::mem::transmute::<Connection, Words>(connection) };
-        self.put(WORKED_ON, &words)
+        let mut map: Array<_, Words> = self.ebpf.map_mut("TRIAL").context("no map TRIAL")?.try_into()?;
+        Ok(map.set(0, words, 0)?)
     }
 
-    fn put(&mut self, entry: u32, words: &Words) -> Result<()> {
-        let mut map: Array<_, Words> = self.ebpf.map_mut("TRIAL").context("no map TRIAL")?.try_into()?;
-        Ok(map.set(entry, words, 0)?)
+    /// Has some words of a connection put back before each run.
+    fn put_back(&mut self, connection: &Words, places: &[usize]) -> Result<()> {
+        ensure!(
+            places.len() <= MOST,
+            "a run changes {} words of a connection, and {MOST} can be put back",
+            places.len()
+        );
+        let mut undo: Undo = [0; 2 + 2 * MOST];
+        (undo[0], undo[1]) = (1, places.len() as u64);
+        for (i, &place) in places.iter().enumerate() {
+            undo[2 + i] = place as u64;
+            undo[2 + MOST + i] = connection[place];
+        }
+        self.undo(&undo)
+    }
+
+    fn undo(&mut self, undo: &Undo) -> Result<()> {
+        let mut map: Array<_, Undo> =
+            self.ebpf.map_mut("TRIAL_UNDO").context("no map TRIAL_UNDO")?.try_into()?;
+        Ok(map.set(0, undo, 0)?)
     }
 
     fn words(&self) -> Result<Words> {
         let map: Array<_, Words> = self.ebpf.map("TRIAL").context("no map TRIAL")?.try_into()?;
-        Ok(map.get(&WORKED_ON, 0)?)
+        Ok(map.get(&0, 0)?)
     }
 
     fn test(&mut self, name: &str, frame: &[u8], repeats: u32) -> Result<f64> {
@@ -113,6 +142,11 @@ impl Engine {
         }
         Ok(answers)
     }
+}
+
+/// The places at which two connections differ.
+fn changed(before: &Words, after: &Words) -> Vec<usize> {
+    (0..before.len()).filter(|&place| before[place] != after[place]).collect()
 }
 
 /// The program that sees what a side of a server's connection says.

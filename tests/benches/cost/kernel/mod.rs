@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use self::{
-    engine::Engine,
+    engine::{Engine, Took},
     packet::{Kind, Packet},
 };
 use crate::{Measured, empty::Empty, options::Options, paired::Spread, table::Table};
@@ -26,22 +26,19 @@ pub(crate) fn measure(options: &Options) -> Result<Measured> {
 /// What each kind of packet takes, in nanoseconds a run, one figure a round.
 struct Single {
     empty: Vec<f64>,
-    /// What a repeated run takes beside the engine: putting its connection in place.
-    anew: Vec<f64>,
-    kinds: Vec<(Kind, Vec<f64>)>,
+    kinds: Vec<(Kind, Vec<Took>)>,
 }
 
 fn single(options: &Options) -> Result<(Vec<Table>, Map<String, Value>)> {
     let repeats = if options.quick { 100_000 } else { 500_000 };
     let mut empty = Empty::load()?;
     let mut engine = Engine::load()?;
-    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| options.admits(kind.name())).collect();
+    let kinds: Vec<_> = Kind::ALL.into_iter().filter(|kind| options.admits(kind.name())).collect();
     let kinds = kinds.into_iter().map(|kind| (kind, Vec::new())).collect();
-    let mut single = Single { empty: Vec::new(), anew: Vec::new(), kinds };
+    let mut single = Single { empty: Vec::new(), kinds };
     for round in 0..options.rounds() {
         eprintln!("bench:   single packets, round {}/{}", round + 1, options.rounds());
         single.empty.push(empty.run(&Packet::none().frame(), repeats)?);
-        single.anew.push(engine.run_nothing(repeats)?);
         for (kind, figures) in &mut single.kinds {
             let took = engine.run(*kind, repeats).with_context(|| format!("the packet `{}`", kind.name()))?;
             figures.push(took);
@@ -51,20 +48,15 @@ fn single(options: &Options) -> Result<(Vec<Table>, Map<String, Value>)> {
 }
 
 impl Single {
-    /// What a kind of packet takes over the empty program, round by round.
-    ///
-    /// A repeated run also puts its connection in place, which no packet at a hook does.
-    fn over_empty(&self, figures: &[f64]) -> Vec<f64> {
-        figures.iter().zip(&self.anew).map(|(figure, anew)| figure - anew).collect()
-    }
-
     fn table(&self) -> Table {
-        let columns = ["packet", "a run", "over the empty program"];
+        let columns = ["packet", "a run", "of it, putting back what it changes", "over the empty program"];
         let mut table = Table::new("A packet by `BPF_PROG_TEST_RUN`, ns", &columns);
-        table.row(vec!["any, empty program".into(), shown(&self.empty), "0".into()]);
-        table.row(vec!["none, a connection put in place".into(), shown(&self.anew), "-".into()]);
-        for (kind, figures) in &self.kinds {
-            table.row(vec![kind.name().into(), shown(figures), shown(&self.over_empty(figures))]);
+        table.row(vec!["any, empty program".into(), shown(&self.empty), "-".into(), "-".into()]);
+        for (kind, took) in &self.kinds {
+            let run: Vec<f64> = took.iter().map(|took| took.run).collect();
+            let before: Vec<f64> =
+                took.iter().zip(&self.empty).map(|(took, empty)| took.before - empty).collect();
+            table.row(vec![kind.name().into(), shown(&run), shown(&before), shown(&over_empty(took))]);
         }
         table
     }
@@ -81,7 +73,7 @@ impl Single {
             for kind in *kinds {
                 let figures = self.kinds.iter().find(|(measured, _)| measured == kind);
                 whole &= figures.is_some();
-                let figures = figures.map(|(_, figures)| self.over_empty(figures)).unwrap_or_default();
+                let figures = figures.map(|(_, took)| over_empty(took)).unwrap_or_default();
                 sum.iter_mut().zip(figures).for_each(|(sum, figure)| *sum += figure / *requests as f64);
             }
             if whole {
@@ -92,14 +84,23 @@ impl Single {
     }
 
     fn json(&self) -> Map<String, Value> {
-        let kinds = self.kinds.iter().map(|(kind, figures)| (kind.name().to_owned(), json!(figures)));
-        let kinds: Map<_, _> = kinds.collect();
+        let mut kinds = Map::new();
+        for (kind, took) in &self.kinds {
+            let run: Vec<f64> = took.iter().map(|took| took.run).collect();
+            let before: Vec<f64> = took.iter().map(|took| took.before).collect();
+            kinds.insert(kind.name().to_owned(), json!({ "run_ns": run, "without_packet_ns": before }));
+        }
         Map::from_iter([
             ("empty_ns".to_owned(), json!(self.empty)),
-            ("anew_ns".to_owned(), json!(self.anew)),
-            ("packets_ns".to_owned(), Value::Object(kinds)),
+            ("packets".to_owned(), Value::Object(kinds)),
         ])
     }
+}
+
+/// What a kind of packet takes over the empty program, round by round: a run less the same without a packet, which only puts
+/// back what the run changes, as no packet at a hook does.
+fn over_empty(took: &[Took]) -> Vec<f64> {
+    took.iter().map(|took| took.run - took.before).collect()
 }
 
 fn shown(figures: &[f64]) -> String {
