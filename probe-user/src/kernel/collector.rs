@@ -8,7 +8,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap},
+    maps::{HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use probe_common::{
     counters::ServiceCounters,
@@ -20,6 +20,7 @@ use probe_common::{
 };
 
 use super::{
+    batch::Batched,
     clock,
     error::{CollectError, StartError},
     interfaces::Interfaces,
@@ -36,7 +37,7 @@ use crate::{
 pub(super) struct Maps {
     services: HashMap<MapData, ServiceKey, ServiceEntry>,
     counters: PerCpuArray<MapData, ServiceCounters>,
-    latencies: PerCpuHashMap<MapData, LatencyKey, LatencyCell>,
+    latencies: Batched<LatencyKey, LatencyCell>,
     users: UserMaps,
     unmeasured: PerCpuArray<MapData, u64>,
     oldest: Option<OldestRequests>,
@@ -78,7 +79,7 @@ impl Maps {
         Ok(Self {
             services: take(ebpf, "SERVICES")?,
             counters: take(ebpf, "COUNTERS")?,
-            latencies: take(ebpf, "LATENCIES")?,
+            latencies: Batched::of(ebpf, "LATENCIES")?,
             users: UserMaps::take(ebpf)?,
             unmeasured: take(ebpf, "UNMEASURED")?,
             oldest,
@@ -209,23 +210,23 @@ impl Maps {
 
     /// Adds the histograms, and returns how many entries there are.
     fn add_latencies(
-        &self,
+        &mut self,
         names: &StdHashMap<u32, ServiceId>,
         services: &mut BTreeMap<ServiceId, Service>,
     ) -> Result<u64, CollectError> {
         let mut entries = 0;
-        for entry in &self.latencies {
-            let (key, cells) = entry.map_err(unread("LATENCIES"))?;
+        let read = self.latencies.for_each(|key, cells| {
             entries += 1;
             let count: u64 = cells.iter().map(|cell| cell.count).sum();
             let sum = cells.iter().map(|cell| cell.sum).sum();
             // A service that has no name yet, or came after the names were read, waits likewise.
-            let Some(service) = names.get(&key.service).map(|id| services.entry(id.clone()).or_default())
-            else {
-                continue;
-            };
-            add_latency(service, &key, count, sum);
-        }
+            let Some(id) = names.get(&key.service) else { return };
+            match services.get_mut(id) {
+                Some(service) => add_latency(service, key, count, sum),
+                None => add_latency(services.entry(id.clone()).or_default(), key, count, sum),
+            }
+        });
+        read.map_err(MapError::IoError).map_err(unread("LATENCIES"))?;
         Ok(entries)
     }
 
