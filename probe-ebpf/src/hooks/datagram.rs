@@ -1,6 +1,6 @@
 //! UDP sockets: `cgroup/sock_create` tells who makes one, and `cgroup_skb` shows what it sends and receives.
 //!
-//! Sockets of the kernel itself (WireGuard, VXLAN) are seen by neither.
+//! Sockets of the kernel itself (of tunnels, say) are seen by neither.
 
 use core::{ffi::c_void, ptr};
 
