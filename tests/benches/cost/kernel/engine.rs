@@ -80,7 +80,7 @@ impl Engine {
             beyond.iter().all(|place| changed.contains(place)),
             "a repeated run changed the words {beyond:?} of the connection, the first one {changed:?}"
         );
-        let before = self.test(hook, &Packet::datagram(), repeats)?;
+        let before = self.test(hook, &Packet::cut(), repeats)?;
         Ok(Took { run, before })
     }
 

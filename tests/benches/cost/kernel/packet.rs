@@ -156,13 +156,11 @@ impl Packet {
         frame
     }
 
-    /// A frame that is not TCP.
-    pub(crate) fn datagram() -> Vec<u8> {
-        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
-            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
-            .udp(1, 1);
-        let mut frame = Vec::new();
-        builder.write(&mut frame, &[0; 64]).expect("a vector takes what is written to it");
+    /// A frame that ends before its IP header does: programs leave it alone at once.
+    pub(crate) fn cut() -> Vec<u8> {
+        const ETHERNET: usize = 14;
+        let mut frame = Self::none().frame();
+        frame.truncate(ETHERNET + 6);
         frame
     }
 }
