@@ -30,6 +30,8 @@ pub struct Pending {
     /// How many of those have been answered.
     passed: u32,
     padding: u32,
+    /// The route of each request: see [`Pending::route_last`].
+    routes: [u8; DEPTH as usize],
     slots: [u64; DEPTH as usize],
     /// How long each request lay unread: see [`Wait`].
     waits: [Wait; DEPTH as usize],
@@ -44,6 +46,7 @@ impl Default for Pending {
             refused: 0,
             passed: 0,
             padding: 0,
+            routes: [0; DEPTH as usize],
             slots: [0; DEPTH as usize],
             waits: [Wait(0); DEPTH as usize],
         }
@@ -95,6 +98,20 @@ impl Pending {
         self.slots[(self.pushed % DEPTH) as usize] = slot;
         self.pushed = self.pushed.wrapping_add(1);
         true
+    }
+
+    /// Gives the request that was added last its route. Where routes are not counted nobody does, and all of them have
+    /// the route 0: `push` leaves it alone.
+    #[inline(always)]
+    pub fn route_last(&mut self, route: u8) {
+        self.routes[(self.pushed.wrapping_sub(1) % DEPTH) as usize] = route;
+    }
+
+    /// The route of the one that was removed last.
+    #[inline(always)]
+    #[must_use]
+    pub fn route_of_removed(&self) -> u8 {
+        self.routes[(self.popped.wrapping_sub(1) % DEPTH) as usize]
     }
 
     /// The oldest one.
@@ -231,6 +248,19 @@ mod tests {
         assert!(pending.push(get(200)));
         pending.note_read(207);
         assert_eq!(pending.unread_for(), 7);
+    }
+
+    #[test]
+    fn each_request_keeps_its_route() {
+        let mut pending = Pending::default();
+        for route in 0..100 {
+            assert!(pending.push(get(1)));
+            pending.route_last(route);
+            if route >= 20 {
+                pending.pop();
+                assert_eq!(pending.route_of_removed(), route - 20);
+            }
+        }
     }
 
     #[test]

@@ -93,6 +93,8 @@ impl Connection {
 
     #[inline(always)]
     fn request_start(&mut self, window: &mut Window, line: &Line) -> Outcome {
+        // Whoever counts routes gives the request one behind this step.
+        window.note_line(line.start, line.end);
         let method = http1::request_line(window, line.start, line.end, line.extent);
         // The end of `OPTIONS` would do for a method that nobody knows.
         let guessed = self.request.facts & GUESSED != 0;
@@ -257,6 +259,7 @@ impl Connection {
             first_byte,
             duration: answer.last.saturating_sub(request.started),
             queue: if unread < first_byte { unread } else { first_byte },
+            route: self.pending.route_of_removed(),
         };
         let mut unmeasured = None;
         if !aborted

@@ -58,9 +58,13 @@ pub enum Unit {
     Ratio,
 }
 
+/// A label that series have only with `--routes`: the last one, where a metric has it.
+pub const ROUTE: &str = "route";
+
 const SERVICE: &[&str] = &["service", "port", "role"];
 const PROTOCOL: &[&str] = &["service", "port", "role", "protocol"];
-const REQUEST: &[&str] = &["service", "port", "role", "protocol", "method", "status"];
+/// The last one only with `--routes`.
+const REQUEST: &[&str] = &["service", "port", "role", "protocol", "method", "status", ROUTE];
 const PHASE: &[&str] = &["service", "port", "role", "protocol", "phase"];
 const DIRECTION: &[&str] = &["service", "port", "role", "direction"];
 const NODE: &[&str] = &["direction"];

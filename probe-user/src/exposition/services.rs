@@ -140,9 +140,12 @@ impl RequestTotals {
                 // Writing to a string cannot fail.
                 number => _ = write!(status, "{number:03}"),
             }
-            let labels = [name, port, role, kind.protocol.label(), kind.method.label(), &status];
-            self.total.add(&labels, durations.count as f64);
-            self.duration.add_histogram(&labels, durations);
+            let route = kind.route.as_deref();
+            let labels =
+                [name, port, role, kind.protocol.label(), kind.method.label(), &status, route.unwrap_or_default()];
+            let labels = if route.is_some() { &labels } else { &labels[..labels.len() - 1] };
+            self.total.add(labels, durations.count as f64);
+            self.duration.add_histogram(labels, durations);
         }
         for (protocol, times) in &service.first_byte {
             self.first_byte.add_histogram(&[name, port, role, protocol.label()], times);

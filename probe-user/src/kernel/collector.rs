@@ -25,10 +25,12 @@ use super::{
     interfaces::Interfaces,
     names::Names,
     oldest::OldestRequests,
+    routes::Routes,
     users::UserMaps,
 };
 use crate::{
     attribution::Attribution,
+    settings::Capacities,
     snapshot::{RequestKind, Service, ServiceId, Snapshot, Table},
 };
 
@@ -38,11 +40,13 @@ pub(super) struct Maps {
     counters: PerCpuArray<MapData, ServiceCounters>,
     latencies: PerCpuHashMap<MapData, LatencyKey, LatencyCell>,
     users: UserMaps,
+    /// If they are counted.
+    routes: Option<Routes>,
     unmeasured: PerCpuArray<MapData, u64>,
     oldest: Option<OldestRequests>,
     /// Where names are kept for the next agent, if there is to be one.
     kept: Option<Names>,
-    capacities: [u64; 4],
+    capacities: [u64; 5],
 }
 
 /// Who the services are.
@@ -70,16 +74,18 @@ fn unread(map: &'static str) -> impl Fn(MapError) -> CollectError {
 impl Maps {
     pub(super) fn take(
         ebpf: &mut Ebpf,
+        sizes: Capacities,
         oldest: Option<OldestRequests>,
         kept: Option<Names>,
     ) -> Result<Self, StartError> {
         let capacity = |ebpf: &Ebpf, map| capacity(ebpf, map).unwrap_or_default();
-        let capacities = ["SERVICES", "LATENCIES", "CLIENTS", "SKETCHES"].map(|map| capacity(ebpf, map));
+        let capacities = ["SERVICES", "LATENCIES", "CLIENTS", "SKETCHES", "ROUTES"].map(|map| capacity(ebpf, map));
         Ok(Self {
             services: take(ebpf, "SERVICES")?,
             counters: take(ebpf, "COUNTERS")?,
             latencies: take(ebpf, "LATENCIES")?,
             users: UserMaps::take(ebpf)?,
+            routes: sizes.routes.map(|_| Routes::take(ebpf)).transpose()?,
             unmeasured: take(ebpf, "UNMEASURED")?,
             oldest,
             kept,
@@ -119,10 +125,12 @@ impl Maps {
         // Of the service that stands for all that found no room, only what it has is shown.
         services.retain(|id, service| id.port != 0 || *service != Service::default());
         let series = self.add_latencies(&names, &mut services)?;
-        let tables = ["services", "series", "clients", "sketches"]
+        let routes = self.routes.as_ref().map_or(0, Routes::entries);
+        let tables = ["services", "series", "clients", "sketches", "routes"]
             .into_iter()
-            .zip([entries, series, users.entries, users.sketches])
+            .zip([entries, series, users.entries, users.sketches, routes])
             .zip(self.capacities)
+            .filter(|((name, _), _)| *name != "routes" || self.routes.is_some())
             .map(|((name, entries), capacity)| Table { name, entries, capacity })
             .collect();
         let (interfaces, node) = interfaces.volumes().map_err(unread("INTERFACES"))?;
@@ -206,11 +214,12 @@ impl Maps {
 
     /// Adds the histograms, and returns how many entries there are.
     fn add_latencies(
-        &self,
+        &mut self,
         names: &StdHashMap<u32, ServiceId>,
         services: &mut BTreeMap<ServiceId, Service>,
     ) -> Result<u64, CollectError> {
         let mut entries = 0;
+        self.routes.iter_mut().for_each(Routes::begin_pass);
         for entry in &self.latencies {
             let (key, cells) = entry.map_err(unread("LATENCIES"))?;
             entries += 1;
@@ -221,7 +230,11 @@ impl Maps {
             else {
                 continue;
             };
-            add_latency(service, &key, count, sum);
+            let route = match &mut self.routes {
+                Some(routes) => Some(routes.template(key.service, key.route).map_err(unread("ROUTES"))?),
+                None => None,
+            };
+            add_latency(service, &key, route, count, sum);
         }
         Ok(entries)
     }
@@ -262,7 +275,7 @@ fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
 
 /// Adds an entry of the sparse histograms to those that it belongs to. A key that this agent does not know is of
 /// another version's making, and is passed over.
-fn add_latency(service: &mut Service, key: &LatencyKey, count: u64, sum: u64) {
+fn add_latency(service: &mut Service, key: &LatencyKey, route: Option<Arc<str>>, count: u64, sum: u64) {
     let Some(span) = Span::from_key(key.span) else { return };
     if span == Span::RoundTrip {
         return service.round_trips.add(key.bucket, count, sum);
@@ -275,7 +288,7 @@ fn add_latency(service: &mut Service, key: &LatencyKey, count: u64, sum: u64) {
         return service.phases.entry((protocol, phase)).or_default().add(key.bucket, count, sum);
     }
     if span != Span::FirstByte {
-        let kind = RequestKind { protocol, method, status: key.status };
+        let kind = RequestKind { protocol, method, status: key.status, route };
         service.requests.entry(kind).or_default().add(key.bucket, count, sum);
     }
     if span != Span::Duration {
@@ -311,10 +324,10 @@ mod tests {
     #[test]
     fn one_entry_serves_both_histograms_where_the_answer_came_at_once() {
         let mut service = Service::default();
-        add_latency(&mut service, &key(Span::Both), 3, 30);
-        add_latency(&mut service, &key(Span::Duration), 2, 20);
-        add_latency(&mut service, &key(Span::FirstByte), 2, 10);
-        let kind = RequestKind { protocol: Protocol::Http1, method: Method::Get, status: 200 };
+        add_latency(&mut service, &key(Span::Both), None, 3, 30);
+        add_latency(&mut service, &key(Span::Duration), None, 2, 20);
+        add_latency(&mut service, &key(Span::FirstByte), None, 2, 10);
+        let kind = RequestKind { protocol: Protocol::Http1, method: Method::Get, status: 200, route: None };
         assert_eq!((service.requests[&kind].count, service.requests[&kind].sum), (5, 50));
         let first_byte = &service.first_byte[&Protocol::Http1];
         assert_eq!((first_byte.count, first_byte.sum), (5, 40));
@@ -323,8 +336,8 @@ mod tests {
     #[test]
     fn phases_and_round_trips_are_kept_apart_from_requests() {
         let mut service = Service::default();
-        add_latency(&mut service, &key(Span::Queue), 3, 30);
-        add_latency(&mut service, &LatencyKey { protocol: 0, ..key(Span::RoundTrip) }, 4, 40);
+        add_latency(&mut service, &key(Span::Queue), None, 3, 30);
+        add_latency(&mut service, &LatencyKey { protocol: 0, ..key(Span::RoundTrip) }, None, 4, 40);
         assert_eq!(service.phases[&(Protocol::Http1, Phase::Queue)].count, 3);
         assert_eq!(service.round_trips.count, 4);
         assert!(service.requests.is_empty() && service.first_byte.is_empty());
@@ -347,7 +360,7 @@ mod tests {
     #[test]
     fn a_key_of_another_version_is_passed_over() {
         let mut service = Service::default();
-        add_latency(&mut service, &LatencyKey { protocol: 200, ..key(Span::Both) }, 1, 1);
+        add_latency(&mut service, &LatencyKey { protocol: 200, ..key(Span::Both) }, None, 1, 1);
         assert_eq!(service, Service::default());
     }
 }

@@ -102,9 +102,9 @@ pub(super) const INTERFACE_DRIVER: &str = "interface_driver";
 /// A sentence for each thing that the kernel can refuse.
 pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartError> {
     let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
-    let by_sock_ops = by_sock_ops(features);
+    let constants = Constants::of(features, capacities);
     let mut ebpf =
-        loader(&by_sock_ops, capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
+        loader(&constants, capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
     let (receive, transmit) = features.socket_programs();
     let everywhere = [receive, transmit, CONNECTIONS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
     for program in everywhere {
@@ -123,8 +123,8 @@ pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartErr
 /// Opens the object over the maps that an earlier agent pinned. No program is loaded: they are at their hooks.
 pub(super) fn open(features: Features, capacities: Capacities, pins: &Pins) -> Result<Ebpf, StartError> {
     let maps = pins.maps()?;
-    let by_sock_ops = by_sock_ops(features);
-    let mut loader = loader(&by_sock_ops, capacities);
+    let constants = Constants::of(features, capacities);
+    let mut loader = loader(&constants, capacities);
     for (name, path) in &maps {
         loader.map_pin_path(name, path.as_path());
     }
@@ -162,15 +162,33 @@ pub(super) fn layout(how: Making) -> Layout {
     Layout::of(OBJECT, how)
 }
 
-fn by_sock_ops(features: Features) -> u8 {
-    u8::from(features.states == StateSource::SockOps)
+/// The constants of the kernel side, by which the verifier drops what is not wanted.
+struct Constants {
+    states_by_sock_ops: u8,
+    /// 0: routes are not counted.
+    routes_per_service: u8,
+}
+
+impl Constants {
+    fn of(features: Features, capacities: Capacities) -> Self {
+        Self {
+            states_by_sock_ops: u8::from(features.states == StateSource::SockOps),
+            routes_per_service: capacities.routes.map_or(0, |limits| limits.per_service.get()),
+        }
+    }
 }
 
 /// What loads the object, with its settings.
-fn loader(by_sock_ops: &u8, capacities: Capacities) -> EbpfLoader<'_> {
+fn loader(constants: &Constants, capacities: Capacities) -> EbpfLoader<'_> {
     let mut loader = EbpfLoader::new();
+    if let Some(limits) = capacities.routes {
+        loader
+            .map_max_entries("ROUTES", limits.total)
+            .map_max_entries("ROUTE_COUNTS", capacities.services);
+    }
     loader
-        .override_global("STATES_BY_SOCK_OPS", by_sock_ops, true)
+        .override_global("STATES_BY_SOCK_OPS", &constants.states_by_sock_ops, true)
+        .override_global("ROUTES_PER_SERVICE", &constants.routes_per_service, true)
         .map_max_entries("SERVICES", capacities.services)
         .map_max_entries("FREE_SERVICES", capacities.services)
         .map_max_entries("COUNTERS", capacities.services)
