@@ -204,13 +204,14 @@ impl Template {
     fn target(&mut self, window: &Window) -> bool {
         self.at += 1;
         let first = window.word(self.at as usize);
-        let scheme = first | LOWER;
+        // The letters only: other bytes would become those of `://`.
+        let scheme = first | (LOWER & u64::from(u32::MAX));
         if first as u8 == b'/' {
             self.place = Place::Path;
         } else if scheme & (u64::MAX >> 8) == u64::from_le_bytes(*b"http://\0") {
             self.at += 7;
             self.place = Place::Authority;
-        } else if scheme == u64::from_le_bytes(*b"https://") {
+        } else if scheme | 0x20 << 32 == u64::from_le_bytes(*b"https://") {
             self.at += 8;
             self.place = Place::Authority;
         } else if first as u16 == u16::from_le_bytes(*b"* ") {

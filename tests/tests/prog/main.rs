@@ -8,5 +8,6 @@ mod engine;
 mod frames;
 mod interfaces;
 mod loaded;
+mod routes;
 mod sockets;
 mod trial;
