@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU8, time::Duration};
 
-use clap::{Args, builder::NonEmptyStringValueParser, value_parser};
+use clap::{Args, builder::{BoolishValueParser, NonEmptyStringValueParser}, value_parser};
 
 use super::{InstanceArgs, duration};
 use crate::{
@@ -69,7 +69,7 @@ pub struct RunArgs {
     #[arg(value_parser = value_parser!(u32).range(64..=1 << 26), help_heading = "Capacities")]
     max_clients: u32,
     /// Tell requests apart by a template of their path, too: /users/4711?a=b is counted as route /users/*
-    #[arg(long, env = "TRAFFIC_PROBE_ROUTES")]
+    #[arg(long, env = "TRAFFIC_PROBE_ROUTES", value_parser = BoolishValueParser::new())]
     routes: bool,
     /// How many routes it has room for, over all services, with --routes
     #[arg(long, value_name = "N", default_value_t = 8192, env = "TRAFFIC_PROBE_MAX_ROUTES")]
