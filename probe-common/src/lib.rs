@@ -28,6 +28,7 @@ pub mod route;
 pub mod sequence;
 pub mod service;
 pub mod sketch;
+pub mod skim;
 pub mod user;
 pub mod window;
 

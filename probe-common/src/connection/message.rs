@@ -156,7 +156,7 @@ impl Connection {
     /// The head is complete: what frames the content (RFC 9112, section 6.3)?
     #[inline(always)]
     fn head_end(&mut self, side: Side, now: u64) -> Outcome {
-        let method = match self.pending.first() {
+        let method = match self.pending.first(now) {
             Some(request) => request.method,
             None => Method::Other,
         };
@@ -239,7 +239,7 @@ impl Connection {
     /// The oldest request has had its answer.
     #[inline(always)]
     fn answered(&mut self, answer: &Answer) -> Step {
-        let Some(request) = self.pending.first() else {
+        let Some(request) = self.pending.first(answer.last) else {
             // One that found no room has been counted when it came.
             let reason = if self.pending.pass() { None } else { Some(Reason::JoinedLate) };
             return Step { unmeasured: reason, ..Step::default() };

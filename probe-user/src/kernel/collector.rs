@@ -8,7 +8,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap},
+    maps::{HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use probe_common::{
     counters::ServiceCounters,
@@ -20,6 +20,7 @@ use probe_common::{
 };
 
 use super::{
+    batch::Batched,
     clock,
     error::{CollectError, StartError},
     interfaces::Interfaces,
@@ -38,7 +39,7 @@ use crate::{
 pub(super) struct Maps {
     services: HashMap<MapData, ServiceKey, ServiceEntry>,
     counters: PerCpuArray<MapData, ServiceCounters>,
-    latencies: PerCpuHashMap<MapData, LatencyKey, LatencyCell>,
+    latencies: Batched<LatencyKey, LatencyCell>,
     users: UserMaps,
     /// If they are counted.
     routes: Option<Routes>,
@@ -83,7 +84,7 @@ impl Maps {
         Ok(Self {
             services: take(ebpf, "SERVICES")?,
             counters: take(ebpf, "COUNTERS")?,
-            latencies: take(ebpf, "LATENCIES")?,
+            latencies: Batched::of(ebpf, "LATENCIES")?,
             users: UserMaps::take(ebpf)?,
             routes: sizes.routes.map(|_| Routes::take(ebpf)).transpose()?,
             unmeasured: take(ebpf, "UNMEASURED")?,
@@ -219,23 +220,27 @@ impl Maps {
         services: &mut BTreeMap<ServiceId, Service>,
     ) -> Result<u64, CollectError> {
         let mut entries = 0;
-        self.routes.iter_mut().for_each(Routes::begin_pass);
-        for entry in &self.latencies {
-            let (key, cells) = entry.map_err(unread("LATENCIES"))?;
+        let routes = &mut self.routes;
+        routes.iter_mut().for_each(Routes::begin_pass);
+        let mut unknown = Ok(());
+        let read = self.latencies.for_each(|key, cells| {
             entries += 1;
             let count: u64 = cells.iter().map(|cell| cell.count).sum();
             let sum = cells.iter().map(|cell| cell.sum).sum();
             // A service that has no name yet, or came after the names were read, waits likewise.
-            let Some(service) = names.get(&key.service).map(|id| services.entry(id.clone()).or_default())
-            else {
-                continue;
-            };
-            let route = match &mut self.routes {
-                Some(routes) => Some(routes.template(key.service, key.route).map_err(unread("ROUTES"))?),
+            let Some(id) = names.get(&key.service) else { return };
+            let route = match routes.as_mut().map(|routes| routes.template(key.service, key.route)) {
                 None => None,
+                Some(Ok(template)) => Some(template),
+                Some(Err(error)) => return unknown = Err(error),
             };
-            add_latency(service, &key, route, count, sum);
-        }
+            match services.get_mut(id) {
+                Some(service) => add_latency(service, key, route, count, sum),
+                None => add_latency(services.entry(id.clone()).or_default(), key, route, count, sum),
+            }
+        });
+        read.map_err(MapError::IoError).map_err(unread("LATENCIES"))?;
+        unknown.map_err(unread("ROUTES"))?;
         Ok(entries)
     }
 

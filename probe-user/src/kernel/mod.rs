@@ -1,6 +1,7 @@
 //! Everything that touches BPF: loading, attaching, and the pass over the maps.
 
 mod attach;
+mod batch;
 mod clock;
 mod clsact;
 mod collector;

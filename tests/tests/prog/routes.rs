@@ -131,8 +131,10 @@ fn ask_again(trial: &mut Trial, service: u32, paths: &[String]) {
     assert_eq!(trial.by_route(), counted(service, &expected));
 }
 
-/// What a request costs in the receiving program, with routes and without: figures for the documents, no bounds.
+/// What a request costs in the receiving program, with routes and without: figures for docs/cost.md, no bounds. To be run by
+/// `cargo xtask test prog -- --ignored --nocapture cost_of_a_route`.
 #[test]
+#[ignore = "tells figures, and judges none"]
 fn the_cost_of_a_route_is_told() {
     const RUNS: u32 = 20_000;
     let paths = ["/", "/api/v1/users/4711", "/api/v1/orders/123e4567-e89b-12d3-a456-426614174000/items?page=3"];

@@ -36,6 +36,12 @@ pub(crate) const TESTS: [Tool; 11] = [
     tool("curl", "curl", "single requests"),
 ];
 
+/// What the benchmark starts beside that.
+pub(super) const BENCH: [Tool; 2] = [
+    tool("redis-server", "redis-server", "a server that is dearest to observe"),
+    tool("redis-benchmark", "redis-tools", "its load"),
+];
+
 /// What fuzzing takes beside cargo.
 pub(super) const FUZZ: [Tool; 1] = [tool("c++", "g++", "it compiles libFuzzer")];
 
