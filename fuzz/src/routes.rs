@@ -83,9 +83,8 @@ fn of_path(shown: &[u8]) -> Option<String> {
 fn is_one_among_many(segment: &[u8]) -> bool {
     let hexadecimal = |text: &[u8]| text.iter().all(u8::is_ascii_hexdigit);
     let number = !segment.is_empty() && segment.iter().all(u8::is_ascii_digit);
-    let long = segment.len() >= LONG as usize
-        && hexadecimal(segment)
-        && segment.iter().any(u8::is_ascii_digit);
+    let long =
+        segment.len() >= LONG as usize && hexadecimal(segment) && segment.iter().any(u8::is_ascii_digit);
     let groups: Vec<_> = segment.split(|byte| *byte == b'-').collect();
     let uuid = groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
         && groups.iter().all(|group| hexadecimal(group));

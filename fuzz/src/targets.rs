@@ -75,7 +75,8 @@ pub fn request_line(input: &[u8]) {
 /// # Panics
 /// Where the kernel's and the reference's differ.
 pub fn route(input: &[u8]) {
-    let Some(shown) = Shown::of(input).filter(|shown| lines::request_line(shown.line, shown.extent).is_some())
+    let Some(shown) =
+        Shown::of(input).filter(|shown| lines::request_line(shown.line, shown.extent).is_some())
     else {
         return;
     };

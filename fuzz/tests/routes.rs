@@ -31,12 +31,16 @@ fn segment() -> impl Strategy<Value = String> {
     ]
 }
 
+fn path(segments: &[impl AsRef<str>]) -> String {
+    segments.iter().flat_map(|segment| ["/", segment.as_ref()]).collect()
+}
+
 fn line() -> impl Strategy<Value = String> {
     let method = prop_oneof!["GET", "POST", "OPTIONS", "[A-Z_-]{1,24}"];
     let origin = prop_oneof![4 => Just(String::new()), 1 => "(http|HTTPS)://[a-z.]{0,20}", 1 => "[!-~]{0,9}"];
     let query = prop_oneof![Just(String::new()), "[?#][!-~]{0,30}"];
     (method, origin, vec(segment(), 0..12), query).prop_map(|(method, origin, segments, query)| {
-        let path: String = segments.iter().map(|segment| format!("/{segment}")).collect();
+        let path = path(&segments);
         format!("{method} {origin}{path}{query} HTTP/1.1")
     })
 }
@@ -65,11 +69,12 @@ proptest! {
 
     #[test]
     fn identifiers_make_no_difference(segments in vec("[a-z]{1,5}|[0-9]{1,30}", 1..8), other in "[0-9]{1,30}") {
-        let path = |replaced: &str| -> String {
+        let with = |replaced: &str| -> String {
             let number = |segment: &String| segment.as_bytes()[0].is_ascii_digit();
-            segments.iter().map(|s| format!("/{}", if number(s) { replaced } else { s })).collect()
+            let segments: Vec<_> = segments.iter().map(|s| if number(s) { replaced } else { s }).collect();
+            path(&segments)
         };
-        let of = |replaced: &str| made(format!("GET {} HTTP/1.1", path(replaced)).as_bytes());
+        let of = |replaced: &str| made(format!("GET {} HTTP/1.1", with(replaced)).as_bytes());
         prop_assert_eq!(of(&other), of("7"));
     }
 }

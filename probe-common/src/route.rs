@@ -395,7 +395,9 @@ mod tests {
 
     #[test]
     fn a_plain_path_is_its_own_template() {
-        for path in ["/", "/a", "/index.html", "/api/v1/users", "/a/", "//a", "/a-b_c~d%20e;f=g:h@i", "/a'(b)"] {
+        for path in
+            ["/", "/a", "/index.html", "/api/v1/users", "/a/", "//a", "/a-b_c~d%20e;f=g:h@i", "/a'(b)"]
+        {
             assert_eq!(of(path).as_deref(), Some(path));
         }
     }
@@ -452,7 +454,9 @@ mod tests {
 
     #[test]
     fn a_target_that_is_no_path_has_no_template() {
-        for target in ["example.org:443", "ftp://a/b", "a/b", "**", "/a\u{7f}", "/\u{1}", "/caf\u{e9}", "/a\tb"] {
+        for target in
+            ["example.org:443", "ftp://a/b", "a/b", "**", "/a\u{7f}", "/\u{1}", "/caf\u{e9}", "/a\tb"]
+        {
             assert_eq!(of(target), None, "{target}");
         }
         assert_eq!(of_line("CONNECT example.org:443 HTTP/1.1"), None);

@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, num::NonZeroU8, time::Duration};
 
-use clap::{Args, builder::{BoolishValueParser, NonEmptyStringValueParser}, value_parser};
+use clap::{
+    Args,
+    builder::{BoolishValueParser, NonEmptyStringValueParser},
+    value_parser,
+};
 
 use super::{InstanceArgs, duration};
 use crate::{

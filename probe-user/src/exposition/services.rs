@@ -141,8 +141,15 @@ impl RequestTotals {
                 number => _ = write!(status, "{number:03}"),
             }
             let route = kind.route.as_deref();
-            let labels =
-                [name, port, role, kind.protocol.label(), kind.method.label(), &status, route.unwrap_or_default()];
+            let labels = [
+                name,
+                port,
+                role,
+                kind.protocol.label(),
+                kind.method.label(),
+                &status,
+                route.unwrap_or_default(),
+            ];
             let labels = if route.is_some() { &labels } else { &labels[..labels.len() - 1] };
             self.total.add(labels, durations.count as f64);
             self.duration.add_histogram(labels, durations);

@@ -52,7 +52,10 @@ fn routes_are_a_label_of_requests_only_where_they_are_counted() {
     let labelled = text.lines().filter(|line| line.contains("route="));
     for line in labelled {
         let name = line.split('{').next().unwrap();
-        assert!(name == "traffic_requests_total" || name.starts_with("traffic_request_duration_seconds_"), "{line}");
+        assert!(
+            name == "traffic_requests_total" || name.starts_with("traffic_request_duration_seconds_"),
+            "{line}"
+        );
     }
 }
 

@@ -80,7 +80,8 @@ impl Maps {
         kept: Option<Names>,
     ) -> Result<Self, StartError> {
         let capacity = |ebpf: &Ebpf, map| capacity(ebpf, map).unwrap_or_default();
-        let capacities = ["SERVICES", "LATENCIES", "CLIENTS", "SKETCHES", "ROUTES"].map(|map| capacity(ebpf, map));
+        let capacities =
+            ["SERVICES", "LATENCIES", "CLIENTS", "SKETCHES", "ROUTES"].map(|map| capacity(ebpf, map));
         Ok(Self {
             services: take(ebpf, "SERVICES")?,
             counters: take(ebpf, "COUNTERS")?,

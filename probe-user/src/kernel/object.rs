@@ -103,8 +103,7 @@ pub(super) const INTERFACE_DRIVER: &str = "interface_driver";
 pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartError> {
     let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
     let constants = Constants::of(features, capacities);
-    let mut ebpf =
-        loader(&constants, capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
+    let mut ebpf = loader(&constants, capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
     let (receive, transmit) = features.socket_programs();
     let everywhere = [receive, transmit, CONNECTIONS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
     for program in everywhere {
@@ -182,9 +181,7 @@ impl Constants {
 fn loader(constants: &Constants, capacities: Capacities) -> EbpfLoader<'_> {
     let mut loader = EbpfLoader::new();
     if let Some(limits) = capacities.routes {
-        loader
-            .map_max_entries("ROUTES", limits.total)
-            .map_max_entries("ROUTE_COUNTS", capacities.services);
+        loader.map_max_entries("ROUTES", limits.total).map_max_entries("ROUTE_COUNTS", capacities.services);
     }
     loader
         .override_global("STATES_BY_SOCK_OPS", &constants.states_by_sock_ops, true)

@@ -50,7 +50,7 @@ impl Conversation {
     /// One whose handshake is in the capture, or a part of it.
     pub(super) fn opened(first: FirstBytes, routes: Routes) -> Self {
         let connection = Connection { stage: Stage::Open, ..Connection::default() };
-        let mut conversation = Self::with(connection, routes);
+        let mut conversation = Self::with(&connection, routes);
         conversation.begin(first);
         conversation
     }
@@ -77,11 +77,11 @@ impl Conversation {
             response: response.0,
             ..Connection::default()
         };
-        Self::with(connection, routes)
+        Self::with(&connection, routes)
     }
 
-    fn with(connection: Connection, routes: Routes) -> Self {
-        Self { connection, routes: (routes == Routes::Counted).then(Box::default) }
+    fn with(connection: &Connection, routes: Routes) -> Self {
+        Self { connection: *connection, routes: (routes == Routes::Counted).then(Box::default) }
     }
 
     /// What it speaks.

@@ -83,7 +83,7 @@ fn ask(server: SocketAddr, seed: u64, rounds: usize) -> Result<usize> {
     Ok(asked)
 }
 
-fn of_port<'a>(scrape: &'a Scrape, port: u16) -> Vec<&'a str> {
+fn of_port(scrape: &Scrape, port: u16) -> Vec<&str> {
     scrape.values(&Series::requests(port, Role::Server), "route")
 }
 
@@ -108,7 +108,11 @@ fn requests_are_counted_by_route_as_nginx_logs_them() -> Result<()> {
     let all = asked + usize::try_from(H2LOAD + pipelined)? + curl;
     let counts = logged(&nginx, all)?;
     let scrape = mark.rises_by_exactly(&series(nginx.port(), &counts))?;
-    println!("{all} requests, {} routes: {:?}", of_port(&scrape, nginx.port()).len(), of_port(&scrape, nginx.port()));
+    println!(
+        "{all} requests, {} routes: {:?}",
+        of_port(&scrape, nginx.port()).len(),
+        of_port(&scrape, nginx.port())
+    );
     let mut expected: Vec<_> = counts.keys().map(|(_, route)| route.as_str()).collect();
     expected.sort_unstable();
     expected.dedup();
@@ -130,7 +134,10 @@ fn ask_by_curl(nginx: &Nginx) -> Result<usize> {
     ] {
         let mut command = tool::command("curl")?;
         command.args(["--silent", "--show-error", "--output", "/dev/null"]).args(flags);
-        process::run_well(command.arg(format!("http://{server}{target}")), std::time::Duration::from_secs(10))?;
+        process::run_well(
+            command.arg(format!("http://{server}{target}")),
+            std::time::Duration::from_secs(10),
+        )?;
         asked += 1;
     }
     Ok(asked)
@@ -144,7 +151,11 @@ fn without_the_flag_there_is_no_such_label() -> Result<()> {
     load::h2load(nginx.ipv4(), "/ok", 100, 2)?;
     let scrape = mark.rises_by_exactly(&[(Series::requests(nginx.port(), Role::Server), 100)])?;
     ensure!(scrape.values(&Series::named("traffic_requests_total"), "route").is_empty(), "there is a route");
-    ensure!(scrape.values(&Series::named("traffic_probe_table_entries").with("table", "routes"), "table").is_empty());
+    ensure!(
+        scrape
+            .values(&Series::named("traffic_probe_table_entries").with("table", "routes"), "table")
+            .is_empty()
+    );
     Ok(())
 }
 
@@ -189,7 +200,8 @@ fn acknowledged(stream: &std::net::TcpStream) -> Result<()> {
         let own = table.lines().find(|line| {
             line.split_whitespace().nth(1).is_some_and(|address| address.ends_with(&format!(":{local:04X}")))
         });
-        let queues = own.and_then(|line| line.split_whitespace().nth(4)).context("the connection is not listed")?;
+        let queues =
+            own.and_then(|line| line.split_whitespace().nth(4)).context("the connection is not listed")?;
         Ok(queues.starts_with("00000000:").then_some(()))
     })
 }

@@ -13,8 +13,8 @@ use crate::trial::Trial;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-fn limits(total: u32, per_service: u8) -> Option<RouteLimits> {
-    Some(RouteLimits { total, per_service: NonZeroU8::new(per_service).expect("not zero") })
+fn limits(total: u32, per_service: u8) -> RouteLimits {
+    RouteLimits { total, per_service: NonZeroU8::new(per_service).expect("not zero") }
 }
 
 /// A connection of a service that has just been established.
@@ -56,7 +56,7 @@ fn counted(service: u32, routes: &[(Option<&str>, u64)]) -> BTreeMap<(u32, Optio
 
 #[test]
 fn paths_become_templates_however_they_are_cut() {
-    let Some(mut trial) = Trial::with_routes(limits(100, 100)) else { return };
+    let Some(mut trial) = Trial::with_routes(Some(limits(100, 100))) else { return };
     let long = format!("/a/{}/b", "x".repeat(300));
     let digest = format!("/blobs/sha256/{}?x=y", "0123456789abcdef".repeat(4));
     let targets = [
@@ -95,7 +95,7 @@ fn paths_become_templates_however_they_are_cut() {
 
 #[test]
 fn pipelined_requests_have_each_its_own() {
-    let Some(mut trial) = Trial::with_routes(limits(100, 100)) else { return };
+    let Some(mut trial) = Trial::with_routes(Some(limits(100, 100))) else { return };
     trial.begin(&connection(1));
     let request = |i: usize| format!("GET /{}/{i} HTTP/1.1\r\n\r\n", ["a", "b", "c"][i % 3]);
     let requests: String = (0..32).map(request).collect();
@@ -107,14 +107,18 @@ fn pipelined_requests_have_each_its_own() {
 
 #[test]
 fn one_service_cannot_take_the_room_of_another() {
-    let Some(mut trial) = Trial::with_routes(limits(300, 255)) else { return };
+    let Some(mut trial) = Trial::with_routes(Some(limits(300, 255))) else { return };
     trial.begin(&connection(1));
     let invented: Vec<_> = (0..400).map(|i| format!("/x{i}y")).collect();
     ask(&mut trial, &invented.iter().map(String::as_str).collect::<Vec<_>>(), 3_000);
     let flooded = trial.by_route();
     assert_eq!(flooded.len(), 256);
     assert_eq!(flooded[&(1, None)], 400 - 255);
-    assert_eq!(trial.counts().unmeasured[&Reason::RoutesFull], 400 - 255, "routes that found no room are told");
+    assert_eq!(
+        trial.counts().unmeasured[&Reason::RoutesFull],
+        400 - 255,
+        "routes that found no room are told"
+    );
     // All together may have 300: there is room for 45.
     trial.begin(&connection(2));
     ask(&mut trial, &invented.iter().take(60).map(String::as_str).collect::<Vec<_>>(), 3_000);
@@ -137,12 +141,13 @@ fn ask_again(trial: &mut Trial, service: u32, paths: &[String]) {
 #[ignore = "tells figures, and judges none"]
 fn the_cost_of_a_route_is_told() {
     const RUNS: u32 = 20_000;
-    let paths = ["/", "/api/v1/users/4711", "/api/v1/orders/123e4567-e89b-12d3-a456-426614174000/items?page=3"];
+    let paths =
+        ["/", "/api/v1/users/4711", "/api/v1/orders/123e4567-e89b-12d3-a456-426614174000/items?page=3"];
     for path in paths {
         let request = segment(Side::Request, 0, format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
         let mut nanoseconds = [f64::INFINITY; 2];
         for _ in 0..3 {
-            for (routes, least) in [None, limits(100, 100)].into_iter().zip(&mut nanoseconds) {
+            for (routes, least) in [None, Some(limits(100, 100))].into_iter().zip(&mut nanoseconds) {
                 let Some(mut trial) = Trial::with_routes(routes) else { return };
                 *least = least.min(trial.time(&connection(1), &request, RUNS));
             }

@@ -114,7 +114,8 @@ impl Trial {
         let mut templates = BTreeMap::new();
         for entry in &routes {
             let (key, index) = entry.expect("it can be read");
-            let text = String::from_utf8(key.bytes().into()).expect("ASCII").trim_end_matches('\0').to_owned();
+            let text =
+                String::from_utf8(key.bytes().into()).expect("ASCII").trim_end_matches('\0').to_owned();
             let before = templates.insert((key.service, index), text);
             assert_eq!(before, None, "an index has two routes");
         }

@@ -56,7 +56,9 @@ fn a_block_that_contradicts_itself_is_damage() {
 
 #[test]
 fn what_is_no_capture_is_told_in_a_sentence() {
-    let refused = |file: &[u8]| count(Cursor::new(file.to_vec()), "test", 1_000, Routes::Counted).unwrap_err().to_string();
+    let refused = |file: &[u8]| {
+        count(Cursor::new(file.to_vec()), "test", 1_000, Routes::Counted).unwrap_err().to_string()
+    };
     assert!(refused(b"").starts_with("it is empty"));
     assert!(
         refused(b"<html><body>It works!</body></html>")
