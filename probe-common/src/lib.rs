@@ -14,6 +14,7 @@
 pub mod bucket;
 pub mod connection;
 pub mod counters;
+pub mod datagram;
 pub mod deliveries;
 pub mod exchange;
 pub mod flow;

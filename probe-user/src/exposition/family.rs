@@ -2,7 +2,7 @@
 
 use prometheus::proto::{self, Bucket, LabelPair, MetricFamily, MetricType};
 
-use super::names::{self, Kind, Metric};
+use super::names::{Kind, Metric};
 use crate::histogram::Histogram;
 
 /// The edges of the classic histograms are powers of two: 2^-17 s (about 8 µs) to 2^5 s (32 s).
@@ -19,7 +19,8 @@ impl Family {
         Self { metric, series: Vec::new() }
     }
 
-    /// Adds a series with a value. The labels' values are in the order of [`Metric::labels`]; that of [`names::ROUTE`] may be missing.
+    /// Adds a series with a value. The labels' values are in the order of [`Metric::labels`]; one that is empty is left out,
+    /// which to Prometheus is the same.
     pub(super) fn add(&mut self, labels: &[&str], value: f64) {
         let mut series = self.labelled(labels);
         if self.metric.kind == Kind::Counter {
@@ -52,12 +53,8 @@ impl Family {
     }
 
     fn labelled(&self, values: &[&str]) -> proto::Metric {
-        let without_route = self.metric.labels.strip_suffix(&[names::ROUTE]).unwrap_or(self.metric.labels);
-        debug_assert!(
-            [self.metric.labels.len(), without_route.len()].contains(&values.len()),
-            "{}: {values:?}",
-            self.metric.name
-        );
+        debug_assert_eq!(values.len(), self.metric.labels.len(), "{}", self.metric.name);
+        let pairs = self.metric.labels.iter().zip(values).filter(|(_, value)| !value.is_empty());
         let pair = |(name, value): (&&str, &&str)| {
             let mut pair = LabelPair::default();
             pair.set_name((*name).to_owned());
@@ -65,7 +62,7 @@ impl Family {
             pair
         };
         let mut series = proto::Metric::default();
-        series.set_label(self.metric.labels.iter().zip(values).map(pair).collect());
+        series.set_label(pairs.map(pair).collect());
         series
     }
 }

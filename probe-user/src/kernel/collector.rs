@@ -13,7 +13,7 @@ use aya::{
 use probe_common::{
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey, Span},
-    interface::Way,
+    interface::{Transport, Way},
     protocol::{Method, Protocol},
     reason::Reason,
     service::{OTHER, Role, ServiceEntry, ServiceKey},
@@ -152,7 +152,8 @@ impl Maps {
         let mut entries = 0;
         let mut given: StdHashMap<ServiceKey, Arc<str>> = StdHashMap::new();
         let mut names = StdHashMap::new();
-        let other = ServiceId { service: "other".into(), port: 0, role: Role::Server };
+        let other =
+            ServiceId { service: "other".into(), port: 0, role: Role::Server, transport: Transport::Tcp };
         names.insert(OTHER, other);
         for entry in &self.services {
             let (key, entry) = entry.map_err(unread("SERVICES"))?;
@@ -162,7 +163,9 @@ impl Maps {
                 continue;
             };
             let role = Role::from_key(key.role).unwrap_or_default();
-            names.insert(entry.index, ServiceId { service: service.to_string(), port: key.port, role });
+            let transport = key.transport();
+            let id = ServiceId { service: service.to_string(), port: key.port, role, transport };
+            names.insert(entry.index, id);
             if self.kept.is_some() {
                 given.insert(key, service);
             }

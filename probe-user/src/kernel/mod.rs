@@ -7,6 +7,7 @@ mod clsact;
 mod collector;
 mod error;
 mod estimate;
+mod given_ports;
 mod interface_hooks;
 mod interfaces;
 mod links;
