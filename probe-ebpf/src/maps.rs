@@ -23,6 +23,7 @@
 //! | `EARLY` | 0 | `Early` | 1 KiB a CPU | socket and connection programs | never | cannot be |
 //! | `OLDEST_REQUESTS` | service index | time | 8 | `oldest_request` | agent, before each pass | cannot be |
 //! | `TRIAL` | 0 | `Connection` | 1 KiB | tests, `trial_*` | never | cannot be |
+//! | `TRIAL_UNDO` | 0 | `Undo` | 1 KiB | benchmarks | never | cannot be |
 //! | `COMPLAINTS` | `Reason` | time | 8 | all | never | cannot be |
 
 use core::ffi::c_void;
@@ -47,7 +48,7 @@ use probe_common::{
 };
 
 use crate::{
-    hooks::early::Early,
+    hooks::{early::Early, trial::Undo},
     scratch::{SLOTS, Scratch},
 };
 
@@ -149,6 +150,10 @@ pub static OLDEST_REQUESTS: Array<u64> = Array::with_max_entries(4096, 0);
 /// The connection that `trial_receive` and `trial_transmit` work on.
 #[map]
 pub static TRIAL: Array<Connection> = Array::with_max_entries(1, 0);
+
+/// What they undo in it before each run.
+#[map]
+pub static TRIAL_UNDO: Array<Undo> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static COMPLAINTS: Array<u64> = Array::with_max_entries(Reason::COUNT, 0);

@@ -1,6 +1,7 @@
 //! The kernel side, loaded and attached to nothing.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Write},
     sync::Once,
@@ -90,6 +91,12 @@ impl Loaded {
     /// Whether the agent would read heads under this kernel.
     pub(crate) fn reads_heads(&self) -> bool {
         self.features.heads == Heads::Read
+    }
+
+    /// The programs that are loaded, by the kernel's id.
+    pub(crate) fn program_ids(&self) -> BTreeMap<u32, String> {
+        let programs = self.ebpf.programs();
+        programs.filter_map(|(name, program)| Some((program.info().ok()?.id(), name.to_owned()))).collect()
     }
 
     /// A program of the object.

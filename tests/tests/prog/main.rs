@@ -11,3 +11,4 @@ mod loaded;
 mod routes;
 mod sockets;
 mod trial;
+mod verifier;
