@@ -50,10 +50,11 @@ fn read() -> Baseline {
 }
 
 fn write(baseline: &Baseline) {
-    let mut text = String::from("# kernel\tprogram\tinstructions\tverified: see verifier.rs\n");
-    for ((kernel, program), size) in baseline {
-        text += &format!("{kernel}\t{program}\t{}\t{}\n", size.instructions, size.verified);
-    }
+    let line = |((kernel, program), size): (&(String, String), &Size)| {
+        format!("{kernel}\t{program}\t{}\t{}\n", size.instructions, size.verified)
+    };
+    let lines: String = baseline.iter().map(line).collect();
+    let text = format!("# kernel\tprogram\tinstructions\tverified: see verifier.rs\n{lines}");
     fs::write(file(), text).expect("the baseline can be written");
 }
 

@@ -156,11 +156,10 @@ impl Packet {
         frame
     }
 
-    /// A frame that ends before its IP header does: programs leave it alone at once.
-    pub(crate) fn cut() -> Vec<u8> {
-        const ETHERNET: usize = 14;
-        let mut frame = Self::none().frame();
-        frame.truncate(ETHERNET + 6);
-        frame
+    /// A frame too short for an IP header: programs leave it alone at once. It says that it is of an experimental protocol
+    /// (IEEE 802, local), since the kernel runs no packet that says IP and has not enough of it.
+    pub(crate) fn short() -> Vec<u8> {
+        const LOCAL_EXPERIMENT: [u8; 2] = [0x88, 0xb5];
+        [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2][..], &LOCAL_EXPERIMENT, &[0; 6]].concat()
     }
 }
