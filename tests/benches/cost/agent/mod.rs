@@ -74,7 +74,7 @@ fn once(series: u32, options: &Options) -> Result<Taken> {
     let agent = setup.start()?;
     let services = Services::start(series)?;
     services.fill(&agent, series)?;
-    let time = if options.quick { Duration::from_secs(4) } else { Duration::from_secs(30) };
+    let time = if options.quick { Duration::from_secs(3) } else { Duration::from_secs(30) };
     let idle = ticks(&agent, || {
         thread::sleep(time);
         Ok(0.0)
