@@ -14,6 +14,7 @@
 pub mod bucket;
 pub mod connection;
 pub mod counters;
+pub mod datagram;
 pub mod deliveries;
 pub mod exchange;
 pub mod flow;
@@ -27,6 +28,7 @@ pub mod reason;
 pub mod sequence;
 pub mod service;
 pub mod sketch;
+pub mod skim;
 pub mod user;
 pub mod window;
 

@@ -134,7 +134,7 @@ impl fmt::Display for Limits {
 
 #[cfg(test)]
 mod tests {
-    use probe_common::service::Role;
+    use probe_common::{interface::Transport, service::Role};
 
     use super::*;
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn id(service: &str, port: u16) -> ServiceId {
-        ServiceId { service: service.into(), port, role: Role::Server }
+        ServiceId { service: service.into(), port, role: Role::Server, transport: Transport::Tcp }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! On reports made by hand, a second apart.
 
-use probe_common::protocol::Protocol;
+use probe_common::{interface::Transport, protocol::Protocol};
 
 use super::*;
 use crate::{report::RequestRates, snapshot::Connections};
@@ -29,7 +29,7 @@ impl Judged {
     }
 
     fn id() -> ServiceId {
-        ServiceId { service: "web".into(), port: 80, role: Role::Server }
+        ServiceId { service: "web".into(), port: 80, role: Role::Server, transport: Transport::Tcp }
     }
 
     fn after(&mut self, traffic: Traffic) -> Judgement {
