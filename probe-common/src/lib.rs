@@ -25,6 +25,7 @@ pub mod pending;
 pub mod phase;
 pub mod protocol;
 pub mod reason;
+pub mod route;
 pub mod sequence;
 pub mod service;
 pub mod sketch;

@@ -179,11 +179,19 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_is_set_by_the_file_too() {
+        let switched = |file: &str| read(file, &[]).unwrap().settings().unwrap().capacities.routes.is_some();
+        assert!(switched("routes = true"));
+        assert!(!switched("routes = false"));
+        assert!(!switched(""));
+    }
+
+    #[test]
     fn tiers_of_the_file_give_way_to_those_of_flags() {
         let file = "[tiers]\nnormal.requests_per_second = 10\nhigh.requests_per_second = 20";
         let settings = read(file, &["--tier", "high.requests_per_second=40"]).unwrap().settings().unwrap();
-        assert_eq!(settings.tiers.thresholds.normal.requests, 10.0);
-        assert_eq!(settings.tiers.thresholds.high.requests, 40.0);
+        let thresholds = settings.tiers.thresholds;
+        assert_eq!((thresholds.normal.requests, thresholds.high.requests), (10.0, 40.0));
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub(super) const INTERFACE_DRIVER: &str = "interface_driver";
 /// A sentence for each thing that the kernel can refuse.
 pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartError> {
     let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
-    let globals = Globals::of(features);
+    let globals = Globals::of(features, capacities);
     let mut ebpf = loader(&globals, capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
     let (receive, transmit) = features.socket_programs();
     let everywhere =
@@ -125,7 +125,7 @@ pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartErr
 /// Opens the object over the maps that an earlier agent pinned. No program is loaded: they are at their hooks.
 pub(super) fn open(features: Features, capacities: Capacities, pins: &Pins) -> Result<Ebpf, StartError> {
     let maps = pins.maps()?;
-    let globals = Globals::of(features);
+    let globals = Globals::of(features, capacities);
     let mut loader = loader(&globals, capacities);
     for (name, path) in &maps {
         loader.map_pin_path(name, path.as_path());
@@ -168,20 +168,27 @@ pub(super) fn layout(how: Making) -> Layout {
 struct Globals {
     by_sock_ops: u8,
     given_ports: [u16; 2],
+    /// 0: routes are not counted.
+    routes_per_service: u8,
 }
 
 impl Globals {
-    fn of(features: Features) -> Self {
+    fn of(features: Features, capacities: Capacities) -> Self {
         let by_sock_ops = u8::from(features.states == StateSource::SockOps);
-        Self { by_sock_ops, given_ports: given_ports() }
+        let routes_per_service = capacities.routes.map_or(0, |limits| limits.per_service.get());
+        Self { by_sock_ops, given_ports: given_ports(), routes_per_service }
     }
 }
 
 /// What loads the object, with its settings.
 fn loader(globals: &Globals, capacities: Capacities) -> EbpfLoader<'_> {
     let mut loader = EbpfLoader::new();
+    if let Some(limits) = capacities.routes {
+        loader.map_max_entries("ROUTES", limits.total).map_max_entries("ROUTE_COUNTS", capacities.services);
+    }
     loader
         .override_global("STATES_BY_SOCK_OPS", &globals.by_sock_ops, true)
+        .override_global("ROUTES_PER_SERVICE", &globals.routes_per_service, true)
         .override_global("FIRST_GIVEN_PORT", &globals.given_ports[0], true)
         .override_global("LAST_GIVEN_PORT", &globals.given_ports[1], true)
         .map_max_entries("SERVICES", capacities.services)

@@ -176,7 +176,8 @@ mod tests {
         assert_eq!((thresholds.high.bits, thresholds.high.requests), (5e8, 1_000.0));
         let (profile, thresholds) = policy.of(&id("nginx", 443));
         assert_eq!((profile, thresholds.normal.requests), (None, 200.0));
-        assert_eq!(policy.of(&id("redis", 80)).1.normal.requests, 50.0);
+        let (profile, thresholds) = policy.of(&id("redis", 80));
+        assert_eq!((profile, thresholds.normal.requests), (None, 50.0));
     }
 
     #[test]
