@@ -68,9 +68,9 @@ impl ConfigArgs {
         let write = |to: &mut dyn Write| match self.format {
             OutputFormat::Text => {
                 shown.iter().try_for_each(|setting| {
-                    writeln!(to, "{:<14} {:<28} {}", setting.name, setting.value, setting.source)
+                    writeln!(to, "{:<23} {:<28} {}", setting.name, setting.value, setting.source)
                 })?;
-                writeln!(to, "{:<14} {tiers}", "tiers")
+                writeln!(to, "{:<23} {tiers}", "tiers")
             }
             OutputFormat::Json => {
                 let document = serde_json::json!({ "settings": shown, "tiers": tiers.to_string() });

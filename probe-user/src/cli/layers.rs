@@ -10,8 +10,8 @@ use crate::config::{self, BadConfig, ConfigFile};
 /// The commands that a configuration file is for.
 const CONFIGURED: [&str; 2] = ["run", "config"];
 
-/// Flags that make no sense in the file.
-const NOT_IN_FILE: [&str; 4] = ["config", "tier", "help", "version"];
+/// Flags that make no sense in the file, or are no setting of `run`.
+const NOT_IN_FILE: [&str; 5] = ["config", "tier", "format", "help", "version"];
 
 /// Why there is no command to run.
 #[derive(Debug, thiserror::Error)]
