@@ -3,7 +3,7 @@
 //!
 //! `TRAFFIC_PROBE_BASELINE=update cargo xtask test prog -- verifier` writes the baseline of the kernel that runs anew.
 
-use std::{collections::BTreeMap, env, fs, path::PathBuf};
+use std::{collections::BTreeMap, env, fmt::Write, fs, path::PathBuf};
 
 use aya::programs::loaded_programs;
 
@@ -52,7 +52,8 @@ fn read() -> Baseline {
 fn write(baseline: &Baseline) {
     let mut text = String::from("# kernel\tprogram\tinstructions\tverified: see verifier.rs\n");
     for ((kernel, program), size) in baseline {
-        text += &format!("{kernel}\t{program}\t{}\t{}\n", size.instructions, size.verified);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{kernel}\t{program}\t{}\t{}", size.instructions, size.verified);
     }
     fs::write(file(), text).expect("the baseline can be written");
 }

@@ -46,7 +46,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// Loads them with the tables of the defaults.
     pub(crate) fn load() -> Result<Self> {
-        let capacities = Capacities { services: 4096, series: 65_536, clients: 262_144 };
+        let capacities = Capacities { services: 4096, series: 65_536, clients: 262_144, routes: None };
         let mut ebpf = load(Features::of_this_kernel(), capacities)?;
         for name in [RECEIVE, TRANSMIT] {
             program(&mut ebpf, name)?.load().with_context(|| format!("cannot load {name}"))?;
