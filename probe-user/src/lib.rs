@@ -3,6 +3,7 @@
 pub mod attribution;
 pub mod check;
 pub mod cli;
+pub mod config;
 pub mod detach;
 pub mod exposition;
 pub mod figures;
@@ -20,4 +21,5 @@ pub mod run;
 pub mod server;
 pub mod settings;
 pub mod snapshot;
+pub mod tier;
 pub mod window;

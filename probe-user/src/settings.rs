@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU8, path::PathBuf, time::Duration};
 
-use crate::interface_filter::InterfaceFilter;
+use crate::{interface_filter::InterfaceFilter, tier::Policy};
 
 /// The settings of the agent.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Settings {
     pub tc: TcAttachment,
     /// Which answers count as failed.
     pub errors: ErrorClass,
+    /// After which thresholds services are low, normal and high.
+    pub tiers: Policy,
     /// Sizes of the kernel's tables.
     pub capacities: Capacities,
     /// Where programs and maps are pinned, to outlive the agent; if at all.

@@ -21,6 +21,7 @@ pub mod neighbour;
 pub mod netns;
 pub mod nginx;
 pub mod options;
+pub mod paced;
 pub mod pins;
 pub mod poll;
 pub mod ports;

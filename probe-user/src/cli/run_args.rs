@@ -1,17 +1,18 @@
 //! The flags of `traffic-probe run`, and what they mean together.
 
-use std::{net::SocketAddr, num::NonZeroU8, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU8, path::PathBuf, time::Duration};
 
 use clap::{
     Args,
-    builder::{BoolishValueParser, NonEmptyStringValueParser},
+    builder::{BoolishValueParser, NonEmptyStringValueParser, TypedValueParser},
     value_parser,
 };
 
-use super::{InstanceArgs, duration};
+use super::{InstanceArgs, Setting, duration, layers};
 use crate::{
     interface_filter::InterfaceGlob,
     settings::{Capacities, ErrorClass, RouteLimits, Settings, TcAttachment, TcHook, TcxOrder},
+    tier::{BadTiers, Policy},
 };
 
 /// Below this, collecting would cost more than counting.
@@ -23,6 +24,21 @@ const LONGEST_WINDOW: Duration = Duration::from_hours(1);
 /// Flags of `traffic-probe run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
+    /// TOML file with settings: the long names of these flags, and a table [tiers]; what a flag or the environment says
+    /// goes before it [default: none]
+    #[arg(long, value_name = "FILE", env = "TRAFFIC_PROBE_CONFIG")]
+    #[arg(value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
+    pub(super) config: Option<PathBuf>,
+    /// A setting of tiers, over what [tiers] in the file says, such as `high.users=500`; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', env = "TRAFFIC_PROBE_TIER")]
+    #[arg(value_parser = layers::tier)]
+    tier: Vec<toml::Table>,
+    /// The table [tiers] of the file.
+    #[arg(skip)]
+    pub(super) tiers_of_file: toml::Table,
+    /// What is set to what by whom.
+    #[arg(skip)]
+    pub(super) settings_shown: Vec<Setting>,
     /// Address and port to serve /metrics, /healthz and /readyz at
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9464", env = "TRAFFIC_PROBE_LISTEN")]
     #[arg(value_parser = address)]
@@ -118,6 +134,9 @@ pub enum BadSettings {
     /// Users come and go between two passes unseen.
     #[error("--users-window 0s would count nobody: choose 1s or more")]
     UsersWindow,
+    /// Tiers that make no sense.
+    #[error(transparent)]
+    Tiers(#[from] BadTiers),
 }
 
 impl RunArgs {
@@ -138,7 +157,9 @@ impl RunArgs {
         if users_window.is_zero() {
             return Err(BadSettings::UsersWindow);
         }
+        let tiers = Policy::from_table(layers::tiers(&self.tiers_of_file, &self.tier))?;
         Ok(Settings {
+            tiers,
             listen: self.listen,
             interval,
             window,

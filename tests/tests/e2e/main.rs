@@ -29,6 +29,7 @@
 //! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
 //! | `exposition` | what promtool says of its metrics |
+//! | `tiers` | a service driven across the thresholds of its class |
 //! | `ending` | leaving nothing in the kernel |
 //! | `survival` | state that is pinned: nothing missed and nothing counted twice, whatever becomes of the agent |
 //! | `errors` | one clear sentence for each way in which it cannot start |
@@ -62,6 +63,7 @@ mod survival;
 mod tags;
 mod tcp_health;
 mod tcp_truth;
+mod tiers;
 mod traces;
 mod users;
 mod writes;
