@@ -139,3 +139,7 @@ pub static COMPLAINTS: Array<u64> = Array::with_max_entries(Reason::COUNT, 0);
 /// Whether closes come from `sock_ops`, where tracing programs may not use socket storage (before kernel 5.11).
 #[unsafe(no_mangle)]
 pub static STATES_BY_SOCK_OPS: Global<u8> = Global::new(0);
+
+/// Whether the host has hierarchies of cgroup v1 beside that of v2.
+#[unsafe(no_mangle)]
+pub static CGROUPS_OF_TWO_VERSIONS: Global<u8> = Global::new(0);

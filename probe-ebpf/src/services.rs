@@ -6,12 +6,12 @@ use probe_common::{
     connection::Connection,
     counters::ServiceCounters,
     reason::Reason,
-    service::{OTHER, ServiceEntry, ServiceKey},
+    service::{OTHER, Role, ServiceEntry, ServiceKey},
 };
 
 use crate::{
     complaint,
-    maps::{COUNTERS, FREE_SERVICES, SERVICES},
+    maps::{CGROUPS_OF_TWO_VERSIONS, COUNTERS, FREE_SERVICES, SERVICES},
 };
 
 /// Counters of a service, those of this CPU.
@@ -32,8 +32,10 @@ pub fn assign(connection: &mut Connection, sk: *mut bpf_sock, port: u16) -> Resu
 #[inline(always)]
 pub fn assign_to_cgroup(connection: &mut Connection, cgroup: u64, port: u16) -> Result<(), Reason> {
     let owner = &connection.owner;
-    // A main thread bears its process' name; another thread's name is its own, so the process tells it apart.
-    let process = if owner.thread == owner.process { 0 } else { owner.process };
+    // A main thread bears its process' name; another thread's name is its own, so the process tells it apart. Where
+    // containers may be known to cgroup v1 alone, it also tells apart the servers of two that have one cgroup here.
+    let shares_cgroup = connection.role == Role::Server as u8 && CGROUPS_OF_TWO_VERSIONS.load() != 0;
+    let process = if owner.thread == owner.process && !shares_cgroup { 0 } else { owner.process };
     let key =
         ServiceKey { cgroup, command: owner.command, process, port, role: connection.role & 1, padding: 0 };
     connection.service = intern(&key, owner.process);

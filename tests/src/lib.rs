@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod bpf;
 pub mod capture;
+pub mod cgroup;
 pub mod client;
 pub mod expect;
 pub mod flood;
@@ -22,6 +23,7 @@ pub mod options;
 pub mod pins;
 pub mod poll;
 pub mod ports;
+pub mod prefork;
 pub mod process;
 pub mod server;
 pub mod stream;

@@ -12,7 +12,7 @@ use super::{
     error::{StartError, reason},
     pinning::{Layout, Making, Pins},
 };
-use crate::settings::Capacities;
+use crate::{attribution::cgroup1_is_mounted, settings::Capacities};
 
 /// The kernel side, as `cargo xtask build` made it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe-ebpf"));
@@ -24,6 +24,17 @@ pub struct Features {
     pub states: StateSource,
     /// Whether the heads of messages are read.
     pub heads: Heads,
+    /// Which hierarchies of cgroups there are.
+    pub cgroups: Cgroups,
+}
+
+/// Which hierarchies of cgroups a host has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cgroups {
+    /// That of version 2 alone: a socket's cgroup tells its container.
+    Unified,
+    /// Those of version 1 too: some containers may be known to these alone.
+    Hybrid,
 }
 
 /// Whether the heads of messages are read, and so requests are counted.
@@ -54,6 +65,7 @@ impl Features {
         Self {
             states: if tracepoint { StateSource::Tracepoint } else { StateSource::SockOps },
             heads: if heads { Heads::Read } else { Heads::PassedOver },
+            cgroups: if cgroup1_is_mounted() { Cgroups::Hybrid } else { Cgroups::Unified },
         }
     }
 
@@ -102,9 +114,8 @@ pub(super) const INTERFACE_DRIVER: &str = "interface_driver";
 /// A sentence for each thing that the kernel can refuse.
 pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartError> {
     let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
-    let by_sock_ops = by_sock_ops(features);
-    let mut ebpf =
-        loader(&by_sock_ops, capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
+    let globals = Globals::of(features);
+    let mut ebpf = loader(&globals, capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
     let (receive, transmit) = features.socket_programs();
     let everywhere = [receive, transmit, CONNECTIONS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
     for program in everywhere {
@@ -123,8 +134,8 @@ pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartErr
 /// Opens the object over the maps that an earlier agent pinned. No program is loaded: they are at their hooks.
 pub(super) fn open(features: Features, capacities: Capacities, pins: &Pins) -> Result<Ebpf, StartError> {
     let maps = pins.maps()?;
-    let by_sock_ops = by_sock_ops(features);
-    let mut loader = loader(&by_sock_ops, capacities);
+    let globals = Globals::of(features);
+    let mut loader = loader(&globals, capacities);
     for (name, path) in &maps {
         loader.map_pin_path(name, path.as_path());
     }
@@ -162,15 +173,27 @@ pub(super) fn layout(how: Making) -> Layout {
     Layout::of(OBJECT, how)
 }
 
-fn by_sock_ops(features: Features) -> u8 {
-    u8::from(features.states == StateSource::SockOps)
+/// What the kernel side is told before it is loaded.
+struct Globals {
+    states_by_sock_ops: u8,
+    cgroups_of_two_versions: u8,
+}
+
+impl Globals {
+    fn of(features: Features) -> Self {
+        Self {
+            states_by_sock_ops: u8::from(features.states == StateSource::SockOps),
+            cgroups_of_two_versions: u8::from(features.cgroups == Cgroups::Hybrid),
+        }
+    }
 }
 
 /// What loads the object, with its settings.
-fn loader(by_sock_ops: &u8, capacities: Capacities) -> EbpfLoader<'_> {
+fn loader(globals: &Globals, capacities: Capacities) -> EbpfLoader<'_> {
     let mut loader = EbpfLoader::new();
     loader
-        .override_global("STATES_BY_SOCK_OPS", by_sock_ops, true)
+        .override_global("STATES_BY_SOCK_OPS", &globals.states_by_sock_ops, true)
+        .override_global("CGROUPS_OF_TWO_VERSIONS", &globals.cgroups_of_two_versions, true)
         .map_max_entries("SERVICES", capacities.services)
         .map_max_entries("FREE_SERVICES", capacities.services)
         .map_max_entries("COUNTERS", capacities.services)
