@@ -38,11 +38,13 @@ pub enum Reason {
     Undelivered = 15,
     /// More services with full tables of clients than there are estimates: the user is not counted.
     SketchesFull = 16,
+    /// No room for another route of a service: counted under the route `other`.
+    RoutesFull = 17,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -60,6 +62,7 @@ impl Reason {
         Self::DeliveriesFull,
         Self::Undelivered,
         Self::SketchesFull,
+        Self::RoutesFull,
     ];
 
     /// How many reasons there are: the size of the kernel's table of them.
@@ -86,6 +89,7 @@ impl Reason {
             Self::DeliveriesFull => "deliveries_full",
             Self::Undelivered => "undelivered",
             Self::SketchesFull => "sketches_full",
+            Self::RoutesFull => "routes_full",
         }
     }
 }

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use probe_common::interface::Transport;
+
 use super::{
     holders,
     pace::{Known, Leave, Pace},
@@ -18,10 +20,13 @@ use super::{
 /// How long a service may take to start that systemd starts when somebody connects.
 const START: Duration = Duration::from_secs(10);
 
+/// A port of TCP or of UDP.
+type Port = (Transport, u16);
+
 /// The owners of listening ports, as of the last look.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    owners: HashMap<u16, Vec<Owner>>,
+    owners: HashMap<Port, Vec<Owner>>,
     pace: Pace,
 }
 
@@ -37,7 +42,7 @@ struct Owner {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opened<'a> {
     /// Its port.
-    pub(super) port: u16,
+    pub(super) port: Port,
     /// Its cgroup.
     pub(super) cgroup: Option<&'a str>,
     /// The systemd that opened it for another.
@@ -81,7 +86,7 @@ impl Listeners {
     fn started_by(
         &mut self,
         procfs: &Procfs,
-        port: u16,
+        port: Port,
         init: u32,
         now: Instant,
         since: Instant,
@@ -97,18 +102,18 @@ impl Listeners {
         Known::Yes(found)
     }
 
-    fn opened_by(&self, port: u16, init: u32) -> Option<String> {
+    fn opened_by(&self, port: Port, init: u32) -> Option<String> {
         let mut owners = self.owners.get(&port)?.iter();
         owners.find(|owner| owner.openers.contains(&init)).map(|owner| owner.name.clone())
     }
 }
 
-fn look(procfs: &Procfs) -> HashMap<u16, Vec<Owner>> {
+fn look(procfs: &Procfs) -> HashMap<Port, Vec<Owner>> {
     let wanted = listening(procfs, &procfs.processes());
     let openers = openers(procfs);
     let mut holders: Vec<_> = holders::of_sockets_in(procfs, wanted.keys().copied()).into_iter().collect();
     holders.sort_by_cached_key(|(_, holder)| holders::precedence(procfs, holder.process));
-    let mut owners: HashMap<u16, Vec<Owner>> = HashMap::new();
+    let mut owners: HashMap<Port, Vec<Owner>> = HashMap::new();
     for (inode, holder) in holders {
         let name = procfs.service(holder.process).unwrap_or(holder.name);
         let of_this =
@@ -130,8 +135,8 @@ fn openers(procfs: &Procfs) -> Vec<(u32, HashSet<u64>)> {
         .collect()
 }
 
-/// The listening sockets of all network namespaces, port by inode. One process of each namespace is asked.
-fn listening(procfs: &Procfs, processes: &[u32]) -> HashMap<u64, u16> {
+/// The sockets of all network namespaces to which others speak first, port by inode. One process of each namespace is asked.
+fn listening(procfs: &Procfs, processes: &[u32]) -> HashMap<u64, Port> {
     let mut namespaces = HashSet::new();
     let mut listeners = HashMap::new();
     for process in processes {
@@ -140,11 +145,14 @@ fn listening(procfs: &Procfs, processes: &[u32]) -> HashMap<u64, u16> {
             continue;
         };
         if namespaces.insert(namespace) {
-            for table in ["net/tcp", "net/tcp6"] {
-                if let Ok(file) = File::open(directory.join(table)) {
-                    listeners
-                        .extend(parse_table(BufReader::new(file)).map(|found| (found.inode, found.port)));
-                }
+            let read = |table| File::open(directory.join(table)).map(BufReader::new);
+            for file in ["net/tcp", "net/tcp6"].into_iter().flat_map(read) {
+                let found = parse_table(file);
+                listeners.extend(found.map(|found| (found.inode, (Transport::Tcp, found.port))));
+            }
+            for file in ["net/udp", "net/udp6"].into_iter().flat_map(read) {
+                let found = parse_datagram_table(file);
+                listeners.extend(found.map(|found| (found.inode, (Transport::Udp, found.port))));
             }
         }
     }
@@ -157,14 +165,24 @@ fn parse_table(table: impl BufRead) -> impl Iterator<Item = Listener> {
     table.lines().map_while(Result::ok).skip(1).map_while(|line| parse_line(&line))
 }
 
+/// The sockets in the text of `/proc/net/udp`, which has the same shape. Any may be a server's, also one that is
+/// connected; the caller asks for servers' ports.
+fn parse_datagram_table(table: impl BufRead) -> impl Iterator<Item = Listener> {
+    table.lines().map_while(Result::ok).skip(1).filter_map(|line| Some(parse_fields(&line)?.1))
+}
+
 fn parse_line(line: &str) -> Option<Listener> {
     const LISTEN: &str = "0A";
+    parse_fields(line).and_then(|(state, listener)| (state == LISTEN).then_some(listener))
+}
+
+/// The state of a socket, and the rest.
+fn parse_fields(line: &str) -> Option<(&str, Listener)> {
     let mut fields = line.split_ascii_whitespace();
     let (_, port) = fields.nth(1)?.rsplit_once(':')?;
     let state = fields.nth(1)?;
     let inode = fields.nth(5)?;
-    (state == LISTEN)
-        .then_some(Listener { port: u16::from_str_radix(port, 16).ok()?, inode: inode.parse().ok()? })
+    Some((state, Listener { port: u16::from_str_radix(port, 16).ok()?, inode: inode.parse().ok()? }))
 }
 
 #[cfg(test)]
@@ -193,13 +211,25 @@ mod tests {
     }
 
     #[test]
+    fn our_own_datagram_socket_is_found_and_is_none_of_tcp() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let procfs = Procfs::default();
+        let now = Instant::now();
+        let opened = |transport| Opened { port: (transport, port), cgroup: None, by_init: None };
+        let owner = |transport| Listeners::default().owner(&procfs, opened(transport), now, now);
+        assert_eq!(owner(Transport::Udp), Known::Yes(procfs.service(std::process::id())));
+        assert_eq!(owner(Transport::Tcp), Known::Yes(None));
+    }
+
+    #[test]
     fn our_own_listener_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let procfs = Procfs::default();
         let now = Instant::now();
         let cgroup = procfs.cgroup(std::process::id());
-        let opened = Opened { port, cgroup: cgroup.as_deref(), by_init: None };
+        let opened = Opened { port: (Transport::Tcp, port), cgroup: cgroup.as_deref(), by_init: None };
         let owner = Listeners::default().owner(&procfs, opened, now, now);
         assert_eq!(owner, Known::Yes(procfs.service(std::process::id())));
     }

@@ -129,7 +129,8 @@ impl Attribution {
         match Role::from_key(key.role) {
             Some(Role::Server) => {
                 let by_init = (!command.is_empty()).then_some(entry.process);
-                let opened = Opened { port: key.port, cgroup: cgroup.as_deref(), by_init };
+                let port = (key.transport(), key.port);
+                let opened = Opened { port, cgroup: cgroup.as_deref(), by_init };
                 match self.listeners.owner(&self.procfs, opened, now, since) {
                     Known::NotYet => Known::NotYet,
                     Known::Yes(owner) => {

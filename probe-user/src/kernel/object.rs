@@ -10,6 +10,7 @@ use aya::{
 
 use super::{
     error::{StartError, reason},
+    given_ports::given_ports,
     pinning::{Layout, Making, Pins},
 };
 use crate::{attribution::cgroup1_is_mounted, settings::Capacities};
@@ -102,6 +103,7 @@ pub(super) fn at_least(version: KernelVersion) -> bool {
 
 // The programs that are the same on every kernel.
 pub(super) const CONNECTIONS: &str = "connections";
+pub(super) const DATAGRAM_SOCKETS: &str = "datagram_sockets";
 pub(super) const OLDEST_REQUEST: &str = "oldest_request_of_each_service";
 pub(super) const ADOPT: &str = "adopt";
 pub(super) const INTERFACE_RECEIVE: &str = "interface_receive";
@@ -114,10 +116,11 @@ pub(super) const INTERFACE_DRIVER: &str = "interface_driver";
 /// A sentence for each thing that the kernel can refuse.
 pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartError> {
     let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
-    let globals = Globals::of(features);
+    let globals = Globals::of(features, capacities);
     let mut ebpf = loader(&globals, capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
     let (receive, transmit) = features.socket_programs();
-    let everywhere = [receive, transmit, CONNECTIONS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
+    let everywhere =
+        [receive, transmit, CONNECTIONS, DATAGRAM_SOCKETS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
     for program in everywhere {
         load_program(&mut ebpf, program, &btf)?;
     }
@@ -134,7 +137,7 @@ pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartErr
 /// Opens the object over the maps that an earlier agent pinned. No program is loaded: they are at their hooks.
 pub(super) fn open(features: Features, capacities: Capacities, pins: &Pins) -> Result<Ebpf, StartError> {
     let maps = pins.maps()?;
-    let globals = Globals::of(features);
+    let globals = Globals::of(features, capacities);
     let mut loader = loader(&globals, capacities);
     for (name, path) in &maps {
         loader.map_pin_path(name, path.as_path());
@@ -173,27 +176,36 @@ pub(super) fn layout(how: Making) -> Layout {
     Layout::of(OBJECT, how)
 }
 
-/// What the kernel side is told before it is loaded.
+/// What the programs find set when they are loaded.
 struct Globals {
-    states_by_sock_ops: u8,
+    by_sock_ops: u8,
     cgroups_of_two_versions: u8,
+    given_ports: [u16; 2],
+    /// 0: routes are not counted.
+    routes_per_service: u8,
 }
 
 impl Globals {
-    fn of(features: Features) -> Self {
-        Self {
-            states_by_sock_ops: u8::from(features.states == StateSource::SockOps),
-            cgroups_of_two_versions: u8::from(features.cgroups == Cgroups::Hybrid),
-        }
+    fn of(features: Features, capacities: Capacities) -> Self {
+        let by_sock_ops = u8::from(features.states == StateSource::SockOps);
+        let cgroups_of_two_versions = u8::from(features.cgroups == Cgroups::Hybrid);
+        let routes_per_service = capacities.routes.map_or(0, |limits| limits.per_service.get());
+        Self { by_sock_ops, cgroups_of_two_versions, given_ports: given_ports(), routes_per_service }
     }
 }
 
 /// What loads the object, with its settings.
 fn loader(globals: &Globals, capacities: Capacities) -> EbpfLoader<'_> {
     let mut loader = EbpfLoader::new();
+    if let Some(limits) = capacities.routes {
+        loader.map_max_entries("ROUTES", limits.total).map_max_entries("ROUTE_COUNTS", capacities.services);
+    }
     loader
-        .override_global("STATES_BY_SOCK_OPS", &globals.states_by_sock_ops, true)
+        .override_global("STATES_BY_SOCK_OPS", &globals.by_sock_ops, true)
         .override_global("CGROUPS_OF_TWO_VERSIONS", &globals.cgroups_of_two_versions, true)
+        .override_global("ROUTES_PER_SERVICE", &globals.routes_per_service, true)
+        .override_global("FIRST_GIVEN_PORT", &globals.given_ports[0], true)
+        .override_global("LAST_GIVEN_PORT", &globals.given_ports[1], true)
         .map_max_entries("SERVICES", capacities.services)
         .map_max_entries("FREE_SERVICES", capacities.services)
         .map_max_entries("COUNTERS", capacities.services)
@@ -208,6 +220,7 @@ pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str, btf: &Btf) -> Re
     let loaded = match ebpf.program_mut(name) {
         Some(Program::CgroupSkb(program)) => program.load(),
         Some(Program::SockOps(program)) => program.load(),
+        Some(Program::CgroupSock(program)) => program.load(),
         Some(Program::Iter(program)) => program.load("bpf_sk_storage_map", btf),
         Some(Program::SchedClassifier(program)) => program.load(),
         Some(Program::Xdp(program)) => program.load(),

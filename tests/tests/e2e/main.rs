@@ -5,6 +5,7 @@
 //! | `requests` | every request, once, by method, status, protocol and role |
 //! | `responses` | every way in which a response can end |
 //! | `access_log` | nginx's own log: counts by method and status, and times |
+//! | `routes` | requests by a template of their path, against nginx's log of targets |
 //! | `pipelining` | many requests in a segment |
 //! | `bodies` | content that looks like requests and answers |
 //! | `writes` | every way in which an application can write and read |
@@ -22,6 +23,7 @@
 //! | `neighbours` | other programs on the same hooks of interfaces |
 //! | `tags` | frames of VLANs |
 //! | `users` | clients and connections |
+//! | `datagrams` | services over UDP |
 //! | `crowd` | more users than there is room for |
 //! | `floods` | what anybody can send in any number |
 //! | `older` | servers and connections that were there before it |
@@ -38,6 +40,7 @@ mod bandwidth;
 mod bodies;
 mod churn;
 mod crowd;
+mod datagrams;
 mod drivers;
 mod ending;
 mod errors;
@@ -56,6 +59,7 @@ mod pipelining;
 mod replay;
 mod requests;
 mod responses;
+mod routes;
 mod survival;
 mod tags;
 mod tcp_health;

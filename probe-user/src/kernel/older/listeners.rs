@@ -41,7 +41,7 @@ pub(super) fn name_owners(ebpf: &mut Ebpf, listening: &[u64], holders: &HashMap<
         match written {
             Ok(()) => named += 1,
             Err(error) => {
-                tracing::debug!("{}: a socket older than the probe is not told: {error}", holder.name)
+                tracing::debug!("{}: a socket older than the probe is not told: {error}", holder.name);
             }
         }
     }
