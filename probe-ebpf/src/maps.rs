@@ -170,6 +170,10 @@ pub static LAST_GIVEN_PORT: Global<u16> = Global::new(60_999);
 #[unsafe(no_mangle)]
 pub static STATES_BY_SOCK_OPS: Global<u8> = Global::new(0);
 
+/// Whether the host has hierarchies of cgroup v1 beside that of v2.
+#[unsafe(no_mangle)]
+pub static CGROUPS_OF_TWO_VERSIONS: Global<u8> = Global::new(0);
+
 /// How many routes a service may have, up to 255; 0 if routes are not counted.
 #[unsafe(no_mangle)]
 pub static ROUTES_PER_SERVICE: Global<u8> = Global::new(0);

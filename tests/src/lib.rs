@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod bpf;
 pub mod capture;
+pub mod cgroup;
 pub mod client;
 pub mod dns;
 pub mod echo;
@@ -25,6 +26,7 @@ pub mod paced;
 pub mod pins;
 pub mod poll;
 pub mod ports;
+pub mod prefork;
 pub mod process;
 pub mod server;
 pub mod stream;

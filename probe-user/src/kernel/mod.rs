@@ -98,7 +98,7 @@ impl Probe {
         // Interfaces first: what a socket sends is then counted on both, or on neither.
         let interfaces = Interfaces::start(settings, &mut ebpf, pins)?;
         let sockets = attach::sockets(&mut ebpf, features, cgroup, pins)?;
-        older::take_up(&ebpf);
+        older::take_up(&mut ebpf);
         Ok(Self { maps, interfaces, messages, _sockets: sockets, ebpf, directory: None })
     }
 

@@ -13,7 +13,7 @@ use super::{
     given_ports::given_ports,
     pinning::{Layout, Making, Pins},
 };
-use crate::settings::Capacities;
+use crate::{attribution::cgroup1_is_mounted, settings::Capacities};
 
 /// The kernel side, as `cargo xtask build` made it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe-ebpf"));
@@ -25,6 +25,17 @@ pub struct Features {
     pub states: StateSource,
     /// Whether the heads of messages are read.
     pub heads: Heads,
+    /// Which hierarchies of cgroups there are.
+    pub cgroups: Cgroups,
+}
+
+/// Which hierarchies of cgroups a host has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cgroups {
+    /// That of version 2 alone: a socket's cgroup tells its container.
+    Unified,
+    /// Those of version 1 too: some containers may be known to these alone.
+    Hybrid,
 }
 
 /// Whether the heads of messages are read, and so requests are counted.
@@ -55,6 +66,7 @@ impl Features {
         Self {
             states: if tracepoint { StateSource::Tracepoint } else { StateSource::SockOps },
             heads: if heads { Heads::Read } else { Heads::PassedOver },
+            cgroups: if cgroup1_is_mounted() { Cgroups::Hybrid } else { Cgroups::Unified },
         }
     }
 
@@ -167,6 +179,7 @@ pub(super) fn layout(how: Making) -> Layout {
 /// What the programs find set when they are loaded.
 struct Globals {
     by_sock_ops: u8,
+    cgroups_of_two_versions: u8,
     given_ports: [u16; 2],
     /// 0: routes are not counted.
     routes_per_service: u8,
@@ -175,8 +188,9 @@ struct Globals {
 impl Globals {
     fn of(features: Features, capacities: Capacities) -> Self {
         let by_sock_ops = u8::from(features.states == StateSource::SockOps);
+        let cgroups_of_two_versions = u8::from(features.cgroups == Cgroups::Hybrid);
         let routes_per_service = capacities.routes.map_or(0, |limits| limits.per_service.get());
-        Self { by_sock_ops, given_ports: given_ports(), routes_per_service }
+        Self { by_sock_ops, cgroups_of_two_versions, given_ports: given_ports(), routes_per_service }
     }
 }
 
@@ -188,6 +202,7 @@ fn loader(globals: &Globals, capacities: Capacities) -> EbpfLoader<'_> {
     }
     loader
         .override_global("STATES_BY_SOCK_OPS", &globals.by_sock_ops, true)
+        .override_global("CGROUPS_OF_TWO_VERSIONS", &globals.cgroups_of_two_versions, true)
         .override_global("ROUTES_PER_SERVICE", &globals.routes_per_service, true)
         .override_global("FIRST_GIVEN_PORT", &globals.given_ports[0], true)
         .override_global("LAST_GIVEN_PORT", &globals.given_ports[1], true)

@@ -19,6 +19,7 @@
 //! | `bandwidth` | the bytes of services and interfaces |
 //! | `churn` | interfaces that come, go, change their names, and rest on each other |
 //! | `offload` | frames that the kernel splits and joins |
+//! | `names` | who a service is, in whatever it runs |
 //! | `neighbours` | other programs on the same hooks of interfaces |
 //! | `tags` | frames of VLANs |
 //! | `users` | clients and connections |
@@ -50,6 +51,7 @@ mod handshakes;
 mod in_flight;
 mod latency;
 mod lossy;
+mod names;
 mod neighbours;
 mod offload;
 mod older;

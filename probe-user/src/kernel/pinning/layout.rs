@@ -68,12 +68,15 @@ impl fmt::Display for Layout {
 mod tests {
     use super::*;
     use crate::{
-        kernel::{Heads, object::StateSource},
+        kernel::{
+            Heads,
+            object::{Cgroups, StateSource},
+        },
         settings::{TcHook, TcxOrder},
     };
 
     const HOW: Making = Making {
-        features: Features { states: StateSource::Tracepoint, heads: Heads::Read },
+        features: Features { states: StateSource::Tracepoint, heads: Heads::Read, cgroups: Cgroups::Unified },
         capacities: Capacities { services: 4096, series: 65_536, clients: 262_144, routes: None },
         tc: TcAttachment { hook: TcHook::Auto, order: TcxOrder::Head, priority: 3 },
         namespace: 1,
