@@ -23,6 +23,7 @@ mod packet;
 mod routes;
 mod scratch;
 mod services;
+mod volume;
 
 use aya_ebpf::{
     bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},

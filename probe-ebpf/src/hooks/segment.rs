@@ -27,6 +27,7 @@ use crate::{
     routes,
     scratch::{self, Flags, Scratch, Task},
     services,
+    volume::{self, Volume},
 };
 
 /// What a program does with the heads of messages.
@@ -81,7 +82,7 @@ fn follow_alone(
         acknowledged: tcp.acknowledged,
         fin: tcp.fin,
     };
-    let mut volume = Volume::of(skb, tcp);
+    let mut volume = Volume::of(skb, tcp.total, tcp.offset);
     let (mut due, mut delivers) = (false, false);
     // Data with a SYN (TCP Fast Open) is the start of what the client says, whatever becomes of it.
     let fast = tcp.syn && tcp.length > 0 && matches!(connection.stage, Stage::Connecting);
@@ -103,7 +104,7 @@ fn follow_alone(
     }
     volume.reset = tcp.rst && !connection.reset && !matches!(connection.stage, Stage::Connecting);
     connection.reset |= tcp.rst;
-    count(connection.service, way, &volume);
+    volume::count(connection.service, way, &volume);
     if !due && !delivers {
         return Ok(());
     }
@@ -146,66 +147,10 @@ fn time(skb: *mut __sk_buff, way: Way) -> u64 {
 /// In [`Connection::fins`] while it is not established: a SYN was sent.
 const ASKED: u8 = 0x80;
 
-/// What a segment adds to the counters of its service.
-struct Volume {
-    fresh: u64,
-    packets: u64,
-    wire: u64,
-    again: bool,
-    reset: bool,
-}
-
-impl Volume {
-    #[inline(always)]
-    fn of(skb: *mut __sk_buff, tcp: &Tcp) -> Self {
-        // SAFETY: a field of the context (kernel 5.2).
-        let segments = unsafe { (*skb).gso_segs };
-        // One buffer of segmentation offload stands for as many packets, each with headers of its own.
-        let more = if segments > 1 { u64::from(segments - 1) } else { 0 };
-        Self {
-            fresh: 0,
-            packets: 1 + more,
-            wire: u64::from(tcp.total) + more * u64::from(tcp.offset),
-            again: false,
-            reset: false,
-        }
-    }
-}
-
 /// Adds a segment to a service whose content belongs to no connection yet.
 #[inline(always)]
 pub fn count_packet(skb: *mut __sk_buff, service: u32, tcp: &Tcp, way: Way) {
-    count(service, way, &Volume::of(skb, tcp));
-}
-
-/// Adds a segment to a service.
-#[inline(always)]
-fn count(service: u32, way: Way, volume: &Volume) {
-    let Some(counters) = services::counters(service) else {
-        return;
-    };
-    // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes. What is received is counted in softirqs
-    // only, which do not interrupt each other; what is sent, in process context too, where a softirq may interrupt.
-    unsafe {
-        match way {
-            Way::Receive => {
-                (*counters).received.bytes += volume.fresh;
-                (*counters).received.packets += volume.packets;
-                (*counters).received_wire += volume.wire;
-            }
-            Way::Transmit => {
-                atomic::add(&raw mut (*counters).sent.bytes, volume.fresh);
-                atomic::add(&raw mut (*counters).sent.packets, volume.packets);
-                atomic::add(&raw mut (*counters).sent_wire, volume.wire);
-                if volume.again {
-                    atomic::add(&raw mut (*counters).retransmitted, volume.packets);
-                }
-            }
-        }
-        if volume.reset {
-            atomic::add(&raw mut (*counters).reset, 1);
-        }
-    }
+    volume::count(service, way, &Volume::of(skb, tcp.total, tcp.offset));
 }
 
 /// Counts the answers that the client has now acknowledged to their last byte.
