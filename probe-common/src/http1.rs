@@ -3,10 +3,7 @@
 //! Only what frames a message or names its series is read: the method, the status, `Content-Length` and
 //! `Transfer-Encoding`. A line is given by its indices in a [`Window`], without its line ending.
 
-use crate::{protocol::Method, window::Window};
-
-/// The bits that make ASCII letters lower case, in eight bytes.
-pub(crate) const LOWER: u64 = 0x2020_2020_2020_2020;
+use crate::{protocol::Method, swar::LOWER, window::Window};
 
 /// Eight bytes as a little-endian word.
 const fn word(text: [u8; 8]) -> u64 {

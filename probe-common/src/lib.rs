@@ -30,6 +30,7 @@ pub mod sequence;
 pub mod service;
 pub mod sketch;
 pub mod skim;
+mod swar;
 pub mod user;
 pub mod window;
 
