@@ -44,7 +44,7 @@ use self::{
 };
 pub use self::{
     error::{CollectError, StartError},
-    object::{Features, Heads, load},
+    object::{Cgroups, Features, Heads, load},
     pinning::{PinError, Removed},
     removal::{RemoveError, remove_filters, remove_pinned},
 };

@@ -64,8 +64,12 @@ impl Loaded {
 
     /// The same, perhaps with routes counted.
     pub(crate) fn with_routes(link_header: u64, routes: Option<RouteLimits>) -> Self {
+        Self::with_features(link_header, routes, Features::of_this_kernel())
+    }
+
+    /// The same, by what a kernel or a host has.
+    pub(crate) fn with_features(link_header: u64, routes: Option<RouteLimits>, features: Features) -> Self {
         let capacities = Capacities { services: 16, series: 4096, clients: 16, routes };
-        let features = Features::of_this_kernel();
         tell(features);
         let mut ebpf = load(features, capacities).unwrap_or_else(|error| panic!("{error}"));
         let map = ebpf.take_map("INTERFACES").expect("the object has the map");

@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
 use aya::programs::loaded_programs;
+use probe_user::kernel::{Cgroups, Features};
 
 use crate::loaded::Loaded;
 
@@ -65,9 +66,11 @@ fn series() -> String {
     release.split(['.', '-']).take(2).map(str::trim).collect::<Vec<_>>().join(".")
 }
 
-/// The programs that the agent loads under this kernel.
+/// The programs that the agent loads under this kernel, where there are both versions of cgroups: what a baseline has must
+/// not depend on the host.
 fn loaded() -> BTreeMap<String, Size> {
-    let probe = Loaded::new(0);
+    let features = Features { cgroups: Cgroups::Hybrid, ..Features::of_this_kernel() };
+    let probe = Loaded::with_features(0, None, features);
     let ids = probe.program_ids();
     let mut programs = BTreeMap::new();
     for program in loaded_programs() {
