@@ -11,14 +11,19 @@ use crate::{
     flow::{Flow, GUESSED, Part},
     pending::Pending,
     protocol::Protocol,
+    proxied::Counting,
     reason::Reason,
     sequence::distance,
 };
 
+mod client;
 mod message;
+mod prelude;
 mod reading;
 #[cfg(test)]
 mod tests;
+
+pub use client::Told;
 
 /// Where a connection is in its life.
 #[repr(u8)]
@@ -132,7 +137,7 @@ pub struct Connection {
     pub lock: u64,
     /// When the last request began.
     pub last_request: u64,
-    /// The client's address, of a connection that was accepted.
+    /// The client's address, of a connection that was accepted; the proxy's, of one that is for nobody else.
     pub client: [u8; 16],
     /// Index of the service.
     pub service: u32,
@@ -154,8 +159,8 @@ pub struct Connection {
     pub reset: bool,
     /// Which directions have ended: [`Side::bit`].
     pub fins: u8,
-    /// Whether its client found no room in the table, and is in the estimate: see [`crate::sketch`].
-    pub estimated: bool,
+    /// How its client is counted, of a connection that was accepted.
+    pub counting: Counting,
 }
 
 /// The kernel keeps 72 bytes of its own with each socket's state, and gives memory out in powers of two.
@@ -193,7 +198,7 @@ impl Default for Connection {
             introduced: false,
             reset: false,
             fins: 0,
-            estimated: false,
+            counting: Counting::Connected,
         }
     }
 }

@@ -6,10 +6,10 @@
 use crate::{protocol::Method, window::Window};
 
 /// The bits that make ASCII letters lower case, in eight bytes.
-const LOWER: u64 = 0x2020_2020_2020_2020;
+pub(crate) const LOWER: u64 = 0x2020_2020_2020_2020;
 
 /// Eight bytes as a little-endian word.
-const fn word(text: [u8; 8]) -> u64 {
+pub(crate) const fn word(text: [u8; 8]) -> u64 {
     u64::from_le_bytes(text)
 }
 

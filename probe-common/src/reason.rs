@@ -38,11 +38,15 @@ pub enum Reason {
     Undelivered = 15,
     /// More services with full tables of clients than there are estimates: the user is not counted.
     SketchesFull = 16,
+    /// A PROXY header that makes no sense: the connection is taken for the proxy's own.
+    ProxyHeader = 17,
+    /// A request whose `X-Forwarded-For` or `Forwarded` names no client that can be told.
+    ForwardedUnread = 18,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -60,6 +64,8 @@ impl Reason {
         Self::DeliveriesFull,
         Self::Undelivered,
         Self::SketchesFull,
+        Self::ProxyHeader,
+        Self::ForwardedUnread,
     ];
 
     /// How many reasons there are: the size of the kernel's table of them.
@@ -86,6 +92,8 @@ impl Reason {
             Self::DeliveriesFull => "deliveries_full",
             Self::Undelivered => "undelivered",
             Self::SketchesFull => "sketches_full",
+            Self::ProxyHeader => "proxy_header",
+            Self::ForwardedUnread => "forwarded_unread",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The part of a packet's payload that is being read, and where its bytes come from.
 
+use crate::proxied::Proxied;
+
 /// Where the bytes of a packet's payload are: an skb, a slice, a capture.
 pub trait Payload {
     /// Copies `length` bytes from `offset` of the payload into `to`, from [`CARRY`] on.
@@ -37,11 +39,14 @@ pub struct Window {
     /// Where [`Window::forget`] passes values through.
     passed: u64,
     bytes: [u8; SIZE],
+    /// Of a connection whose client is counted by its requests: brought by the caller before the first step of a segment,
+    /// and kept by it behind the last one.
+    pub proxied: Proxied,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { base: 0, length: 0, passed: 0, bytes: [0; SIZE] }
+        Self { base: 0, length: 0, passed: 0, bytes: [0; SIZE], proxied: Proxied::default() }
     }
 }
 

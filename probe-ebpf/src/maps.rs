@@ -6,6 +6,8 @@
 //! | map | key | value | bytes an entry | written by | deleted by | when full |
 //! |---|---|---|---|---|---|---|
 //! | `SOCKETS` | socket | `Connection` | 1 KiB a socket | socket and connection programs | the kernel, with the socket | `socket_state` |
+//! | `PROXIED` | socket | `Proxied` | 0.2 KiB a proxy's socket | socket and connection programs | the kernel, with the socket | `socket_state` |
+//! | `PROXIES` | network | whether believed | 40 | agent, before programs are loaded | never | cannot be |
 //! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | never, so far | counted to service 0 |
 //! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
 //! | `COUNTERS` | service index | `ServiceCounters` | 112 a CPU | socket and connection programs | never | cannot be |
@@ -28,13 +30,14 @@ use aya_ebpf::{
     Global,
     bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_SK_STORAGE},
     macros::{btf_map, map},
-    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, Queue},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, Queue},
 };
 use probe_common::{
     connection::Connection,
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey},
     interface::InterfaceCounters,
+    proxied::Proxied,
     reason::Reason,
     service::{ServiceEntry, ServiceKey},
     sketch::{Sketch, SketchKey},
@@ -81,6 +84,14 @@ impl<T> SocketStorage<T> {
 /// and so knows its service without a look-up.
 #[btf_map]
 pub static SOCKETS: SocketStorage<Connection> = SocketStorage::new();
+
+/// What else is kept of the sockets whose peer is a proxy that is believed.
+#[btf_map]
+pub static PROXIED: SocketStorage<Proxied> = SocketStorage::new();
+
+/// Networks of proxies, IPv4 as IPv4-mapped IPv6: 1 where a proxy is believed.
+#[map]
+pub static PROXIES: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
 
 #[map]
 pub static SERVICES: HashMap<ServiceKey, ServiceEntry> = HashMap::with_max_entries(4096, 0);
@@ -139,3 +150,7 @@ pub static COMPLAINTS: Array<u64> = Array::with_max_entries(Reason::COUNT, 0);
 /// Whether closes come from `sock_ops`, where tracing programs may not use socket storage (before kernel 5.11).
 #[unsafe(no_mangle)]
 pub static STATES_BY_SOCK_OPS: Global<u8> = Global::new(0);
+
+/// Whether there is a proxy that is believed.
+#[unsafe(no_mangle)]
+pub static PROXIES_CONFIGURED: Global<u8> = Global::new(0);

@@ -1,6 +1,7 @@
 //! Where TCP is in a packet, read straight from its linear part: headers always lie there.
 
 use aya_ebpf::bindings::__sk_buff;
+use probe_common::user::mapped;
 
 /// The TCP header of a packet, and its payload.
 pub struct Tcp {
@@ -70,6 +71,27 @@ pub fn tcp(skb: *mut __sk_buff, network: usize) -> Option<Tcp> {
         fin: flags & FIN != 0,
         rst: flags & RST != 0,
     })
+}
+
+/// The source address of a packet that begins with its IP header, IPv4 as IPv4-mapped IPv6.
+#[inline(always)]
+pub fn source(skb: *mut __sk_buff) -> Option<[u8; 16]> {
+    // SAFETY: fields of the context, which the verifier knows.
+    let (data, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
+    if data + 20 > end {
+        return None;
+    }
+    // SAFETY: within the packet, as compared above.
+    unsafe {
+        if *(data as *const u8) >> 4 == 4 {
+            return Some(mapped(((data + 12) as *const [u8; 4]).read_unaligned()));
+        }
+    }
+    if data + 40 > end {
+        return None;
+    }
+    // SAFETY: as above.
+    Some(unsafe { ((data + 8) as *const [u8; 16]).read_unaligned() })
 }
 
 /// Offset of the TCP header behind the IP headers.

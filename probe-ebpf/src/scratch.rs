@@ -4,7 +4,7 @@
 //! so a run takes a slot that is free. On a fully preemptible kernel a task may be preempted between the look at a
 //! slot and the claim of it; the claim then shows to have been lost when it is given back.
 
-use probe_common::{exchange::Exchange, window::Window};
+use probe_common::{exchange::Exchange, user::ClientKey, window::Window};
 
 use crate::maps::SCRATCH;
 
@@ -30,6 +30,10 @@ pub struct Task {
     pub began: u32,
     /// Requests that are in flight no more since.
     pub ended: u32,
+    /// 1 if the client of the connection was told by its requests before it was read.
+    pub spoken_for: u32,
+    /// 1 if a request's head has named its client: see [`Scratch::client`].
+    pub asked: u32,
     /// For the alignment of what follows.
     pub padding: u32,
 }
@@ -59,6 +63,8 @@ pub struct Scratch {
     pub step: Flags,
     /// The request that has come to its end with it, if one has.
     pub exchange: Exchange,
+    /// Whom a request is from, where a proxy says so.
+    pub client: ClientKey,
     /// The buffer.
     pub window: Window,
 }

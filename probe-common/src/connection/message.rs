@@ -8,6 +8,7 @@ use crate::{
     http1::{self, Extent, Field},
     pending::Request,
     protocol::{Method, Protocol},
+    proxied::{Counting, News},
     reason::Reason,
     service::Role,
     window::Window,
@@ -47,6 +48,7 @@ impl Connection {
     /// Reads a line: all of it, or the start of one that is too long.
     #[inline(always)]
     pub(super) fn line(&mut self, side: Side, now: u64, window: &mut Window, line: &Line) -> Outcome {
+        let names_client = matches!(side, Side::Request) && self.by_request();
         let flow = self.flow(side);
         let empty = line.start == line.end;
         let outcome = match flow.part {
@@ -56,7 +58,9 @@ impl Connection {
                 Side::Request => self.request_start(window, line),
                 Side::Response => self.response_start(window, line),
             },
+            Part::Fields if names_client => self.named_field(window, line),
             Part::Fields => field(flow, window, line),
+            Part::Signature => self.signature(window, line),
             Part::Tail => {
                 flow.part = flow.after;
                 return Outcome::Nothing;
@@ -67,9 +71,13 @@ impl Connection {
         };
         let flow = self.flow(side);
         if matches!(outcome, Outcome::Headed) {
+            if names_client {
+                window.proxied.news = News::Asked;
+            }
             return self.head_end(side, now);
         }
-        if matches!(line.extent, Extent::Start) && !matches!(flow.part, Part::Lost | Part::Stream) {
+        let read_on = flow.part.by_byte() || matches!(flow.part, Part::Lost | Part::Stream);
+        if matches!(line.extent, Extent::Start) && !read_on {
             flow.after = flow.part;
             flow.part = Part::Tail;
         }
@@ -85,10 +93,31 @@ impl Connection {
         if guess && http1::method(window, line.start).is_none() {
             return self.not_a_message(side);
         }
+        if matches!(side, Side::Request) && self.goes_on_by_byte(window, line) {
+            return Outcome::Nothing;
+        }
         let flow = self.flow(side);
         window.take_carry(line.end, &mut flow.carry);
         flow.carried = (line.end - line.start) as u8;
         Outcome::Nothing
+    }
+
+    /// A line of the head of a request whose client it may name.
+    #[inline(always)]
+    fn named_field(&mut self, window: &mut Window, line: &Line) -> Outcome {
+        if self.begins_value(window, line) {
+            return Outcome::Nothing;
+        }
+        field(&mut self.request, window, line)
+    }
+
+    /// Whether the rest of a line that is not all there is read a byte at a time, and none of it kept.
+    #[inline(always)]
+    fn goes_on_by_byte(&mut self, window: &mut Window, line: &Line) -> bool {
+        if matches!(self.request.part, Part::Fields) && self.by_request() {
+            return self.begins_value(window, line);
+        }
+        self.unfinished_prelude(window, line)
     }
 
     #[inline(always)]
@@ -98,8 +127,11 @@ impl Connection {
         let guessed = self.request.facts & GUESSED != 0;
         let believed = method.filter(|method| !guessed || *method as u8 != Method::Other as u8);
         let Some(method) = believed else {
-            return self.not_a_message(Side::Request);
+            return self.no_request(window, line);
         };
+        if self.by_request() {
+            window.proxied.begin_head();
+        }
         self.request.facts = 0;
         self.protocol = Protocol::Http1;
         self.attempts = 0;
@@ -126,7 +158,7 @@ impl Connection {
 
     /// What should have been a message's first line is something else.
     #[inline(always)]
-    fn not_a_message(&mut self, side: Side) -> Outcome {
+    pub(super) fn not_a_message(&mut self, side: Side) -> Outcome {
         if !matches!(self.protocol, Protocol::Unknown) {
             let flow = self.flow(side);
             if flow.facts & GUESSED == 0 {
@@ -146,6 +178,10 @@ impl Connection {
             return Outcome::Nothing;
         }
         self.protocol = Protocol::Opaque;
+        if self.by_request() {
+            // There will be none.
+            self.counting = Counting::Connected;
+        }
         self.request.part = Part::Stream;
         self.response.part = Part::Stream;
         Outcome::Opaque

@@ -22,7 +22,7 @@ use super::{
     early,
     segment::{self, Heads},
 };
-use crate::{atomic, clients, complaint, latency, maps::SOCKETS, packet, services};
+use crate::{atomic, clients, complaint, latency, maps::SOCKETS, packet, proxies, services};
 
 const AF_INET: u32 = 2;
 const IPPROTO_TCP: u32 = 6;
@@ -170,7 +170,13 @@ pub fn introduce(
         unsafe { atomic::add(&raw mut (*counters).joined, 1) };
         if server {
             connection.client = remote_address(sk);
-            clients::arrive(connection);
+            connection.counting = proxies::counting_of(&connection.client);
+            if !proxies::speak_on(connection) {
+                clients::arrive(connection);
+            // SAFETY: a full socket.
+            } else if let Err(reason) = unsafe { proxies::follow(sk.cast(), None) } {
+                complaint::count(reason);
+            }
         }
     }
     assigned

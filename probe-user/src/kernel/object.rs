@@ -2,7 +2,10 @@
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::Queue,
+    maps::{
+        Queue,
+        lpm_trie::{Key, LpmTrie},
+    },
     programs::{Program, ProgramType, SchedClassifier},
     sys::{BpfHelper, is_helper_supported},
     util::KernelVersion,
@@ -12,7 +15,10 @@ use super::{
     error::{StartError, reason},
     pinning::{Layout, Making, Pins},
 };
-use crate::settings::Capacities;
+use crate::{
+    proxies::{Entry, Proxies},
+    settings::{Capacities, Settings},
+};
 
 /// The kernel side, as `cargo xtask build` made it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe-ebpf"));
@@ -100,11 +106,12 @@ pub(super) const INTERFACE_DRIVER: &str = "interface_driver";
 ///
 /// # Errors
 /// A sentence for each thing that the kernel can refuse.
-pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartError> {
+pub fn load(features: Features, capacities: Capacities, proxies: &Proxies) -> Result<Ebpf, StartError> {
     let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
-    let by_sock_ops = by_sock_ops(features);
+    let globals = Globals::of(features, proxies);
     let mut ebpf =
-        loader(&by_sock_ops, capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
+        loader(&globals, capacities, proxies).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
+    believe(&mut ebpf, proxies)?;
     let (receive, transmit) = features.socket_programs();
     let everywhere = [receive, transmit, CONNECTIONS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
     for program in everywhere {
@@ -121,10 +128,10 @@ pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartErr
 }
 
 /// Opens the object over the maps that an earlier agent pinned. No program is loaded: they are at their hooks.
-pub(super) fn open(features: Features, capacities: Capacities, pins: &Pins) -> Result<Ebpf, StartError> {
+pub(super) fn open(features: Features, settings: &Settings, pins: &Pins) -> Result<Ebpf, StartError> {
     let maps = pins.maps()?;
-    let by_sock_ops = by_sock_ops(features);
-    let mut loader = loader(&by_sock_ops, capacities);
+    let globals = Globals::of(features, &settings.proxies);
+    let mut loader = loader(&globals, settings.capacities, &settings.proxies);
     for (name, path) in &maps {
         loader.map_pin_path(name, path.as_path());
     }
@@ -158,19 +165,32 @@ fn open_program(ebpf: &mut Ebpf, name: &'static str, pins: &Pins) -> Result<(), 
 }
 
 /// The layout of what [`load`] makes in this way.
-pub(super) fn layout(how: Making) -> Layout {
+pub(super) fn layout(how: &Making) -> Layout {
     Layout::of(OBJECT, how)
 }
 
-fn by_sock_ops(features: Features) -> u8 {
-    u8::from(features.states == StateSource::SockOps)
+/// What the programs find in their constants.
+struct Globals {
+    by_sock_ops: u8,
+    proxies: u8,
+}
+
+impl Globals {
+    fn of(features: Features, proxies: &Proxies) -> Self {
+        Self {
+            by_sock_ops: u8::from(features.states == StateSource::SockOps),
+            proxies: u8::from(!proxies.are_none()),
+        }
+    }
 }
 
 /// What loads the object, with its settings.
-fn loader(by_sock_ops: &u8, capacities: Capacities) -> EbpfLoader<'_> {
+fn loader<'a>(globals: &'a Globals, capacities: Capacities, proxies: &Proxies) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     loader
-        .override_global("STATES_BY_SOCK_OPS", by_sock_ops, true)
+        .override_global("STATES_BY_SOCK_OPS", &globals.by_sock_ops, true)
+        .override_global("PROXIES_CONFIGURED", &globals.proxies, true)
+        .map_max_entries("PROXIES", u32::try_from(proxies.entries().len()).unwrap_or(u32::MAX).max(1))
         .map_max_entries("SERVICES", capacities.services)
         .map_max_entries("FREE_SERVICES", capacities.services)
         .map_max_entries("COUNTERS", capacities.services)
@@ -207,6 +227,19 @@ fn load_tracepoint(
     };
     let loaded = program.load(tracepoint, btf);
     loaded.map_err(|error| StartError::Program { program: name, reason: reason(&error) })
+}
+
+/// Fills the table of networks whose proxies are believed.
+fn believe(ebpf: &mut Ebpf, proxies: &Proxies) -> Result<(), StartError> {
+    const MAP: &str = "PROXIES";
+    let map = ebpf.map_mut(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;
+    let mut trie: LpmTrie<_, [u8; 16], u8> =
+        LpmTrie::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
+    for Entry { address, prefix, believed } in proxies.entries() {
+        trie.insert(&Key::new(prefix, address), u8::from(believed), 0)
+            .map_err(|source| StartError::Map { map: MAP, source })?;
+    }
+    Ok(())
 }
 
 /// Fills the queue of free indices for services; 0 is not among them, it is the service `other`.

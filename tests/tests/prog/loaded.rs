@@ -18,6 +18,7 @@ use probe_common::{
 };
 use probe_user::{
     kernel::{Features, Heads, load},
+    proxies::Proxies,
     settings::Capacities,
 };
 
@@ -61,7 +62,7 @@ impl Loaded {
         let capacities = Capacities { services: 16, series: 4096, clients: 16 };
         let features = Features::of_this_kernel();
         tell(features);
-        let mut ebpf = load(features, capacities).unwrap_or_else(|error| panic!("{error}"));
+        let mut ebpf = load(features, capacities, &Proxies::NONE).unwrap_or_else(|error| panic!("{error}"));
         let map = ebpf.take_map("INTERFACES").expect("the object has the map");
         let interfaces = PerCpuHashMap::try_from(map).expect("the map has the type that both sides share");
         let mut loaded = Self { ebpf, interfaces, features };
