@@ -162,44 +162,43 @@ impl AddressText {
         self.octets == 3 && self.flags & COLONS == 0
     }
 
-    /// The address, IPv4 as IPv4-mapped IPv6; none if what was read is none.
+    /// Writes the address, IPv4 as IPv4-mapped IPv6; false, and nothing, if what was read is none.
     #[inline(always)]
-    pub fn finish(&mut self) -> Option<[u8; 16]> {
+    pub fn finish(&mut self, address: &mut [u8; 16]) -> bool {
         if self.octets > 0 {
             self.octet();
             if self.octets != 4 {
-                return None;
+                return false;
             }
         } else if self.digits > 0 {
             self.group();
         } else if self.gap != self.at.wrapping_add(1) {
             // Nothing, or a colon that nothing follows.
-            return None;
+            return false;
         }
         if self.flags & BAD != 0 {
-            return None;
+            return false;
         }
         if self.flags & COLONS == 0 {
             if self.octets != 4 {
-                return None;
+                return false;
             }
             // IPv4-mapped (RFC 4291, section 2.5.5.2).
             let [high, low] = [self.groups[0], self.groups[1]];
             self.groups = [0, 0, 0, 0, 0, 0xffff, high, low];
         } else if self.gap == 0 {
             if self.at != GROUPS {
-                return None;
+                return false;
             }
         } else if self.at >= GROUPS {
-            return None;
+            return false;
         } else {
             self.widen();
         }
-        let mut address = [0; 16];
         for (bytes, group) in address.as_chunks_mut::<2>().0.iter_mut().zip(self.groups) {
             *bytes = group.to_be_bytes();
         }
-        Some(address)
+        true
     }
 
     /// Moves the groups behind `::` to the end, from the last one on, and makes those that it stands for zero.
@@ -238,7 +237,8 @@ mod tests {
     fn read(text: &str) -> Option<[u8; 16]> {
         let mut address = AddressText::default();
         text.bytes().for_each(|byte| address.eat(byte));
-        address.finish()
+        let mut bytes = [0; 16];
+        address.finish(&mut bytes).then_some(bytes)
     }
 
     fn truth(text: &str) -> Option<[u8; 16]> {

@@ -5,6 +5,8 @@
 //! jumps over content, so that its cost is bounded, and the loop around it is the caller's: `bpf_loop` in a recent
 //! kernel, a plain loop elsewhere.
 
+use core::mem::offset_of;
+
 use crate::{
     deliveries::{Deliveries, Delivery},
     exchange::Exchange,
@@ -122,23 +124,17 @@ pub struct Step {
 const ATTEMPTS: u8 = 16;
 
 /// The state of a connection. All zero is that of a socket that nothing is known of.
+///
+/// What a client says and what its server answers are often counted on two CPUs, and a cache line that one writes and the
+/// other looks at costs as much as all the rest. So the order is by who writes: see [`LINE`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
-    /// From client to server.
-    pub request: Flow,
-    /// From server to client.
-    pub response: Flow,
-    /// Requests without an answer.
-    pub pending: Pending,
-    /// Answers that the client has not acknowledged yet; of a server only.
-    pub deliveries: Deliveries,
-    /// 1 while a program is at what has been received: see `hooks/lock.rs` of the kernel side.
-    pub lock: u64,
-    /// When the last request began.
-    pub last_request: u64,
+    // Read with every packet, written hardly ever.
     /// The client's address, of a connection that was accepted; the proxy's, of one that is for nobody else.
     pub client: [u8; 16],
+    /// Who opened the socket, if the probe saw it.
+    pub owner: Owner,
     /// Index of the service.
     pub service: u32,
     /// [`crate::service::Role`]
@@ -147,24 +143,53 @@ pub struct Connection {
     pub stage: Stage,
     /// What it speaks.
     pub protocol: Protocol,
-    /// Segments that were tried in vain for the start of a request.
-    pub attempts: u8,
-    /// Who opened the socket, if the probe saw it.
-    pub owner: Owner,
-    /// When its round-trip time was last counted, in ticks of the kernel's clock (jiffies).
-    pub timed: u32,
     /// Whether it has been given its service.
     pub introduced: bool,
-    /// Whether it has been counted as reset.
-    pub reset: bool,
+    // Written by what the client says.
+    /// From client to server.
+    pub request: Flow,
+    /// 1 while a program is at what has been received: see `hooks/lock.rs` of the kernel side.
+    pub lock: u64,
+    /// When the last request began.
+    pub last_request: u64,
+    // Written by both.
+    /// When its round-trip time was last counted, in ticks of the kernel's clock (jiffies).
+    pub timed: u32,
+    /// Segments that were tried in vain for the start of a request.
+    pub attempts: u8,
     /// Which directions have ended: [`Side::bit`].
     pub fins: u8,
     /// How its client is counted, of a connection that was accepted.
     pub counting: Counting,
+    /// Whether it has been counted as reset. Written with every packet: a branch around that would have the verifier
+    /// follow all that comes behind twice.
+    pub reset: bool,
+    /// Answers that the client has not acknowledged yet; of a server only.
+    pub deliveries: Deliveries,
+    // Written by what the server says.
+    /// From server to client.
+    pub response: Flow,
+    // Written by both.
+    /// Requests without an answer.
+    pub pending: Pending,
 }
 
-/// The kernel keeps 72 bytes of its own with each socket's state, and gives memory out in powers of two.
-const _: () = assert!(size_of::<Connection>() <= 1024 - 72, "a socket's state has outgrown its kibibyte");
+/// Bytes that the kernel keeps with each socket's state, before it (`struct bpf_local_storage_elem`).
+const KERNELS: usize = 72;
+
+/// A cache line, on which the kernel's part ends 8 bytes behind the start of one.
+const LINE: usize = 64;
+
+/// The kernel gives memory out in powers of two.
+const _: () =
+    assert!(size_of::<Connection>() <= 1024 - KERNELS, "a socket's state has outgrown its kibibyte");
+
+const _: () = {
+    let request = KERNELS + offset_of!(Connection, request) + offset_of!(Flow, latest);
+    assert!(request.is_multiple_of(LINE), "what is only read shares a line");
+    let response = KERNELS + offset_of!(Connection, response) + offset_of!(Flow, remaining);
+    assert!(response.is_multiple_of(LINE), "what requests look at of a response lies on two lines");
+};
 
 /// Who connected or listened.
 #[repr(C)]
@@ -181,24 +206,24 @@ pub struct Owner {
 impl Default for Connection {
     fn default() -> Self {
         Self {
-            request: Flow::default(),
-            response: Flow::default(),
-            pending: Pending::default(),
-            deliveries: Deliveries::default(),
-            lock: 0,
-            last_request: 0,
             client: [0; 16],
+            owner: Owner::default(),
             service: 0,
             role: 0,
             stage: Stage::New,
             protocol: Protocol::Unknown,
-            attempts: 0,
-            owner: Owner::default(),
-            timed: 0,
             introduced: false,
-            reset: false,
+            request: Flow::default(),
+            lock: 0,
+            last_request: 0,
+            timed: 0,
+            attempts: 0,
             fins: 0,
             counting: Counting::Connected,
+            reset: false,
+            deliveries: Deliveries::default(),
+            response: Flow::default(),
+            pending: Pending::default(),
         }
     }
 }

@@ -89,15 +89,6 @@ pub struct List {
     matched: u8,
 }
 
-/// What an element of a list came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hop {
-    /// An address, IPv4 as IPv4-mapped IPv6.
-    Address([u8; 16]),
-    /// Nobody that can be told.
-    Nobody,
-}
-
 impl List {
     /// The value of a field begins.
     #[inline(always)]
@@ -110,7 +101,7 @@ impl List {
     }
 
     /// Reads a byte of the value, or the newline behind it. Returns whether an element ends with it: then
-    /// [`List::hop`] is to be called.
+    /// [`List::names`] and [`List::address`] tell what it came to, and [`List::next`] is to be called.
     #[inline(always)]
     pub fn eat(&mut self, byte: u8) -> bool {
         let quoted = self.flags & QUOTED != 0;
@@ -211,18 +202,23 @@ impl List {
         }
     }
 
-    /// What the element that has ended came to. The next one begins.
+    /// The address of the element that has ended, as it was read.
     #[inline(always)]
-    pub fn hop(&mut self) -> Hop {
+    pub fn address(&mut self) -> &mut AddressText {
+        &mut self.text
+    }
+
+    /// Whether the element that has ended may name an address.
+    #[inline(always)]
+    pub fn names(&mut self) -> bool {
         self.end_address();
         let anonymous = matches!(self.field, ListField::Forwarded) && self.flags & NAMED == 0;
-        let bad = anonymous || self.flags & (BAD | QUOTED) != 0;
-        let address = self.text.finish();
-        let field = self.field;
-        self.begin(field);
-        match address {
-            Some(address) if !bad => Hop::Address(address),
-            _ => Hop::Nobody,
-        }
+        !anonymous && self.flags & (BAD | QUOTED) == 0
+    }
+
+    /// The next element begins.
+    #[inline(always)]
+    pub fn next(&mut self) {
+        self.begin(self.field);
     }
 }

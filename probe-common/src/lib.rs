@@ -15,6 +15,7 @@ pub mod address_text;
 pub mod bucket;
 pub mod connection;
 pub mod counters;
+pub mod datagram;
 pub mod deliveries;
 pub mod exchange;
 pub mod flow;
@@ -31,6 +32,7 @@ pub mod reason;
 pub mod sequence;
 pub mod service;
 pub mod sketch;
+pub mod skim;
 pub mod user;
 pub mod window;
 

@@ -5,7 +5,7 @@
 //! what is believed, as it would be the one to vouch for those before it.
 
 use crate::{
-    forwarded::{Hop, List, ListField},
+    forwarded::{List, ListField},
     proxy_protocol::TextHeader,
 };
 
@@ -42,6 +42,19 @@ pub enum News {
     Asked = 4,
 }
 
+/// An address that has been read, and is yet to be looked at.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ended {
+    /// None.
+    #[default]
+    None = 0,
+    /// An element of a list.
+    Element = 1,
+    /// The source in a PROXY header.
+    Source = 2,
+}
+
 /// What is kept of such a connection. All zero is one that has said nothing. Aligned, so that it is copied by words.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,6 +73,8 @@ pub struct Proxied {
     field: ListField,
     /// What the latest step came to.
     pub news: News,
+    /// What ended with its byte.
+    pub ended: Ended,
     /// Whether there is a client.
     known: bool,
     /// Whether a hop behind which there is no client that can be told was the last one but for proxies.
@@ -92,15 +107,24 @@ impl Proxied {
         true
     }
 
-    /// An element of a list has ended.
-    #[inline(always)]
-    pub fn note_hop(&mut self) {
-        match self.list.hop() {
-            Hop::Address(address) => {
-                self.hop = address;
-                self.news = News::Hop;
-            }
-            Hop::Nobody => self.lose_client(),
+    /// Looks at the address that has ended. A function of its own that returns nothing, beside those that read bytes: together
+    /// they would need more of the stack than there is.
+    #[inline(never)]
+    pub fn conclude(&mut self) {
+        let source = matches!(self.ended, Ended::Source);
+        let named = if source { self.text.is_of_family() } else { self.list.names() };
+        let text = if source { self.text.source() } else { self.list.address() };
+        let read = text.finish(&mut self.hop) && named;
+        self.ended = Ended::None;
+        if source {
+            self.news = if read { News::Named } else { News::Unreadable };
+            return;
+        }
+        self.list.next();
+        if read {
+            self.news = News::Hop;
+        } else {
+            self.lose_client();
         }
     }
 

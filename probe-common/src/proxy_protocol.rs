@@ -52,8 +52,8 @@ pub struct TextHeader {
 pub enum TextHeaderStep {
     /// Its source is not known yet.
     More,
-    /// It is: IPv4 as IPv4-mapped IPv6.
-    Source([u8; 16]),
+    /// It has ended: see [`TextHeader::source`].
+    Source,
     /// The proxy does not know whose connection it is.
     Unknown,
     /// This is no header.
@@ -76,19 +76,26 @@ impl TextHeader {
                 byte == b'4' || byte == b'6'
             }
             4 => byte == b' ',
-            _ if byte == b' ' => {
-                let ipv6 = self.source.is_ipv6();
-                return match self.source.finish() {
-                    Some(source) if ipv6 == (self.family == b'6') => TextHeaderStep::Source(source),
-                    _ => TextHeaderStep::Malformed,
-                };
-            }
+            _ if byte == b' ' => return TextHeaderStep::Source,
             _ => {
                 self.source.eat(byte);
                 byte != b'\n' && at < LONGEST
             }
         };
         if expected { TextHeaderStep::More } else { TextHeaderStep::Malformed }
+    }
+
+    /// The source's address as it was read.
+    #[inline(always)]
+    pub fn source(&mut self) -> &mut AddressText {
+        &mut self.source
+    }
+
+    /// Whether it is of the family that the header names.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_of_family(&self) -> bool {
+        self.source.is_ipv6() == (self.family == b'6')
     }
 }
 

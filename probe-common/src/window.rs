@@ -137,25 +137,31 @@ impl Window {
 
     #[inline(always)]
     fn search(&self, from: usize) -> Option<usize> {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const NEWLINE: u64 = 0x0a;
-        const HIGHS: u64 = 0x8080_8080_8080_8080;
         let end = self.end();
         let mut at = from;
         for _ in 0..=READ.div_ceil(8) {
             if at >= end {
                 return None;
             }
-            // A byte of `zeros` is zero where the word has a newline; the lowest such byte is found exactly.
-            let zeros = self.word(at) ^ (ONES * NEWLINE);
-            let found = zeros.wrapping_sub(ONES) & !zeros & HIGHS;
-            if found != 0 {
-                let newline = at + lowest_byte(found);
+            if let Some(newline) = self.newline_in_word(at) {
                 return if newline < end { Some(newline) } else { None };
             }
             at += 8;
         }
         None
+    }
+
+    /// Index of the first newline among the eight bytes from an index on.
+    #[inline(always)]
+    #[must_use]
+    pub fn newline_in_word(&self, at: usize) -> Option<usize> {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const NEWLINE: u64 = 0x0a;
+        const HIGHS: u64 = 0x8080_8080_8080_8080;
+        // A byte of `zeros` is zero where the word has a newline; the lowest such byte is found exactly.
+        let zeros = self.word(at) ^ (ONES * NEWLINE);
+        let found = zeros.wrapping_sub(ONES) & !zeros & HIGHS;
+        if found == 0 { None } else { Some(at.wrapping_add(lowest_byte(found))) }
     }
 
     /// Puts the start of an unfinished line before the bytes that were read.
@@ -175,25 +181,14 @@ impl Window {
     }
 }
 
-/// Which byte of a word holds its lowest set bit. BPF has no instruction to count trailing zeros before its newest
-/// kernels, and the compiler's replacement multiplies by a table; three comparisons are shorter.
+/// Which byte of a word holds its lowest set bit, which is the byte's highest. BPF has no instruction to count trailing
+/// zeros before its newest kernels. Without a branch: the verifier would follow each.
 #[inline(always)]
-#[expect(clippy::verbose_bit_mask, reason = "what is suggested is the missing instruction")]
 fn lowest_byte(word: u64) -> usize {
-    let mut word = word;
-    let mut byte = 0;
-    if word & 0xffff_ffff == 0 {
-        word >>= 32;
-        byte += 4;
-    }
-    if word & 0xffff == 0 {
-        word >>= 16;
-        byte += 2;
-    }
-    if word & 0xff == 0 {
-        byte += 1;
-    }
-    byte
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // Below that bit all are ones now: a one in each byte up to this one, which the product adds up in its highest byte.
+    let up_to_it = word.wrapping_sub(1) & ONES;
+    (up_to_it.wrapping_mul(ONES) >> 56).wrapping_sub(1) as usize
 }
 
 /// A payload in memory.

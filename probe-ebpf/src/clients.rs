@@ -1,6 +1,6 @@
 //! The clients of services: who is connected.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_ns};
 use probe_common::{
     connection::Connection,
     proxied::Counting,
@@ -60,6 +60,24 @@ pub fn ask(key: &ClientKey, last_request: u64) {
         Ok(()) => {}
         // Another CPU made the entry in between.
         Err(EXISTS) if add(key, 0, last_request) => {}
+        Err(_) => {
+            complaint::count(Reason::ClientsFull);
+            estimate(key);
+        }
+    }
+}
+
+/// A client without a connection has sent something: it is a user for as long as the window from now on.
+#[inline(always)]
+pub fn hear(key: &ClientKey) {
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if add(key, 0, now) {
+        return;
+    }
+    match CLIENTS.insert(key, Client { open: 0, last_request: now }, u64::from(BPF_NOEXIST)) {
+        // Another CPU made the entry in between: as good.
+        Ok(()) | Err(EXISTS) => {}
         Err(_) => {
             complaint::count(Reason::ClientsFull);
             estimate(key);

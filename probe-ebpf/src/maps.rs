@@ -8,6 +8,7 @@
 //! | `SOCKETS` | socket | `Connection` | 1 KiB a socket | socket and connection programs | the kernel, with the socket | `socket_state` |
 //! | `PROXIED` | socket | `Proxied` | 0.2 KiB a proxy's socket | socket and connection programs | the kernel, with the socket | `socket_state` |
 //! | `PROXIES` | network | whether believed | 40 | agent, before programs are loaded | never | cannot be |
+//! | `DATAGRAMS` | UDP socket | `DatagramSocket` | 128 a socket | `datagram_sockets`, socket programs | the kernel, with the socket | `socket_state` |
 //! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | never, so far | counted to service 0 |
 //! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
 //! | `COUNTERS` | service index | `ServiceCounters` | 112 a CPU | socket and connection programs | never | cannot be |
@@ -35,6 +36,7 @@ use aya_ebpf::{
 use probe_common::{
     connection::Connection,
     counters::ServiceCounters,
+    datagram::DatagramSocket,
     exchange::{LatencyCell, LatencyKey},
     interface::InterfaceCounters,
     proxied::Proxied,
@@ -93,6 +95,10 @@ pub static PROXIED: SocketStorage<Proxied> = SocketStorage::new();
 #[map]
 pub static PROXIES: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
 
+/// The state of each UDP socket.
+#[btf_map]
+pub static DATAGRAMS: SocketStorage<DatagramSocket> = SocketStorage::new();
+
 #[map]
 pub static SERVICES: HashMap<ServiceKey, ServiceEntry> = HashMap::with_max_entries(4096, 0);
 
@@ -146,6 +152,14 @@ pub static TRIAL: Array<Connection> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static COMPLAINTS: Array<u64> = Array::with_max_entries(Reason::COUNT, 0);
+
+/// The first of the ports that the kernel gives to sockets that ask for none: those of IANA's dynamic range as Linux has it.
+#[unsafe(no_mangle)]
+pub static FIRST_GIVEN_PORT: Global<u16> = Global::new(32_768);
+
+/// The last of them.
+#[unsafe(no_mangle)]
+pub static LAST_GIVEN_PORT: Global<u16> = Global::new(60_999);
 
 /// Whether closes come from `sock_ops`, where tracing programs may not use socket storage (before kernel 5.11).
 #[unsafe(no_mangle)]

@@ -3,8 +3,9 @@
 use aya_ebpf::bindings::{BPF_NOEXIST, bpf_sock};
 use aya_ebpf::helpers::generated::bpf_sk_cgroup_id;
 use probe_common::{
-    connection::Connection,
+    connection::{Connection, Owner},
     counters::ServiceCounters,
+    interface::Transport,
     reason::Reason,
     service::{OTHER, ServiceEntry, ServiceKey},
 };
@@ -31,14 +32,18 @@ pub fn assign(connection: &mut Connection, sk: *mut bpf_sock, port: u16) -> Resu
 /// The same, where the cgroup is known, or cannot be (0).
 #[inline(always)]
 pub fn assign_to_cgroup(connection: &mut Connection, cgroup: u64, port: u16) -> Result<(), Reason> {
-    let owner = &connection.owner;
-    // A main thread bears its process' name; another thread's name is its own, so the process tells it apart.
-    let process = if owner.thread == owner.process { 0 } else { owner.process };
-    let key =
-        ServiceKey { cgroup, command: owner.command, process, port, role: connection.role & 1, padding: 0 };
-    connection.service = intern(&key, owner.process);
+    connection.service = of(&connection.owner, cgroup, port, connection.role & 1, Transport::Tcp);
     connection.introduced = true;
     if connection.service == OTHER { Err(Reason::ServicesFull) } else { Ok(()) }
+}
+
+/// The index of the service of a socket with this owner, [`OTHER`] if there is no room.
+#[inline(always)]
+pub fn of(owner: &Owner, cgroup: u64, port: u16, role: u8, transport: Transport) -> u32 {
+    // A main thread bears its process' name; another thread's name is its own, so the process tells it apart.
+    let process = if owner.thread == owner.process { 0 } else { owner.process };
+    let key = ServiceKey { cgroup, command: owner.command, process, port, role, transport: transport as u8 };
+    intern(&key, owner.process)
 }
 
 /// The index of a service, a new one if it is seen for the first time; [`OTHER`] if there is no room.

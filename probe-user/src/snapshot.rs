@@ -7,7 +7,7 @@ use std::{
 
 use probe_common::{
     counters::Volume,
-    interface::ByKind,
+    interface::{ByKind, Transport},
     phase::Phase,
     protocol::{Method, Protocol},
     reason::Reason,
@@ -45,12 +45,14 @@ pub struct ServiceId {
     pub port: u16,
     /// On which end of its connections it is.
     pub role: Role,
+    /// TCP, or UDP: on the same port the two are two services.
+    pub transport: Transport,
 }
 
 /// What was counted of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
-    /// Payload received, each byte of a stream once.
+    /// Payload received, each byte of a stream once, and of each datagram.
     pub received: Volume,
     /// Payload sent, likewise.
     pub sent: Volume,
@@ -62,7 +64,7 @@ pub struct Service {
     pub round_trips: Histogram,
     /// Its TCP connections.
     pub connections: Connections,
-    /// Distinct clients with a connection open, or with a request in the users' window; servers only.
+    /// Distinct clients with a connection open, or with a request or a datagram in the users' window; servers only.
     pub users: u64,
     /// Requests with their durations, by what they were.
     pub requests: BTreeMap<RequestKind, Histogram>,

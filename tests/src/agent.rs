@@ -55,14 +55,15 @@ pub struct Setup<'a> {
     flags: Vec<String>,
     netns: Option<&'a Netns>,
     pins: Option<&'a PinDirectory>,
-    usage: Use,
+    /// None where the caller has the machine already.
+    usage: Option<Use>,
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
         // Short ticks, since tests wait for them.
         let interval = "200ms".to_owned();
-        Self { interval, flags: Vec::new(), netns: None, pins: None, usage: Use::Shared }
+        Self { interval, flags: Vec::new(), netns: None, pins: None, usage: Some(Use::Shared) }
     }
 }
 
@@ -95,14 +96,21 @@ impl<'a> Setup<'a> {
     /// With no other test beside it, for one that measures time or bandwidth.
     #[must_use]
     pub fn alone(self) -> Self {
-        Self { usage: Use::Alone, ..self }
+        Self { usage: Some(Use::Alone), ..self }
+    }
+
+    /// For a caller that has taken the machine itself, and keeps it for longer than the agent lives.
+    #[must_use]
+    pub fn in_our_turn(self) -> Self {
+        Self { usage: None, ..self }
     }
 
     /// Starts it, and waits until it has collected once.
     pub fn start(self) -> Result<Agent<'a>> {
         tool::demand_root()?;
         // A directory for pins has the machine for all its agents.
-        let turn = self.pins.is_none().then(|| machine::take(self.usage)).transpose()?;
+        let usage = self.usage.filter(|_| self.pins.is_none());
+        let turn = usage.map(machine::take).transpose()?;
         let lock = tempfile::tempdir()?;
         let mut command = Command::new(tool::agent()?);
         command.arg("run").args(["--interval", &self.interval]).args(&self.flags);

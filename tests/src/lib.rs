@@ -8,6 +8,8 @@ pub mod behind;
 pub mod bpf;
 pub mod capture;
 pub mod client;
+pub mod dns;
+pub mod echo;
 pub mod expect;
 pub mod flood;
 pub mod frames;

@@ -19,6 +19,9 @@ pub(crate) const EBPF_VARIABLE: &str = "TRAFFIC_PROBE_EBPF";
 
 const EBPF_PACKAGE: &str = "probe-ebpf";
 
+/// The programs that do nothing, which the benchmark attaches.
+const NOTHING: &str = "probe-nothing";
+
 /// Leaves `target/release/traffic-probe`, setting up what that takes.
 pub(crate) fn build() -> Result<()> {
     let toolchain = setup::ensure(&[])?;
@@ -29,11 +32,20 @@ pub(crate) fn build() -> Result<()> {
 
 /// Builds the kernel side; the path of the object is absolute.
 pub(crate) fn ebpf(toolchain: &Toolchain) -> Result<PathBuf> {
-    exec::run(ebpf_cargo(toolchain, "build").args(["--bin", EBPF_PACKAGE]))?;
-    let object = workspace::ebpf_target().join(ebpf_target()).join("release").join(EBPF_PACKAGE);
+    object(toolchain, EBPF_PACKAGE)
+}
+
+/// Builds the programs that do nothing.
+pub(crate) fn nothing(toolchain: &Toolchain) -> Result<PathBuf> {
+    object(toolchain, NOTHING)
+}
+
+fn object(toolchain: &Toolchain, bin: &str) -> Result<PathBuf> {
+    exec::run(ebpf_cargo(toolchain, "build").args(["--bin", bin]))?;
+    let object = workspace::ebpf_target().join(ebpf_target()).join("release").join(bin);
     if !object.is_file() {
         bail!(
-            "cargo succeeded, but left no eBPF object at {}; is the bin still called {EBPF_PACKAGE}?",
+            "cargo succeeded, but left no eBPF object at {}; is the bin still called {bin}?",
             object.display()
         );
     }

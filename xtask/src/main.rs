@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod clean;
 mod exec;
@@ -38,6 +39,8 @@ enum Command {
     /// Runs the tests: on the host (unit), on single programs (prog), on real traffic (e2e),
     /// by fuzzing (fuzz), on single programs under other kernels (kernels)
     Test(test::Options),
+    /// Measures what the probe costs, beside empty programs and beside nothing
+    Bench(bench::Options),
     /// Fuzzes the engine and its parsers, guided by coverage
     Fuzz(fuzz::Options),
     /// Checks the format, clippy's opinion of every crate, and that no machine's path is in a file
@@ -68,6 +71,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Build => build::build(),
         Command::Run(options) => run::run(options),
         Command::Test(options) => test::test(options),
+        Command::Bench(options) => bench::bench(options),
         Command::Fuzz(options) => fuzz::fuzz(options),
         Command::Lint => lint::lint(),
         Command::Clean(options) => clean::clean(options),

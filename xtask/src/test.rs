@@ -185,7 +185,7 @@ impl Ring {
 }
 
 /// Has cargo start the tests through sudo: compiling, and what it leaves in `target`, stays the user's.
-fn start_by_sudo(cargo: &mut Command) {
+pub(crate) fn start_by_sudo(cargo: &mut Command) {
     let kept: Vec<_> = cargo
         .get_envs()
         .filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?.to_owned())))

@@ -4,7 +4,7 @@ use super::{Connection, reading::Line};
 use crate::{
     flow::Part,
     forwarded,
-    proxied::{Counting, MOST, News},
+    proxied::{Counting, Ended, MOST, News},
     reason::Reason,
     window::Window,
 };
@@ -32,8 +32,8 @@ impl Connection {
         true
     }
 
-    /// A byte of such a field's value, or the newline behind it.
-    #[inline(always)]
+    /// A byte of such a field's value, or the newline behind it. A function of its own: see [`Connection::step_byte`].
+    #[inline(never)]
     pub(super) fn value_byte(&mut self, window: &mut Window, byte: u8) {
         let proxied = &mut window.proxied;
         let flow = &mut self.request;
@@ -48,7 +48,7 @@ impl Connection {
         }
         proxied.read = proxied.read.wrapping_add(1);
         if ended {
-            proxied.note_hop();
+            proxied.ended = Ended::Element;
         }
     }
 

@@ -6,7 +6,7 @@ use crate::{
     flow::{GUESSED, Part},
     http1::Extent,
     protocol::Protocol,
-    proxied::{Counting, News},
+    proxied::{Counting, Ended, News},
     proxy_protocol::{self, BinaryHeader, BinarySource, TextHeader, TextHeaderStep},
     reason::Reason,
     sequence::distance,
@@ -94,7 +94,8 @@ impl Connection {
     }
 
     /// Reads a byte of a part that is read so: a step of its own beside that over lines, so that the verifier need not follow
-    /// what follows either behind the other.
+    /// what follows either behind the other. What it calls are functions of their own that return nothing: behind each there
+    /// is one state.
     #[inline(always)]
     pub(super) fn step_byte(
         &mut self,
@@ -118,26 +119,22 @@ impl Connection {
         let index = window.forget(index as u64) as usize;
         flow.cursor = flow.cursor.wrapping_add(1);
         let byte = window.byte(index);
-        self.byte(window, byte);
-        let mut step = Step::default();
-        self.settle(segment, &mut step);
-        step
-    }
-
-    /// A byte of a part that is read so. A function of its own that returns nothing: behind it the verifier goes on with one
-    /// state.
-    #[inline(never)]
-    fn byte(&mut self, window: &mut Window, byte: u8) {
         match self.request.part {
             Part::Binary => self.binary_byte(window, byte),
             Part::Source => self.source_byte(window, byte),
             Part::Text => self.text_byte(window, byte),
             _ => self.value_byte(window, byte),
         }
+        if !matches!(window.proxied.ended, Ended::None) {
+            window.proxied.conclude();
+        }
+        let mut step = Step::default();
+        self.settle(segment, &mut step);
+        step
     }
 
     /// One of the four bytes behind the signature.
-    #[inline(always)]
+    #[inline(never)]
     fn binary_byte(&mut self, window: &mut Window, byte: u8) {
         let by_request = self.by_request();
         let flow = &mut self.request;
@@ -189,13 +186,13 @@ impl Connection {
     }
 
     /// A byte of a header of version 1.
-    #[inline(always)]
+    #[inline(never)]
     fn text_byte(&mut self, window: &mut Window, byte: u8) {
         let news = match window.proxied.text.eat(byte) {
             TextHeaderStep::More => return,
-            TextHeaderStep::Source(source) => {
-                window.proxied.hop = source;
-                News::Named
+            TextHeaderStep::Source => {
+                window.proxied.ended = Ended::Source;
+                News::None
             }
             TextHeaderStep::Unknown => News::None,
             TextHeaderStep::Malformed => News::Unreadable,

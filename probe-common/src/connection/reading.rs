@@ -6,6 +6,7 @@ use crate::{
     http1::Extent,
     reason::Reason,
     sequence::distance,
+    skim,
     window::{CARRY, Payload, Window},
 };
 
@@ -103,6 +104,8 @@ impl Connection {
         window: &mut Window,
         payload: &(impl Payload + ?Sized),
     ) -> Found {
+        // Fields that name a client frame nothing.
+        let skims = !(matches!(segment.side, Side::Request) && self.by_request());
         let flow = self.flow(segment.side);
         let offset = distance(segment.sequence, flow.cursor).unsigned_abs();
         if offset >= segment.length {
@@ -113,13 +116,22 @@ impl Connection {
             if window.load(payload, offset, segment.length).is_err() {
                 return Found::Unreadable;
             }
-            window.put_carry(&flow.carry);
+            if flow.carried != 0 {
+                window.put_carry(&flow.carry);
+            }
             first = CARRY;
         }
         if flow.carried == 0 && matches!(flow.part, Part::Start) {
             flow.started = now;
         }
         let first = window.forget(first as u64) as usize;
+        let first = if skims && flow.carried == 0 && matches!(flow.part, Part::Fields | Part::Trailer) {
+            let matters = skim::fields(window, first);
+            flow.cursor = flow.cursor.wrapping_add((matters - first) as u32);
+            matters
+        } else {
+            first
+        };
         let start = window.forget((first - (flow.carried as usize & 63)) as u64) as usize;
         let end = window.end();
         if let Some(newline) = window.newline(first) {

@@ -108,8 +108,8 @@ pub fn start(connection: &mut Connection, received: u32, port: u16) -> Option<&'
     if let Some(counters) = services::counters(connection.service) {
         // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
         unsafe { atomic::add(&raw mut (*counters).received.bytes, u64::from(early.fresh)) };
-        segment::progress(counters, connection.protocol.measured(), early.began, 0);
     }
+    segment::begin(connection.service, connection.protocol.measured(), early.began);
     if !proxies::are_configured() {
         return None;
     }

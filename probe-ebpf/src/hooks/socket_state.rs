@@ -73,7 +73,7 @@ pub fn connection<'a>(ctx: &BtfTracePointContext, flags: u32) -> Option<&'a mut 
 
 /// The task that is running.
 #[inline(always)]
-fn current() -> Owner {
+pub fn current() -> Owner {
     let id = bpf_get_current_pid_tgid();
     let command = bpf_get_current_comm().unwrap_or([0; 16]);
     Owner { command, process: (id >> 32) as u32, thread: id as u32 }
@@ -126,9 +126,7 @@ fn end_requests(connection: &mut Connection) {
         let mut ending = Ending { connection, now: unsafe { bpf_ktime_get_ns() }, ended: 0 };
         // SAFETY: a function of the signature that the helper wants, and a context that outlives the call.
         unsafe { bpf_loop(pending::DEPTH, end_request as *mut c_void, (&raw mut ending).cast(), 0) };
-        if let Some(counters) = services::counters(connection.service) {
-            segment::progress(counters, connection.protocol.measured(), 0, ending.ended as u32);
-        }
+        segment::end(connection.service, connection.protocol.measured(), ending.ended as u32);
     }
     let missed = connection.missed();
     if missed > 0 {

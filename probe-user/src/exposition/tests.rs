@@ -97,6 +97,24 @@ fn users_are_those_of_servers() {
 }
 
 #[test]
+fn a_port_has_a_service_over_udp_beside_that_over_tcp() {
+    let text = rendered(sample::report("nginx"));
+    let identity = r#"service="nginx",port="80",role="server",direction="receive""#;
+    for (name, tcp, udp) in [
+        ("traffic_bytes_total", 10_000.0, 3000.0),
+        ("traffic_wire_bytes_total", 15_000.0, 3840.0),
+        ("traffic_packets_total", 100.0, 30.0),
+        ("traffic_bandwidth_bytes_per_second", 1000.0, 300.0),
+    ] {
+        assert_value(&text, &format!("{name}{{{identity}}}"), tcp);
+        assert_value(&text, &format!(r#"{name}{{{identity},transport="udp"}}"#), udp);
+    }
+    assert_value(&text, r#"traffic_concurrent_users{service="nginx",port="80",transport="udp"}"#, 2.0);
+    let connections = text.lines().filter(|line| line.starts_with("traffic_connections_open{"));
+    assert_eq!(connections.count(), 2, "UDP has no connections: {text}");
+}
+
+#[test]
 fn a_name_with_quotes_and_newlines_breaks_nothing() {
     let text = rendered(sample::report("a\"b\\c\nd"));
     let service = r#"service="a\"b\\c\nd",port="80",role="server""#;

@@ -8,18 +8,19 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap},
+    maps::{HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use probe_common::{
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey, Span},
-    interface::Way,
+    interface::{Transport, Way},
     protocol::{Method, Protocol},
     reason::Reason,
     service::{OTHER, Role, ServiceEntry, ServiceKey},
 };
 
 use super::{
+    batch::Batched,
     clock,
     error::{CollectError, StartError},
     interfaces::Interfaces,
@@ -36,7 +37,7 @@ use crate::{
 pub(super) struct Maps {
     services: HashMap<MapData, ServiceKey, ServiceEntry>,
     counters: PerCpuArray<MapData, ServiceCounters>,
-    latencies: PerCpuHashMap<MapData, LatencyKey, LatencyCell>,
+    latencies: Batched<LatencyKey, LatencyCell>,
     users: UserMaps,
     unmeasured: PerCpuArray<MapData, u64>,
     oldest: Option<OldestRequests>,
@@ -78,7 +79,7 @@ impl Maps {
         Ok(Self {
             services: take(ebpf, "SERVICES")?,
             counters: take(ebpf, "COUNTERS")?,
-            latencies: take(ebpf, "LATENCIES")?,
+            latencies: Batched::of(ebpf, "LATENCIES")?,
             users: UserMaps::take(ebpf)?,
             unmeasured: take(ebpf, "UNMEASURED")?,
             oldest,
@@ -142,7 +143,8 @@ impl Maps {
         let mut entries = 0;
         let mut given: StdHashMap<ServiceKey, Arc<str>> = StdHashMap::new();
         let mut names = StdHashMap::new();
-        let other = ServiceId { service: "other".into(), port: 0, role: Role::Server };
+        let other =
+            ServiceId { service: "other".into(), port: 0, role: Role::Server, transport: Transport::Tcp };
         names.insert(OTHER, other);
         for entry in &self.services {
             let (key, entry) = entry.map_err(unread("SERVICES"))?;
@@ -152,7 +154,9 @@ impl Maps {
                 continue;
             };
             let role = Role::from_key(key.role).unwrap_or_default();
-            names.insert(entry.index, ServiceId { service: service.to_string(), port: key.port, role });
+            let transport = key.transport();
+            let id = ServiceId { service: service.to_string(), port: key.port, role, transport };
+            names.insert(entry.index, id);
             if self.kept.is_some() {
                 given.insert(key, service);
             }
@@ -206,23 +210,23 @@ impl Maps {
 
     /// Adds the histograms, and returns how many entries there are.
     fn add_latencies(
-        &self,
+        &mut self,
         names: &StdHashMap<u32, ServiceId>,
         services: &mut BTreeMap<ServiceId, Service>,
     ) -> Result<u64, CollectError> {
         let mut entries = 0;
-        for entry in &self.latencies {
-            let (key, cells) = entry.map_err(unread("LATENCIES"))?;
+        let read = self.latencies.for_each(|key, cells| {
             entries += 1;
             let count: u64 = cells.iter().map(|cell| cell.count).sum();
             let sum = cells.iter().map(|cell| cell.sum).sum();
             // A service that has no name yet, or came after the names were read, waits likewise.
-            let Some(service) = names.get(&key.service).map(|id| services.entry(id.clone()).or_default())
-            else {
-                continue;
-            };
-            add_latency(service, &key, count, sum);
-        }
+            let Some(id) = names.get(&key.service) else { return };
+            match services.get_mut(id) {
+                Some(service) => add_latency(service, key, count, sum),
+                None => add_latency(services.entry(id.clone()).or_default(), key, count, sum),
+            }
+        });
+        read.map_err(MapError::IoError).map_err(unread("LATENCIES"))?;
         Ok(entries)
     }
 

@@ -1,11 +1,13 @@
 //! Everything that touches BPF: loading, attaching, and the pass over the maps.
 
 mod attach;
+mod batch;
 mod clock;
 mod clsact;
 mod collector;
 mod error;
 mod estimate;
+mod given_ports;
 mod interface_hooks;
 mod interfaces;
 mod links;

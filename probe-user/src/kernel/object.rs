@@ -13,6 +13,7 @@ use aya::{
 
 use super::{
     error::{StartError, reason},
+    given_ports::given_ports,
     pinning::{Layout, Making, Pins},
 };
 use crate::{
@@ -96,6 +97,7 @@ pub(super) fn at_least(version: KernelVersion) -> bool {
 
 // The programs that are the same on every kernel.
 pub(super) const CONNECTIONS: &str = "connections";
+pub(super) const DATAGRAM_SOCKETS: &str = "datagram_sockets";
 pub(super) const OLDEST_REQUEST: &str = "oldest_request_of_each_service";
 pub(super) const ADOPT: &str = "adopt";
 pub(super) const INTERFACE_RECEIVE: &str = "interface_receive";
@@ -113,7 +115,8 @@ pub fn load(features: Features, capacities: Capacities, proxies: &Proxies) -> Re
         loader(&globals, capacities, proxies).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
     believe(&mut ebpf, proxies)?;
     let (receive, transmit) = features.socket_programs();
-    let everywhere = [receive, transmit, CONNECTIONS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
+    let everywhere =
+        [receive, transmit, CONNECTIONS, DATAGRAM_SOCKETS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
     for program in everywhere {
         load_program(&mut ebpf, program, &btf)?;
     }
@@ -169,18 +172,17 @@ pub(super) fn layout(how: &Making) -> Layout {
     Layout::of(OBJECT, how)
 }
 
-/// What the programs find in their constants.
+/// What the programs find set when they are loaded.
 struct Globals {
     by_sock_ops: u8,
+    given_ports: [u16; 2],
     proxies: u8,
 }
 
 impl Globals {
     fn of(features: Features, proxies: &Proxies) -> Self {
-        Self {
-            by_sock_ops: u8::from(features.states == StateSource::SockOps),
-            proxies: u8::from(!proxies.are_none()),
-        }
+        let by_sock_ops = u8::from(features.states == StateSource::SockOps);
+        Self { by_sock_ops, given_ports: given_ports(), proxies: u8::from(!proxies.are_none()) }
     }
 }
 
@@ -189,6 +191,8 @@ fn loader<'a>(globals: &'a Globals, capacities: Capacities, proxies: &Proxies) -
     let mut loader = EbpfLoader::new();
     loader
         .override_global("STATES_BY_SOCK_OPS", &globals.by_sock_ops, true)
+        .override_global("FIRST_GIVEN_PORT", &globals.given_ports[0], true)
+        .override_global("LAST_GIVEN_PORT", &globals.given_ports[1], true)
         .override_global("PROXIES_CONFIGURED", &globals.proxies, true)
         .map_max_entries("PROXIES", u32::try_from(proxies.entries().len()).unwrap_or(u32::MAX).max(1))
         .map_max_entries("SERVICES", capacities.services)
@@ -205,6 +209,7 @@ pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str, btf: &Btf) -> Re
     let loaded = match ebpf.program_mut(name) {
         Some(Program::CgroupSkb(program)) => program.load(),
         Some(Program::SockOps(program)) => program.load(),
+        Some(Program::CgroupSock(program)) => program.load(),
         Some(Program::Iter(program)) => program.load("bpf_sk_storage_map", btf),
         Some(Program::SchedClassifier(program)) => program.load(),
         Some(Program::Xdp(program)) => program.load(),

@@ -1,9 +1,11 @@
-//! What aya does not offer of `bpf(2)`: an iterator over the sockets of a map, and links by their descriptors.
+//! What aya does not offer of `bpf(2)`: an iterator over the sockets of a map, links by their descriptors, and many
+//! entries of a map at once.
 
 use std::{
     ffi::CString,
     fs::File,
     io,
+    mem::MaybeUninit,
     os::{
         fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt,
@@ -11,9 +13,12 @@ use std::{
     path::Path,
 };
 
+use aya::Pod;
+
 // `enum bpf_cmd` and `enum bpf_attach_type` of `include/uapi/linux/bpf.h`.
 const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_ITER_CREATE: libc::c_int = 33;
 const BPF_LINK_DETACH: libc::c_int = 34;
@@ -62,6 +67,100 @@ struct Object {
 #[repr(C)]
 struct LinkDetach {
     link: u32,
+}
+
+/// The part of `union bpf_attr` that `BPF_MAP_LOOKUP_BATCH` takes.
+#[repr(C)]
+struct Batch {
+    from: u64,
+    behind: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+/// Room for entries of a hash map: keys, and for each as many parts of its value.
+#[derive(Debug)]
+pub(super) struct Entries<K, V> {
+    keys: Vec<MaybeUninit<K>>,
+    values: Vec<MaybeUninit<V>>,
+    parts: usize,
+    /// How many the kernel has written.
+    written: usize,
+}
+
+impl<K: Pod, V: Pod> Entries<K, V> {
+    /// Room for so many entries, with so many parts of a value each.
+    pub(super) fn with_room_for(entries: usize, parts: usize) -> Self {
+        // The kernel rounds each CPU's part of a value up to eight bytes.
+        const { assert!(size_of::<V>().is_multiple_of(8), "a part of a value has holes behind it") };
+        let mut room =
+            Self { keys: Vec::with_capacity(entries), values: Vec::new(), parts: parts.max(1), written: 0 };
+        room.keys.resize_with(entries.max(1), MaybeUninit::uninit);
+        room.values.resize_with(room.keys.len() * room.parts, MaybeUninit::uninit);
+        room
+    }
+
+    /// For how many entries there is room.
+    pub(super) fn room(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The entries that were read last.
+    pub(super) fn read(&self) -> impl Iterator<Item = (&K, &[V])> {
+        let keys = self.keys.iter().take(self.written);
+        keys.zip(self.values.chunks_exact(self.parts)).map(|(key, value)| {
+            // SAFETY: the kernel has written this key and its value, and any bytes are a `Pod`; `MaybeUninit` of a type
+            // has that type's layout.
+            unsafe {
+                let value = std::slice::from_raw_parts(value.as_ptr().cast::<V>(), value.len());
+                (key.assume_init_ref(), value)
+            }
+        })
+    }
+}
+
+/// How far a batch went.
+pub(super) enum Went {
+    /// To a place from which the next one goes on.
+    To(u32),
+    /// To the end of the map.
+    ToTheEnd,
+}
+
+/// Reads entries of a hash map whose keys and values have the sizes of `K` and `V`, from where an earlier batch ended
+/// (kernel 5.6).
+///
+/// # Errors
+/// `ENOSPC` if there is not even room for a bucket of the map: nothing was read.
+pub(super) fn look_up_batch<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    from: Option<u32>,
+    entries: &mut Entries<K, V>,
+) -> io::Result<Went> {
+    entries.written = 0;
+    let mut behind = 0_u32;
+    let from_place = from.as_ref().map_or(0, |from| std::ptr::from_ref(from).addr() as u64);
+    let mut attributes = Batch {
+        from: from_place,
+        behind: (&raw mut behind).expose_provenance() as u64,
+        keys: entries.keys.as_mut_ptr().expose_provenance() as u64,
+        values: entries.values.as_mut_ptr().expose_provenance() as u64,
+        count: u32::try_from(entries.room()).unwrap_or(u32::MAX),
+        map: number(map.as_raw_fd()),
+        element_flags: 0,
+        flags: 0,
+    };
+    let went = match call_and_be_told(BPF_MAP_LOOKUP_BATCH, &mut attributes) {
+        Ok(_) => Went::To(behind),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Went::ToTheEnd,
+        Err(error) => return Err(error),
+    };
+    entries.written = (attributes.count as usize).min(entries.room());
+    Ok(went)
 }
 
 /// Gives an object a path on a bpffs, which holds it when nobody else does.
@@ -122,10 +221,15 @@ fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
 /// Calls `bpf(2)`.
 fn call<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_long> {
     // SAFETY: the attributes are those of the command, and live longer than the call; what they point to does too.
-    let returned =
-        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
-    if returned < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(returned)
+    told(unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) })
+}
+
+/// Calls `bpf(2)` with a command that writes into its attributes.
+fn call_and_be_told<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: as above, and nobody else has them.
+    told(unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) })
+}
+
+fn told(returned: libc::c_long) -> io::Result<libc::c_long> {
+    if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(returned) }
 }

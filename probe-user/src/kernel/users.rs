@@ -11,7 +11,7 @@ use probe_common::{
     user::{Client, ClientKey},
 };
 
-use super::{collector::take, error::StartError, estimate};
+use super::{batch::Batched, collector::take, error::StartError, estimate};
 
 /// Parts of the users' window that have sketches of their own: who is in a sketch counts for a window, and for a part of
 /// it more at most.
@@ -30,6 +30,7 @@ pub(super) struct Users {
 /// The maps that tell of users.
 pub(super) struct UserMaps {
     clients: maps::HashMap<MapData, ClientKey, Client>,
+    all_clients: Batched<ClientKey, Client>,
     sketches: maps::HashMap<MapData, SketchKey, Sketch>,
     epoch: Array<MapData, u32>,
 }
@@ -37,6 +38,7 @@ pub(super) struct UserMaps {
 impl UserMaps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, StartError> {
         Ok(Self {
+            all_clients: Batched::of(ebpf, "CLIENTS")?,
             clients: take(ebpf, "CLIENTS")?,
             sketches: take(ebpf, "SKETCHES")?,
             epoch: take(ebpf, "EPOCH")?,
@@ -56,15 +58,15 @@ impl UserMaps {
     fn count_known(&mut self, users: &mut Users, now: Duration, window: Duration) -> Result<(), MapError> {
         let since = u64::try_from(now.saturating_sub(window).as_nanos()).unwrap_or(u64::MAX);
         let mut gone = Vec::new();
-        for entry in &self.clients {
-            let (key, client) = entry?;
+        let read = self.all_clients.for_each(|key, clients| {
             users.entries += 1;
-            if is_user(&client, since) {
+            if clients.iter().any(|client| is_user(client, since)) {
                 *users.by_service.entry(key.service).or_default() += 1;
             } else {
-                gone.push(key);
+                gone.push(*key);
             }
-        }
+        });
+        read.map_err(MapError::IoError)?;
         for key in gone {
             if self.clients.remove(&key).is_ok() {
                 users.entries -= 1;

@@ -4,6 +4,7 @@ use probe_common::{
     bucket::of_nanoseconds,
     counters::Volume,
     exchange::ABORTED,
+    interface::Transport,
     protocol::{Method, Protocol},
     service::Role,
 };
@@ -16,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: u64 = 1_000_000;
 
 fn id(name: &str) -> ServiceId {
-    ServiceId { service: name.into(), port: 80, role: Role::Server }
+    ServiceId { service: name.into(), port: 80, role: Role::Server, transport: Transport::Tcp }
 }
 
 fn snapshot(taken: Instant, services: impl IntoIterator<Item = (ServiceId, Service)>) -> Snapshot {

@@ -21,6 +21,7 @@
 //! | `neighbours` | other programs on the same hooks of interfaces |
 //! | `tags` | frames of VLANs |
 //! | `users` | clients and connections |
+//! | `datagrams` | services over UDP |
 //! | `crowd` | more users than there is room for |
 //! | `floods` | what anybody can send in any number |
 //! | `older` | servers and connections that were there before it |
@@ -39,6 +40,7 @@ mod bandwidth;
 mod bodies;
 mod churn;
 mod crowd;
+mod datagrams;
 mod drivers;
 mod ending;
 mod errors;

@@ -52,6 +52,8 @@ pub(crate) enum Group {
     Lint,
     /// bpffs and tracefs, mounted
     Mounts,
+    /// What the benchmark starts beside that
+    Bench,
     /// A compiler for libFuzzer
     Fuzz,
     /// Virtual machines, in which the tests run under other kernels
@@ -65,7 +67,7 @@ pub(crate) const TESTED: [&str; 2] = ["6.1", "6.12"];
 pub(crate) fn setup(options: &Options) -> Result<()> {
     let mut groups = options.groups.clone();
     if groups.is_empty() {
-        groups = vec![Group::Build, Group::Tests, Group::Lint, Group::Fuzz];
+        groups = vec![Group::Build, Group::Tests, Group::Lint, Group::Bench, Group::Fuzz];
         match machine::possible() {
             Ok(()) => groups.push(Group::Kernels),
             Err(why) => eprintln!("setup: no virtual machines: {why:#}"),
@@ -113,7 +115,7 @@ pub(crate) fn ensure_host(groups: &[Group]) -> Result<()> {
 /// Those packages that some set-up asks for and that are installed; empty where there is no dpkg.
 pub(crate) fn installed_packages() -> Vec<&'static str> {
     let mut packages = [&toolchain::PACKAGES[..], &[toolchain::CLIPPY_PACKAGE]].concat();
-    packages.extend(tools::TESTS.iter().chain(&machine::TOOLS).map(|tool| tool.package));
+    packages.extend(tools::TESTS.iter().chain(&tools::BENCH).chain(&machine::TOOLS).map(|tool| tool.package));
     packages.extend(machine::LIBRARIES);
     packages.dedup();
     let missing = apt::missing(&packages);
@@ -132,6 +134,9 @@ fn system_part(groups: &[Group], plan: Option<&Plan>, steps: &mut Steps) -> Resu
     }
     if wanted(Group::Tests) {
         tools::tests(&mut changes, steps)?;
+    }
+    if wanted(Group::Bench) {
+        tools::collect(&tools::BENCH, &mut changes, steps)?;
     }
     if wanted(Group::Fuzz) {
         tools::collect(&tools::FUZZ, &mut changes, steps)?;

@@ -6,6 +6,7 @@ use probe_common::{
     bucket::of_nanoseconds,
     counters::Volume,
     exchange::ABORTED,
+    interface::Transport,
     phase::Phase,
     protocol::{Method, Protocol},
     reason::Reason,
@@ -51,12 +52,28 @@ fn empty(taken: Instant) -> Snapshot {
 }
 
 fn busy(name: &str, taken: Instant) -> Snapshot {
-    let identity = |service: &str, role| ServiceId { service: service.into(), port: 80, role };
+    let identity = |service: &str, role| ServiceId {
+        service: service.into(),
+        port: 80,
+        role,
+        transport: Transport::Tcp,
+    };
+    let quic = ServiceId { transport: Transport::Udp, ..identity(name, Role::Server) };
+    let datagrams = Service {
+        received: Volume { bytes: 3000, packets: 30 },
+        wire: [3840, 0],
+        users: 2,
+        ..Service::default()
+    };
     let mut interface = InterfaceVolumes::default();
     interface[1][0][0] = Volume { bytes: 100_000, packets: 100 };
     Snapshot {
-        services: [(identity(name, Role::Server), service(3)), (identity("curl", Role::Client), service(0))]
-            .into(),
+        services: [
+            (identity(name, Role::Server), service(3)),
+            (identity("curl", Role::Client), service(0)),
+            (quic, datagrams),
+        ]
+        .into(),
         interfaces: [("eth0".into(), interface), ("lo".into(), InterfaceVolumes::default())].into(),
         node: [0, 100_000],
         ..empty(taken)

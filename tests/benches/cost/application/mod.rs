@@ -1,0 +1,126 @@
+//! What the observed servers pay: CPU time a request, throughput and latency, with nothing attached, with programs that
+//! do nothing, and with the probe.
+
+mod condition;
+mod figures;
+mod load;
+mod server;
+mod show;
+
+use anyhow::{Context, Result};
+use probe_tests::{machine, machine::Use};
+
+use self::{
+    condition::{Attached, Condition},
+    figures::{Figures, Rounds},
+    load::Load,
+    server::Server,
+};
+use crate::{
+    Measured,
+    cpu::{self, Busy},
+    options::Options,
+};
+
+/// Measures every load that was asked for.
+pub(crate) fn measure(options: &Options) -> Result<Measured> {
+    let loads: Vec<Load> =
+        Load::all(options.quick).into_iter().filter(|load| options.admits(load.name())).collect();
+    let mut results = Vec::new();
+    for (done, load) in loads.iter().enumerate() {
+        let name = load.name();
+        eprintln!("bench: {name} ({} of {})", done + 1, loads.len());
+        let rounds = rounds(*load, options).with_context(|| format!("the load `{name}`"))?;
+        results.push((*load, rounds));
+    }
+    Ok(Measured { tables: show::tables(&results), rounds: show::json(&results) })
+}
+
+/// All rounds of a load, interleaved.
+fn rounds(load: Load, options: &Options) -> Result<Rounds> {
+    // Tests that run beside this would be measured, and be disturbed.
+    let _alone = machine::take(Use::Alone)?;
+    let server = Server::start(load)?;
+    // The first run pays for what is made once: caches, connections' memory.
+    let rate = load.warm_up(&server)?;
+    let mut rounds = Rounds::default();
+    for round in 0..options.rounds() {
+        for turn in 0..Condition::ALL.len() {
+            let condition = Condition::ALL[(round + turn) % Condition::ALL.len()];
+            let figures = once(load, &server, condition, options, rate)
+                .with_context(|| format!("round {} with {}", round + 1, condition.name()))?;
+            eprintln!(
+                "bench:   round {}/{}, {:<14} {:>9.0} a second",
+                round + 1,
+                options.rounds(),
+                condition.name(),
+                figures.throughput
+            );
+            rounds.of(condition).push(figures);
+        }
+    }
+    Ok(rounds)
+}
+
+/// One load under one condition.
+fn once(load: Load, server: &Server, condition: Condition, options: &Options, rate: f64) -> Result<Figures> {
+    let attached = Attached::attach(condition)?;
+    let counted = server.requests()?;
+    let before = Clocks::read(server, &attached)?;
+    let done = load.run(server, options.load(), rate)?;
+    let took = Clocks::read(server, &attached)?.since(&before);
+    let answered = match (counted, server.requests()?) {
+        // Asking it is a request, too.
+        (Some(before), Some(after)) => Some(after - before - 1),
+        _ => None,
+    };
+    let seen = attached.requests(server.port(), load)?;
+    let seconds = done.time.as_secs_f64();
+    let requests = done.requests as f64;
+    let ours = took.server + took.client + took.agent;
+    Ok(Figures {
+        throughput: requests / seconds,
+        server_cpu: took.server / requests * 1e6,
+        client_cpu: took.client / requests * 1e6,
+        median: done.median.as_secs_f64() * 1e6,
+        tail: done.tail.as_secs_f64() * 1e6,
+        foreign: ((took.machine.busy - ours) / seconds / 2.0).max(0.0),
+        stolen: took.machine.stolen / seconds / 2.0,
+        agent_cpu: took.agent / seconds,
+        requests: done.requests,
+        answered,
+        seen,
+    })
+}
+
+/// CPU time of all who have a part, in seconds.
+struct Clocks {
+    server: f64,
+    client: f64,
+    agent: f64,
+    machine: Busy,
+}
+
+impl Clocks {
+    fn read(server: &Server, attached: &Attached) -> Result<Self> {
+        Ok(Self {
+            server: cpu::of_process(server.id())?.as_secs_f64(),
+            // The load generator is the only child that ends in between.
+            client: cpu::of_children()?.as_secs_f64(),
+            agent: attached.cpu()?.as_secs_f64(),
+            machine: cpu::busy()?,
+        })
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            server: self.server - before.server,
+            client: self.client - before.client,
+            agent: self.agent - before.agent,
+            machine: Busy {
+                busy: self.machine.busy - before.machine.busy,
+                stolen: self.machine.stolen - before.machine.stolen,
+            },
+        }
+    }
+}

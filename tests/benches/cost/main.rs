@@ -1,0 +1,66 @@
+//! What the probe costs: `cargo xtask bench` builds all that is measured and starts this.
+//!
+//! Conditions are paired and interleaved: within a case, each round measures all of them right after each other, in an
+//! order that rotates, and they are compared round by round. What drifts, drifts for all of them.
+
+mod application;
+mod cpu;
+mod empty;
+mod machine;
+mod options;
+mod paired;
+mod table;
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use serde_json::{Map, Value};
+
+use crate::{
+    options::{Options, Part},
+    table::Table,
+};
+
+/// What one part gives: tables for people, and the figures of every round.
+struct Measured {
+    tables: Vec<Table>,
+    rounds: Value,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    probe_tests::tool::demand_root()?;
+    let machine = machine::describe(&options)?;
+    let mut markdown = machine.to_markdown();
+    let mut json = Map::from_iter([("machine".to_owned(), machine.to_json())]);
+    for part in options.parts() {
+        eprintln!("bench: the part `{part}` starts");
+        let measured = measure(part, &options).with_context(|| format!("the part `{part}`"))?;
+        for table in &measured.tables {
+            markdown.push('\n');
+            markdown.push_str(&table.to_markdown());
+        }
+        json.insert(part.to_string(), measured.rounds);
+    }
+    print!("{markdown}");
+    write(&options, &markdown, &Value::Object(json))
+}
+
+fn measure(part: Part, options: &Options) -> Result<Measured> {
+    match part {
+        Part::Application => application::measure(options),
+    }
+}
+
+/// Leaves the tables and all figures in files, and the tables in a document if one was named.
+fn write(options: &Options, markdown: &str, json: &Value) -> Result<()> {
+    let directory = &options.out;
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    for (name, text) in [("cost.md", markdown), ("cost.json", &serde_json::to_string_pretty(json)?)] {
+        let path = directory.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        eprintln!("bench: wrote {}", path.display());
+    }
+    options.write.as_deref().map_or(Ok(()), |document| table::put_into(document, markdown))
+}
