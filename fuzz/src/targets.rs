@@ -6,6 +6,7 @@ use probe_common::{
     window::{CARRY, READ, Window},
 };
 
+pub use crate::proxies::{forwarded, proxy_protocol};
 use crate::{lines, reference, run::run, script::Script};
 
 /// A line in a window as it lies in one in a run: with its ending, if it is shown whole, and other bytes around it.

@@ -50,19 +50,21 @@ pub fn leave(connection: &Connection) {
     }
 }
 
-/// A client has made a request through a proxy: it is a user for as long as the window from then on.
+/// A client has made a request through a proxy: it is a user for as long as the window from then on. False if there
+/// was no room, and it is to be estimated: by the caller, as two functions within each other are more than the stack has
+/// room for.
 #[inline(never)]
-pub fn ask(key: &ClientKey, last_request: u64) {
+pub fn ask(key: &ClientKey, last_request: u64) -> bool {
     if add(key, 0, last_request) {
-        return;
+        return true;
     }
-    match CLIENTS.insert(*key, Client { open: 0, last_request }, u64::from(BPF_NOEXIST)) {
-        Ok(()) => {}
+    match CLIENTS.insert(key, Client { open: 0, last_request }, u64::from(BPF_NOEXIST)) {
+        Ok(()) => true,
         // Another CPU made the entry in between.
-        Err(EXISTS) if add(key, 0, last_request) => {}
+        Err(EXISTS) if add(key, 0, last_request) => true,
         Err(_) => {
             complaint::count(Reason::ClientsFull);
-            estimate(key);
+            false
         }
     }
 }

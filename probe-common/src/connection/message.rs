@@ -126,7 +126,8 @@ impl Connection {
         // The end of `OPTIONS` would do for a method that nobody knows.
         let guessed = self.request.facts & GUESSED != 0;
         let believed = method.filter(|method| !guessed || *method as u8 != Method::Other as u8);
-        let Some(method) = believed else {
+        let header = believed == Some(Method::Other) && self.is_prelude(window, line);
+        let Some(method) = believed.filter(|_| !header) else {
             return self.no_request(window, line);
         };
         if self.by_request() {

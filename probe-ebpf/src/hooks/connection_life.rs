@@ -130,7 +130,10 @@ fn enter_client(
         && connection.pending.waiting() > 0
     {
         let address = begun.client().unwrap_or(connection.client);
-        clients::ask(&ClientKey { address, service: connection.service }, connection.last_request);
+        let client = ClientKey { address, service: connection.service };
+        if !clients::ask(&client, connection.last_request) {
+            clients::estimate(&client);
+        }
     }
     // SAFETY: a field of the context.
     let sk = unsafe { (*ops).__bindgen_anon_2.sk };

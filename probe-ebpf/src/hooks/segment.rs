@@ -449,8 +449,8 @@ fn step(context: *mut c_void, side: Side) -> i64 {
     let more = step.more;
     if proxies::may_tell(connection, side) {
         proxies::note_step(connection, scratch);
-        if scratch.task.asked != 0 {
-            clients::ask(&scratch.client, connection.request.started);
+        if scratch.task.asked != 0 && !clients::ask(&scratch.client, connection.request.started) {
+            clients::estimate(&scratch.client);
         }
     }
     i64::from(more & 1 ^ 1)

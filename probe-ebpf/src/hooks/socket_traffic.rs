@@ -174,17 +174,23 @@ pub fn introduce(
         // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
         unsafe { atomic::add(&raw mut (*counters).joined, 1) };
         if server {
-            connection.client = remote_address(sk);
-            connection.counting = proxies::counting_of(&connection.client);
-            if !proxies::speak_on(connection) {
-                clients::arrive(connection);
-            // SAFETY: a full socket.
-            } else if let Err(reason) = unsafe { proxies::follow(sk.cast(), None) } {
-                complaint::count(reason);
-            }
+            enter_client(connection, sk);
         }
     }
     assigned
+}
+
+/// Enters the client of a connection that is older than the probe. A function of its own, for the sake of the stack.
+#[inline(never)]
+fn enter_client(connection: &mut Connection, sk: *mut bpf_sock) {
+    connection.client = remote_address(sk);
+    connection.counting = proxies::counting_of(&connection.client);
+    if !proxies::speak_on(connection) {
+        clients::arrive(connection);
+    // SAFETY: a full socket.
+    } else if let Err(reason) = unsafe { proxies::follow(sk.cast(), None) } {
+        complaint::count(reason);
+    }
 }
 
 /// The port at the other end of a socket.

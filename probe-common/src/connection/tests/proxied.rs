@@ -111,6 +111,7 @@ fn headers() -> Vec<(Vec<u8>, Option<&'static str>)> {
             Some("ffff:f00f:ffff:ffff:ffff:ffff:ffff:fffe"),
         ),
         (b"PROXY TCP6 ::ffff:203.0.113.7 ::1 4711 80\r\n".to_vec(), Some("203.0.113.7")),
+        (b"PROXY TCP4 203.0.113.7 10.0.0.2 1 HTTP/1.1\r\n".to_vec(), Some("203.0.113.7")),
         (b"PROXY UNKNOWN\r\n".to_vec(), None),
         (b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n".to_vec(), None),
         (ipv4(0), Some("203.0.113.7")),
