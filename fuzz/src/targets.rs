@@ -63,6 +63,7 @@ pub fn request_line(input: &[u8]) {
     if let (true, Some(name)) =
         (taken && shown.line.starts_with(request.method.unwrap_or_default().as_bytes()), request.method)
         && name.len() <= 24
+        && name != "PROXY"
         && name.bytes().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte))
         && shown.extent == Extent::Whole
     {

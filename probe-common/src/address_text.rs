@@ -20,8 +20,8 @@ const STARTED: u8 = 32;
 /// There was a colon.
 const COLONS: u8 = 64;
 
-/// An address of which some bytes were read. All zero is one of which none was.
-#[repr(C)]
+/// An address of which some bytes were read. All zero is one of which none was. Aligned, so that it is cleared by words.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AddressText {
     groups: [u16; GROUPS as usize],

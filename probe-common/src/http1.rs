@@ -71,6 +71,9 @@ pub fn method(window: &mut Window, start: usize) -> Option<Method> {
         Method::Trace
     } else if head(6) == word(*b"QUERY \0\0") {
         Method::Query
+    } else if head(6) == word(*b"PROXY \0\0") {
+        // A header of the PROXY protocol, whatever it ends in.
+        return None;
     } else {
         return other_method(window, start);
     };

@@ -126,8 +126,7 @@ impl Connection {
         // The end of `OPTIONS` would do for a method that nobody knows.
         let guessed = self.request.facts & GUESSED != 0;
         let believed = method.filter(|method| !guessed || *method as u8 != Method::Other as u8);
-        let header = believed == Some(Method::Other) && self.is_prelude(window, line);
-        let Some(method) = believed.filter(|_| !header) else {
+        let Some(method) = believed else {
             return self.no_request(window, line);
         };
         if self.by_request() {

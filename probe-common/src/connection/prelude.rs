@@ -29,12 +29,6 @@ impl Connection {
             && self.request.facts & GUESSED == 0
     }
 
-    /// Whether what could be a request of an unusual method is a header.
-    #[inline(always)]
-    pub(super) fn is_prelude(&self, window: &Window, line: &Line) -> bool {
-        self.before_messages() && proxy_protocol::is_text(window, line.start, line.end)
-    }
-
     /// The first line is not that of a request: is it a header?
     #[inline(always)]
     pub(super) fn no_request(&mut self, window: &mut Window, line: &Line) -> Outcome {

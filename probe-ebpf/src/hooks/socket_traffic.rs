@@ -180,8 +180,8 @@ pub fn introduce(
     assigned
 }
 
-/// Enters the client of a connection that is older than the probe. A function of its own, for the sake of the stack.
-#[inline(never)]
+/// Enters the client of a connection that is older than the probe.
+#[inline(always)]
 fn enter_client(connection: &mut Connection, sk: *mut bpf_sock) {
     connection.client = remote_address(sk);
     connection.counting = proxies::counting_of(&connection.client);
