@@ -185,7 +185,9 @@ impl AddressText {
             }
             // IPv4-mapped (RFC 4291, section 2.5.5.2).
             let [high, low] = [self.groups[0], self.groups[1]];
-            self.groups = [0, 0, 0, 0, 0, 0xffff, high, low];
+            let low = 0xffff_0000_0000 | u64::from(high) << 16 | u64::from(low);
+            write(address, 0, low);
+            return true;
         } else if self.gap == 0 {
             if self.at != GROUPS {
                 return false;
@@ -195,9 +197,12 @@ impl AddressText {
         } else {
             self.widen();
         }
-        for (bytes, group) in address.as_chunks_mut::<2>().0.iter_mut().zip(self.groups) {
-            *bytes = group.to_be_bytes();
-        }
+        let half = |groups: [u16; 4]| {
+            let [a, b, c, d] = groups.map(u64::from);
+            a << 48 | b << 32 | c << 16 | d
+        };
+        let [a, b, c, d, e, f, g, h] = self.groups;
+        write(address, half([a, b, c, d]), half([e, f, g, h]));
         true
     }
 
@@ -218,6 +223,14 @@ impl AddressText {
             }
         }
     }
+}
+
+/// Writes an address by its halves.
+#[inline(always)]
+fn write(address: &mut [u8; 16], high: u64, low: u64) {
+    let (halves, _) = address.as_chunks_mut::<8>();
+    halves[0] = high.to_be_bytes();
+    halves[1] = low.to_be_bytes();
 }
 
 #[cfg(test)]

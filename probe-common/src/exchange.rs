@@ -20,6 +20,8 @@ pub struct Exchange {
     pub duration: u64,
     /// First byte of the request until the application read it, in nanoseconds; all of `first_byte` if it never did.
     pub queue: u64,
+    /// Index of the request's route among those of its service; [`crate::route::OTHER`] where routes are not counted.
+    pub route: u8,
 }
 
 impl Exchange {
@@ -98,8 +100,8 @@ pub struct LatencyKey {
     pub method: u8,
     /// [`Span`]
     pub span: u8,
-    /// Zero: the kernel hashes every byte of a key.
-    pub padding: u8,
+    /// Index of the route among those of the service: see [`crate::route`]. 0 where the span is not of a request's end.
+    pub route: u8,
 }
 
 /// An entry of the sparse histograms, one a CPU.

@@ -29,6 +29,7 @@ pub mod protocol;
 pub mod proxied;
 pub mod proxy_protocol;
 pub mod reason;
+pub mod route;
 pub mod sequence;
 pub mod service;
 pub mod sketch;

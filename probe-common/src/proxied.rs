@@ -103,8 +103,26 @@ impl Proxied {
             self.begin_head();
             self.field = field;
         }
-        self.list.begin(field);
+        self.begin_list(field);
         true
+    }
+
+    /// A function of its own, as is [`Proxied::begin_text`], for the sake of the stack.
+    #[inline(never)]
+    fn begin_list(&mut self, field: ListField) {
+        self.list.begin(field);
+    }
+
+    /// The next element of the list begins, if it was one that ended.
+    #[inline(never)]
+    pub fn begin_element(&mut self) {
+        self.list.next();
+    }
+
+    /// A PROXY header of version 1 begins.
+    #[inline(never)]
+    pub fn begin_text(&mut self) {
+        self.text = TextHeader::default();
     }
 
     /// Looks at the address that has ended. A function of its own that returns nothing, beside those that read bytes: together
@@ -120,7 +138,6 @@ impl Proxied {
             self.news = if read { News::Named } else { News::Unreadable };
             return;
         }
-        self.list.next();
         if read {
             self.news = News::Hop;
         } else {

@@ -38,15 +38,17 @@ pub enum Reason {
     Undelivered = 15,
     /// More services with full tables of clients than there are estimates: the user is not counted.
     SketchesFull = 16,
+    /// No room for another route of a service: counted under the route `other`.
+    RoutesFull = 17,
     /// A PROXY header that makes no sense: the connection is taken for the proxy's own.
-    ProxyHeader = 17,
+    ProxyHeader = 18,
     /// A request whose `X-Forwarded-For` or `Forwarded` names no client that can be told.
-    ForwardedUnread = 18,
+    ForwardedUnread = 19,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -64,6 +66,7 @@ impl Reason {
         Self::DeliveriesFull,
         Self::Undelivered,
         Self::SketchesFull,
+        Self::RoutesFull,
         Self::ProxyHeader,
         Self::ForwardedUnread,
     ];
@@ -92,6 +95,7 @@ impl Reason {
             Self::DeliveriesFull => "deliveries_full",
             Self::Undelivered => "undelivered",
             Self::SketchesFull => "sketches_full",
+            Self::RoutesFull => "routes_full",
             Self::ProxyHeader => "proxy_header",
             Self::ForwardedUnread => "forwarded_unread",
         }

@@ -6,6 +6,7 @@ use probe_common::{
     exchange::{Exchange, LatencyCell, LatencyKey, Span},
     protocol::Protocol,
     reason::Reason,
+    route,
 };
 
 use crate::{atomic, complaint, maps::LATENCIES};
@@ -27,13 +28,15 @@ pub fn record(service: u32, exchange: &Exchange) {
         protocol: exchange.protocol as u8,
         method: exchange.method as u8,
         span: Span::Both as u8,
-        padding: 0,
+        route: exchange.route,
     };
     if exchange.first_byte != exchange.duration {
         // Where the whole response comes at once, one entry serves both histograms; here it takes two.
         key.span = Span::FirstByte as u8;
+        key.route = route::OTHER;
         add(&mut key, exchange.first_byte, 1);
         key.span = Span::Duration as u8;
+        key.route = exchange.route;
     }
     add(&mut key, exchange.duration, 1);
 }

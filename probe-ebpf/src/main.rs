@@ -21,6 +21,7 @@ mod latency;
 mod maps;
 mod packet;
 mod proxies;
+mod routes;
 mod scratch;
 mod services;
 

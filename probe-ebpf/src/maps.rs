@@ -10,6 +10,8 @@
 //! | `PROXIES` | network | whether believed | 40 | agent, before programs are loaded | never | cannot be |
 //! | `DATAGRAMS` | UDP socket | `DatagramSocket` | 128 a socket | `datagram_sockets`, socket programs | the kernel, with the socket | `socket_state` |
 //! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | never, so far | counted to service 0 |
+//! | `ROUTES` | `RouteKey` | index | 130 | whoever sees a route first | never, so far | `routes_full`, and to route 0 |
+//! | `ROUTE_COUNTS` | service index | count | 8 | whoever sees a route first | never, so far | `routes_full`, and to route 0 |
 //! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
 //! | `COUNTERS` | service index | `ServiceCounters` | 112 a CPU | socket and connection programs | never | cannot be |
 //! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs | never, so far | `latency_full` |
@@ -23,6 +25,7 @@
 //! | `EARLY` | 0 | `Early` | 1 KiB a CPU | socket and connection programs | never | cannot be |
 //! | `OLDEST_REQUESTS` | service index | time | 8 | `oldest_request` | agent, before each pass | cannot be |
 //! | `TRIAL` | 0 | `Connection` | 1 KiB | tests, `trial_*` | never | cannot be |
+//! | `TRIAL_UNDO` | 0 | `Undo` | 1 KiB | benchmarks | never | cannot be |
 //! | `COMPLAINTS` | `Reason` | time | 8 | all | never | cannot be |
 
 use core::ffi::c_void;
@@ -41,13 +44,14 @@ use probe_common::{
     interface::InterfaceCounters,
     proxied::Proxied,
     reason::Reason,
+    route::RouteKey,
     service::{ServiceEntry, ServiceKey},
     sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
 
 use crate::{
-    hooks::early::Early,
+    hooks::{early::Early, trial::Undo},
     scratch::{SLOTS, Scratch},
 };
 
@@ -105,6 +109,14 @@ pub static SERVICES: HashMap<ServiceKey, ServiceEntry> = HashMap::with_max_entri
 #[map]
 pub static FREE_SERVICES: Queue<u32> = Queue::with_max_entries(4096, 0);
 
+/// The routes of all services: the index of each among those of its service. One entry unless routes are counted.
+#[map]
+pub static ROUTES: HashMap<RouteKey, u32> = HashMap::with_max_entries(1, 0);
+
+/// How many routes a service has: the highest index that was given out. One entry unless routes are counted.
+#[map]
+pub static ROUTE_COUNTS: Array<u64> = Array::with_max_entries(1, 0);
+
 #[map]
 pub static COUNTERS: PerCpuArray<ServiceCounters> = PerCpuArray::with_max_entries(4096, 0);
 
@@ -150,6 +162,10 @@ pub static OLDEST_REQUESTS: Array<u64> = Array::with_max_entries(4096, 0);
 #[map]
 pub static TRIAL: Array<Connection> = Array::with_max_entries(1, 0);
 
+/// What they undo in it before each run.
+#[map]
+pub static TRIAL_UNDO: Array<Undo> = Array::with_max_entries(1, 0);
+
 #[map]
 pub static COMPLAINTS: Array<u64> = Array::with_max_entries(Reason::COUNT, 0);
 
@@ -168,3 +184,7 @@ pub static STATES_BY_SOCK_OPS: Global<u8> = Global::new(0);
 /// Whether there is a proxy that is believed.
 #[unsafe(no_mangle)]
 pub static PROXIES_CONFIGURED: Global<u8> = Global::new(0);
+
+/// How many routes a service may have, up to 255; 0 if routes are not counted.
+#[unsafe(no_mangle)]
+pub static ROUTES_PER_SERVICE: Global<u8> = Global::new(0);

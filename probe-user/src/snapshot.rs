@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -101,7 +102,7 @@ pub struct Connections {
 }
 
 /// The labels of a request beyond those of its service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestKind {
     /// The protocol.
     pub protocol: Protocol,
@@ -109,6 +110,8 @@ pub struct RequestKind {
     pub method: Method,
     /// The status code, [`probe_common::exchange::ABORTED`] if there was no answer.
     pub status: u16,
+    /// The template of the path, `other` for what has none; none where routes are not counted.
+    pub route: Option<Arc<str>>,
 }
 
 /// What was counted on an interface, indexed by [`probe_common::interface::Way`], family and transport.

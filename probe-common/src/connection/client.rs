@@ -32,7 +32,7 @@ impl Connection {
         true
     }
 
-    /// A byte of such a field's value, or the newline behind it. A function of its own: see [`Connection::step_byte`].
+    /// A byte of such a field's value, or the newline behind it. A function of its own: see [`Connection::read_byte`].
     #[inline(never)]
     pub(super) fn value_byte(&mut self, window: &mut Window, byte: u8) {
         let proxied = &mut window.proxied;

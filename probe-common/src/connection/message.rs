@@ -48,35 +48,39 @@ impl Connection {
     /// Reads a line: all of it, or the start of one that is too long.
     #[inline(always)]
     pub(super) fn line(&mut self, side: Side, now: u64, window: &mut Window, line: &Line) -> Outcome {
-        let names_client = matches!(side, Side::Request) && self.by_request();
-        let flow = self.flow(side);
         let empty = line.start == line.end;
-        let outcome = match flow.part {
+        let outcome = match self.flow(side).part {
             // Empty lines before a message are to be ignored (RFC 9112, section 2.2).
             Part::Start if empty => Outcome::Nothing,
             Part::Start => match side {
                 Side::Request => self.request_start(window, line),
                 Side::Response => self.response_start(window, line),
             },
-            Part::Fields if names_client => self.named_field(window, line),
-            Part::Fields => field(flow, window, line),
-            Part::Signature => self.signature(window, line),
+            Part::Fields => {
+                if matches!(side, Side::Request) && self.by_request() && self.begins_value(window, line) {
+                    return Outcome::Nothing;
+                }
+                field(self.flow(side), window, line)
+            }
+            Part::Signature if matches!(side, Side::Request) => self.signature(window, line),
             Part::Tail => {
+                let flow = self.flow(side);
                 flow.part = flow.after;
                 return Outcome::Nothing;
             }
-            Part::ChunkSize => chunk(flow, window, line),
+            Part::ChunkSize => chunk(self.flow(side), window, line),
             Part::Trailer if empty => Outcome::Ended { at: now },
             _ => Outcome::Nothing,
         };
         let flow = self.flow(side);
         if matches!(outcome, Outcome::Headed) {
-            if names_client {
+            if matches!(side, Side::Request) {
+                // Of no meaning where the client is known.
                 window.proxied.news = News::Asked;
             }
             return self.head_end(side, now);
         }
-        let read_on = flow.part.by_byte() || matches!(flow.part, Part::Lost | Part::Stream);
+        let read_on = (matches!(side, Side::Request) && flow.part.by_byte()) || matches!(flow.part, Part::Lost | Part::Stream);
         if matches!(line.extent, Extent::Start) && !read_on {
             flow.after = flow.part;
             flow.part = Part::Tail;
@@ -102,15 +106,6 @@ impl Connection {
         Outcome::Nothing
     }
 
-    /// A line of the head of a request whose client it may name.
-    #[inline(always)]
-    fn named_field(&mut self, window: &mut Window, line: &Line) -> Outcome {
-        if self.begins_value(window, line) {
-            return Outcome::Nothing;
-        }
-        field(&mut self.request, window, line)
-    }
-
     /// Whether the rest of a line that is not all there is read a byte at a time, and none of it kept.
     #[inline(always)]
     fn goes_on_by_byte(&mut self, window: &mut Window, line: &Line) -> bool {
@@ -122,6 +117,8 @@ impl Connection {
 
     #[inline(always)]
     fn request_start(&mut self, window: &mut Window, line: &Line) -> Outcome {
+        // Whoever counts routes gives the request one behind this step.
+        window.note_line(line.start, line.end);
         let method = http1::request_line(window, line.start, line.end, line.extent);
         // The end of `OPTIONS` would do for a method that nobody knows.
         let guessed = self.request.facts & GUESSED != 0;
@@ -190,7 +187,7 @@ impl Connection {
     /// The head is complete: what frames the content (RFC 9112, section 6.3)?
     #[inline(always)]
     fn head_end(&mut self, side: Side, now: u64) -> Outcome {
-        let method = match self.pending.first() {
+        let method = match self.pending.first(now) {
             Some(request) => request.method,
             None => Method::Other,
         };
@@ -273,7 +270,7 @@ impl Connection {
     /// The oldest request has had its answer.
     #[inline(always)]
     fn answered(&mut self, answer: &Answer) -> Step {
-        let Some(request) = self.pending.first() else {
+        let Some(request) = self.pending.first(answer.last) else {
             // One that found no room has been counted when it came.
             let reason = if self.pending.pass() { None } else { Some(Reason::JoinedLate) };
             return Step { unmeasured: reason, ..Step::default() };
@@ -293,6 +290,7 @@ impl Connection {
             first_byte,
             duration: answer.last.saturating_sub(request.started),
             queue: if unread < first_byte { unread } else { first_byte },
+            route: self.pending.route_of_removed(),
         };
         let mut unmeasured = None;
         if !aborted

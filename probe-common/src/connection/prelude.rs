@@ -1,13 +1,13 @@
 //! Before the first message: a header of the PROXY protocol. Whoever sends it, it is passed over, so that what follows is
 //! read as what it is; whom it names is of interest only where the peer is a proxy that is believed.
 
-use super::{Connection, Segment, Side, Stage, Step, message::Outcome, reading::Line};
+use super::{Connection, Segment, Side, Stage, message::Outcome, reading::Line};
 use crate::{
     flow::{GUESSED, Part},
     http1::Extent,
     protocol::Protocol,
     proxied::{Counting, Ended, News},
-    proxy_protocol::{self, BinaryHeader, BinarySource, TextHeader, TextHeaderStep},
+    proxy_protocol::{self, BinaryHeader, BinarySource, TextHeaderStep},
     reason::Reason,
     sequence::distance,
     user::mapped,
@@ -65,7 +65,7 @@ impl Connection {
     #[inline(always)]
     fn begin_text(&mut self, window: &mut Window, line: &Line) {
         if self.by_request() {
-            window.proxied.text = TextHeader::default();
+            window.proxied.begin_text();
             self.read_bytes(Part::Text, line, line.start + proxy_protocol::KEYWORD);
         }
     }
@@ -93,26 +93,25 @@ impl Connection {
         Outcome::Nothing
     }
 
-    /// Reads a byte of a part that is read so: a step of its own beside that over lines, so that the verifier need not follow
-    /// what follows either behind the other. What it calls are functions of their own that return nothing: behind each there
+    /// Reads a byte of a part that is read so: beside the reading of lines, so that the verifier need not follow either behind
+    /// the other. What it calls are functions of their own that return nothing: behind each there
     /// is one state.
     #[inline(always)]
-    pub(super) fn step_byte(
+    pub(super) fn read_byte(
         &mut self,
         segment: &Segment,
         window: &mut Window,
         payload: &(impl Payload + ?Sized),
-    ) -> Step {
+    ) -> Outcome {
         let flow = &mut self.request;
         let offset = distance(segment.sequence, flow.cursor).unsigned_abs();
         if offset >= segment.length {
-            return Step::default();
+            return Outcome::Nothing;
         }
         let mut index = window.index_of(offset).unwrap_or(0);
         if index == 0 {
             if window.load(payload, offset, segment.length).is_err() {
-                flow.part = Part::Lost;
-                return Step { unmeasured: Some(Reason::Unreadable), ..Step::default() };
+                return Outcome::Escaped(Reason::Unreadable);
             }
             index = CARRY;
         }
@@ -127,10 +126,9 @@ impl Connection {
         }
         if !matches!(window.proxied.ended, Ended::None) {
             window.proxied.conclude();
+            window.proxied.begin_element();
         }
-        let mut step = Step::default();
-        self.settle(segment, &mut step);
-        step
+        Outcome::Nothing
     }
 
     /// One of the four bytes behind the signature.

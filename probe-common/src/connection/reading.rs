@@ -40,10 +40,12 @@ impl Connection {
         window: &mut Window,
         payload: &(impl Payload + ?Sized),
     ) -> Step {
-        if matches!(segment.side, Side::Request) && self.request.part.by_byte() {
-            return self.step_byte(segment, window, payload);
-        }
-        let outcome = self.read(segment, now, window, payload);
+        let by_byte = matches!(segment.side, Side::Request) && self.request.part.by_byte();
+        let outcome = if by_byte {
+            self.read_byte(segment, window, payload)
+        } else {
+            self.read(segment, now, window, payload)
+        };
         // One place, so that what follows is compiled and verified once.
         let mut step = self.conclude(segment.side, outcome);
         self.settle(segment, &mut step);
@@ -104,8 +106,6 @@ impl Connection {
         window: &mut Window,
         payload: &(impl Payload + ?Sized),
     ) -> Found {
-        // Fields that name a client frame nothing.
-        let skims = !(matches!(segment.side, Side::Request) && self.by_request());
         let flow = self.flow(segment.side);
         let offset = distance(segment.sequence, flow.cursor).unsigned_abs();
         if offset >= segment.length {
@@ -125,6 +125,9 @@ impl Connection {
             flow.started = now;
         }
         let first = window.forget(first as u64) as usize;
+        // Fields that name a client frame nothing.
+        let skims = !(matches!(segment.side, Side::Request) && self.by_request());
+        let flow = self.flow(segment.side);
         let first = if skims && flow.carried == 0 && matches!(flow.part, Part::Fields | Part::Trailer) {
             let matters = skim::fields(window, first);
             flow.cursor = flow.cursor.wrapping_add((matters - first) as u32);

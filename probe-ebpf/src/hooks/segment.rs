@@ -26,6 +26,7 @@ use crate::{
     maps::STATES_BY_SOCK_OPS,
     packet::Tcp,
     proxies::{self, Kept},
+    routes,
     scratch::{self, Flags, Scratch, Task},
     services,
 };
@@ -323,9 +324,9 @@ pub fn read(
             escaped: 0,
             began: 0,
             ended: 0,
+            template: 0,
             spoken_for: u32::from(proxies::speak_on(connection)),
             asked: 0,
-            padding: 0,
         };
     }
     if proxies::may_tell(connection, segment.side) {
@@ -413,6 +414,9 @@ fn step(context: *mut c_void, side: Side) -> i64 {
         let reading = &*context.cast::<Reading>();
         (reading, &mut *reading.connection, &mut *reading.scratch)
     };
+    if matches!(side, Side::Request) && routes::are_due(scratch) {
+        return routes::go_on(connection, scratch);
+    }
     let task = &scratch.task;
     let segment = Segment {
         side,
@@ -446,12 +450,16 @@ fn step(context: *mut c_void, side: Side) -> i64 {
     }
     scratch.task.began += u32::from(step.began);
     scratch.task.ended += u32::from(step.ended);
-    let more = step.more;
+    let (began, more) = (step.began, step.more);
     if proxies::may_tell(connection, side) {
         proxies::note_step(connection, scratch);
         if scratch.task.asked != 0 && !clients::ask(&scratch.client, connection.request.started) {
             clients::estimate(&scratch.client);
         }
+    }
+    if matches!(side, Side::Request) && routes::are_counted() && began != 0 {
+        routes::begin(scratch);
+        return 0;
     }
     i64::from(more & 1 ^ 1)
 }

@@ -87,7 +87,7 @@ fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason
     if matches!(connection.stage, Stage::Listening) {
         segment::count_packet(skb, connection.service, &tcp, way);
         let early = matches!(way, Way::Receive) && tcp.length > 0;
-        return if early { early::read(ctx, skb, &tcp, heads) } else { Ok(()) };
+        return if early { early::read(ctx, skb, connection.service, &tcp, heads) } else { Ok(()) };
     }
     let followed = segment::follow(ctx, skb, connection, &tcp, way, heads);
     time_round_trip(connection, sk);

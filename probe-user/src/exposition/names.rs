@@ -60,7 +60,8 @@ pub enum Unit {
 
 const SERVICE: &[&str] = &["service", "port", "role"];
 const PROTOCOL: &[&str] = &["service", "port", "role", "protocol"];
-const REQUEST: &[&str] = &["service", "port", "role", "protocol", "method", "status"];
+/// The last one is empty without `--routes`.
+const REQUEST: &[&str] = &["service", "port", "role", "protocol", "method", "status", "route"];
 const PHASE: &[&str] = &["service", "port", "role", "protocol", "phase"];
 const DIRECTION: &[&str] = &["service", "port", "role", "direction", "transport"];
 const NODE: &[&str] = &["direction"];

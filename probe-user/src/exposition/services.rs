@@ -154,7 +154,8 @@ impl RequestTotals {
                 // Writing to a string cannot fail.
                 number => _ = write!(status, "{number:03}"),
             }
-            let labels = [name, port, role, kind.protocol.label(), kind.method.label(), &status];
+            let route = kind.route.as_deref().unwrap_or_default();
+            let labels = [name, port, role, kind.protocol.label(), kind.method.label(), &status, route];
             self.total.add(&labels, durations.count as f64);
             self.duration.add_histogram(&labels, durations);
         }

@@ -41,6 +41,25 @@ fn requests_are_counted_by_what_they_were() {
 }
 
 #[test]
+fn routes_are_a_label_of_requests_only_where_they_are_counted() {
+    let text = rendered(sample::report("nginx"));
+    assert!(!text.contains("route="), "{text}");
+    let text = rendered(sample::report_by_route(r#"/a"b\c/*"#));
+    let labels = r#"service="nginx",port="80",role="server",protocol="http1",method="GET",status="200""#;
+    let route = r#"route="/a\"b\\c/*""#;
+    assert_value(&text, &format!("traffic_requests_total{{{labels},{route}}}"), 90.0);
+    assert_value(&text, &format!("traffic_request_duration_seconds_count{{{labels},{route}}}"), 90.0);
+    let labelled = text.lines().filter(|line| line.contains("route="));
+    for line in labelled {
+        let name = line.split('{').next().unwrap();
+        assert!(
+            name == "traffic_requests_total" || name.starts_with("traffic_request_duration_seconds_"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn histograms_are_exact_at_powers_of_two() {
     let text = rendered(sample::report("nginx"));
     let labels = r#"service="nginx",port="80",role="server",protocol="http1",method="GET",status="200""#;

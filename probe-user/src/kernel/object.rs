@@ -110,7 +110,7 @@ pub(super) const INTERFACE_DRIVER: &str = "interface_driver";
 /// A sentence for each thing that the kernel can refuse.
 pub fn load(features: Features, capacities: Capacities, proxies: &Proxies) -> Result<Ebpf, StartError> {
     let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
-    let globals = Globals::of(features, proxies);
+    let globals = Globals::of(features, capacities, proxies);
     let mut ebpf =
         loader(&globals, capacities, proxies).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
     believe(&mut ebpf, proxies)?;
@@ -133,7 +133,7 @@ pub fn load(features: Features, capacities: Capacities, proxies: &Proxies) -> Re
 /// Opens the object over the maps that an earlier agent pinned. No program is loaded: they are at their hooks.
 pub(super) fn open(features: Features, settings: &Settings, pins: &Pins) -> Result<Ebpf, StartError> {
     let maps = pins.maps()?;
-    let globals = Globals::of(features, &settings.proxies);
+    let globals = Globals::of(features, settings.capacities, &settings.proxies);
     let mut loader = loader(&globals, settings.capacities, &settings.proxies);
     for (name, path) in &maps {
         loader.map_pin_path(name, path.as_path());
@@ -177,20 +177,30 @@ struct Globals {
     by_sock_ops: u8,
     given_ports: [u16; 2],
     proxies: u8,
+    /// 0: routes are not counted.
+    routes_per_service: u8,
 }
 
 impl Globals {
-    fn of(features: Features, proxies: &Proxies) -> Self {
-        let by_sock_ops = u8::from(features.states == StateSource::SockOps);
-        Self { by_sock_ops, given_ports: given_ports(), proxies: u8::from(!proxies.are_none()) }
+    fn of(features: Features, capacities: Capacities, proxies: &Proxies) -> Self {
+        Self {
+            by_sock_ops: u8::from(features.states == StateSource::SockOps),
+            given_ports: given_ports(),
+            proxies: u8::from(!proxies.are_none()),
+            routes_per_service: capacities.routes.map_or(0, |limits| limits.per_service.get()),
+        }
     }
 }
 
 /// What loads the object, with its settings.
 fn loader<'a>(globals: &'a Globals, capacities: Capacities, proxies: &Proxies) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
+    if let Some(limits) = capacities.routes {
+        loader.map_max_entries("ROUTES", limits.total).map_max_entries("ROUTE_COUNTS", capacities.services);
+    }
     loader
         .override_global("STATES_BY_SOCK_OPS", &globals.by_sock_ops, true)
+        .override_global("ROUTES_PER_SERVICE", &globals.routes_per_service, true)
         .override_global("FIRST_GIVEN_PORT", &globals.given_ports[0], true)
         .override_global("LAST_GIVEN_PORT", &globals.given_ports[1], true)
         .override_global("PROXIES_CONFIGURED", &globals.proxies, true)

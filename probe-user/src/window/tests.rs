@@ -36,7 +36,7 @@ fn snapshot(taken: Instant, services: impl IntoIterator<Item = (ServiceId, Servi
 fn service(answers: &[(u16, u64)]) -> Service {
     let mut service = Service::default();
     for &(status, count) in answers {
-        let kind = RequestKind { protocol: Protocol::Http1, method: Method::Get, status };
+        let kind = RequestKind { protocol: Protocol::Http1, method: Method::Get, status, route: None };
         service.requests.entry(kind).or_default().add(
             of_nanoseconds(MILLISECOND),
             count,

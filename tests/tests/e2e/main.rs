@@ -5,6 +5,7 @@
 //! | `requests` | every request, once, by method, status, protocol and role |
 //! | `responses` | every way in which a response can end |
 //! | `access_log` | nginx's own log: counts by method and status, and times |
+//! | `routes` | requests by a template of their path, against nginx's log of targets |
 //! | `pipelining` | many requests in a segment |
 //! | `bodies` | content that looks like requests and answers |
 //! | `writes` | every way in which an application can write and read |
@@ -60,6 +61,7 @@ mod proxied_fields;
 mod replay;
 mod requests;
 mod responses;
+mod routes;
 mod survival;
 mod tags;
 mod tcp_health;

@@ -31,6 +31,18 @@ pub(super) fn report(name: &str) -> Report {
     window.push(busy(name, start + Duration::from_secs(10)))
 }
 
+/// The same, of an agent that counts routes.
+pub(super) fn report_by_route(route: &str) -> Report {
+    let mut report = report("nginx");
+    let mut snapshot = Snapshot::clone(&report.snapshot);
+    for service in snapshot.services.values_mut() {
+        let by_route = |(kind, durations)| (RequestKind { route: Some(route.into()), ..kind }, durations);
+        service.requests = std::mem::take(&mut service.requests).into_iter().map(by_route).collect();
+    }
+    report.snapshot = snapshot.into();
+    report
+}
+
 /// The same, an hour later.
 pub(super) fn idle_report() -> Report {
     let start = Instant::now();
@@ -82,7 +94,7 @@ fn busy(name: &str, taken: Instant) -> Snapshot {
 
 fn service(users: u64) -> Service {
     let answer = |method, status, count| {
-        (RequestKind { protocol: Protocol::Http1, method, status }, milliseconds(count))
+        (RequestKind { protocol: Protocol::Http1, method, status, route: None }, milliseconds(count))
     };
     Service {
         received: Volume { bytes: 10_000, packets: 100 },
