@@ -24,7 +24,8 @@ pub fn request_line(line: &[u8], extent: Extent) -> Option<Method> {
         return None;
     };
     let plausible = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
-    let other = !name.is_empty() && name != b"PROXY" && name.len() <= LONGEST_METHOD && name.iter().all(plausible);
+    let other =
+        !name.is_empty() && name != b"PROXY" && name.len() <= LONGEST_METHOD && name.iter().all(plausible);
     let method = method.or(other.then_some(Method::Other))?;
     // With a target between method and version there are twelve bytes at least.
     (minor.is_ascii_digit() && line.len() >= 12).then_some(method)

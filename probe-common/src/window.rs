@@ -48,14 +48,7 @@ pub struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self {
-            base: 0,
-            length: 0,
-            passed: 0,
-            line: [0; 2],
-            bytes: [0; SIZE],
-            proxied: Proxied::default(),
-        }
+        Self { base: 0, length: 0, passed: 0, line: [0; 2], bytes: [0; SIZE], proxied: Proxied::default() }
     }
 }
 

@@ -30,7 +30,7 @@ pub fn are_configured() -> bool {
 /// Whether a proxy of that address is believed.
 #[inline(always)]
 pub fn are_at(address: &[u8; 16]) -> bool {
-    match PROXIES.get(&Key::new(128, *address)) {
+    match PROXIES.get(Key::new(128, *address)) {
         Some(believed) => *believed == 1,
         None => false,
     }

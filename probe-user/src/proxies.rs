@@ -33,7 +33,9 @@ pub enum BadNetwork {
     #[error("`{0}` is no network: write an address and the length of its prefix, as 10.0.0.0/8 or fd00::/8")]
     Unreadable(String),
     /// Which of the two was meant?
-    #[error("`{typed}` names an address within a network: write {network} for all of it, {address} for it alone")]
+    #[error(
+        "`{typed}` names an address within a network: write {network} for all of it, {address} for it alone"
+    )]
     HostBits {
         /// What was typed.
         typed: String,
@@ -84,7 +86,8 @@ impl Proxies {
         let mut entries: Vec<_> = self.0.iter().map(Entry::of).collect();
         // A network of IPv6 that has the mapped addresses in it does not mean IPv4.
         let mapped = Ipv6Net::new_assert(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), 96);
-        let shadows = |network: &IpNet| matches!(network, IpNet::V6(v6) if *v6 != mapped && v6.contains(&mapped));
+        let shadows =
+            |network: &IpNet| matches!(network, IpNet::V6(v6) if *v6 != mapped && v6.contains(&mapped));
         let taken = entries.iter().any(|entry| entry.prefix == 96 && entry.address == mapped.addr().octets());
         if self.0.iter().any(shadows) && !taken {
             entries.push(Entry { address: mapped.addr().octets(), prefix: 96, believed: false });

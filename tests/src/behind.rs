@@ -151,6 +151,9 @@ impl Haproxy {
     /// Its addresses.
     #[must_use]
     pub fn addresses(&self) -> [SocketAddr; 2] {
-        [SocketAddr::from(([127, 0, 0, 1], self.port)), SocketAddr::from(([0_u16, 0, 0, 0, 0, 0, 0, 1], self.port))]
+        [
+            SocketAddr::from(([127, 0, 0, 1], self.port)),
+            SocketAddr::from(([0_u16, 0, 0, 0, 0, 0, 0, 1], self.port)),
+        ]
     }
 }

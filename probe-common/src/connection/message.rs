@@ -80,7 +80,8 @@ impl Connection {
             }
             return self.head_end(side, now);
         }
-        let read_on = (matches!(side, Side::Request) && flow.part.by_byte()) || matches!(flow.part, Part::Lost | Part::Stream);
+        let read_on = (matches!(side, Side::Request) && flow.part.by_byte())
+            || matches!(flow.part, Part::Lost | Part::Stream);
         if matches!(line.extent, Extent::Start) && !read_on {
             flow.after = flow.part;
             flow.part = Part::Tail;

@@ -141,7 +141,12 @@ impl Connection {
             flow.cursor = flow.cursor.wrapping_add((newline + 1 - first) as u32);
             flow.carried = 0;
             let cut = newline > start && window.byte(newline - 1) == b'\r';
-            return Found::Line(Line { start, end: newline - usize::from(cut), extent: Extent::Whole, behind: newline + 1 });
+            return Found::Line(Line {
+                start,
+                end: newline - usize::from(cut),
+                extent: Extent::Whole,
+                behind: newline + 1,
+            });
         }
         if window.more_behind(segment.length) {
             if first != CARRY {

@@ -22,8 +22,7 @@ use super::{early, segment::Heads, socket_state};
 use crate::{
     atomic, clients, complaint, latency,
     maps::{SOCKETS, STATES_BY_SOCK_OPS},
-    proxies,
-    services,
+    proxies, services,
 };
 
 const AF_INET: u32 = 2;

@@ -20,7 +20,8 @@ const ROUNDS: usize = 3;
 /// A namespace with many addresses of both families.
 pub(crate) fn house() -> Result<Netns> {
     let netns = Netns::new()?;
-    let lines: Vec<_> = (0..CLIENTS_V6).map(|i| format!("address add {}/128 dev lo nodad\n", v6(i))).collect();
+    let lines: Vec<_> =
+        (0..CLIENTS_V6).map(|i| format!("address add {}/128 dev lo nodad\n", v6(i))).collect();
     netns.ip_batch(&lines.concat())?;
     Ok(netns)
 }
@@ -53,7 +54,11 @@ pub(crate) fn agent(flags: &[&str]) -> Result<Agent<'static>> {
 }
 
 /// Every client asks, over a connection of its own and in several rounds, with what it likes to say of itself.
-pub(crate) fn ask(netns: &Netns, servers: [SocketAddr; 2], fields: impl Fn(usize) -> Option<String> + Sync) -> Result<usize> {
+pub(crate) fn ask(
+    netns: &Netns,
+    servers: [SocketAddr; 2],
+    fields: impl Fn(usize) -> Option<String> + Sync,
+) -> Result<usize> {
     let clients = everybody(servers);
     netns.inside(|| {
         for (number, (source, server)) in clients.iter().enumerate() {

@@ -130,9 +130,6 @@ fn clients_named_by_forwarded_are_the_users() -> Result<()> {
     })?;
     // Four clients, and the proxy for the two that it does not name.
     gauges_are(&agent, &[(users(behind.forwarded), 5)])?;
-    mark.rises_by_exactly(&[
-        (unread, 2),
-        (Series::requests(behind.forwarded, Role::Server), 6),
-    ])?;
+    mark.rises_by_exactly(&[(unread, 2), (Series::requests(behind.forwarded, Role::Server), 6)])?;
     Ok(())
 }

@@ -55,8 +55,13 @@ impl Proxy {
         let talk = &mut self.talk;
         let sequence = REQUEST_AT.wrapping_add(talk.sent[0].len() as u32);
         talk.sent[0].extend_from_slice(bytes);
-        let segment =
-            Segment { side: Side::Request, sequence, length: bytes.len() as u32, acknowledged: None, fin: false };
+        let segment = Segment {
+            side: Side::Request,
+            sequence,
+            length: bytes.len() as u32,
+            acknowledged: None,
+            fin: false,
+        };
         let mut more = talk.connection.accept(&segment).due;
         talk.window.clear();
         while more {
@@ -137,7 +142,11 @@ fn requests_behind_a_header_are_those_of_whom_it_names() {
         assert_eq!(proxy.talk.connection.client, bytes(named.unwrap_or(PEER)), "{text}");
         // Whom the proxy named has a connection of its own; else the proxy asks for itself.
         let by_request = proxy.talk.connection.counting == Counting::ByRequest;
-        assert_eq!((by_request, proxy.clients.len()), (named.is_none(), usize::from(named.is_none())), "{text}");
+        assert_eq!(
+            (by_request, proxy.clients.len()),
+            (named.is_none(), usize::from(named.is_none())),
+            "{text}"
+        );
     }
 }
 
@@ -226,7 +235,10 @@ fn the_client_is_the_last_hop_that_is_no_proxy() {
         ("X-Forwarded-For: ::ffff:203.0.113.7\r\n", "203.0.113.7"),
         ("Forwarded: for=203.0.113.7\r\n", "203.0.113.7"),
         ("forwarded: For=\"[2001:db8:cafe::17]:4711\"\r\n", "2001:db8:cafe::17"),
-        ("Forwarded: for=198.51.100.1;proto=http;by=203.0.113.43, for=203.0.113.7;by=\"a,b\\\"c\"\r\n", "203.0.113.7"),
+        (
+            "Forwarded: for=198.51.100.1;proto=http;by=203.0.113.43, for=203.0.113.7;by=\"a,b\\\"c\"\r\n",
+            "203.0.113.7",
+        ),
         ("Forwarded: by=203.0.113.60;host=a;for=203.0.113.7;proto=https, for=10.9.9.9\r\n", "203.0.113.7"),
         ("Forwarded: for=198.51.100.1\r\nX-Forwarded-For: 203.0.113.7\r\n", "203.0.113.7"),
         ("X-Forwarded-For: 203.0.113.7\r\nForwarded: for=198.51.100.1\r\n", "203.0.113.7"),

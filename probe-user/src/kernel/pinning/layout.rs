@@ -93,10 +93,16 @@ mod tests {
                 b"object",
                 &Making { features: Features { heads: Heads::PassedOver, ..HOW.features }, ..HOW },
             ),
-            Layout::of(b"object", &Making { capacities: Capacities { clients: 64, ..HOW.capacities }, ..HOW }),
+            Layout::of(
+                b"object",
+                &Making { capacities: Capacities { clients: 64, ..HOW.capacities }, ..HOW },
+            ),
             Layout::of(b"object", &Making { tc: TcAttachment { order: TcxOrder::Tail, ..HOW.tc }, ..HOW }),
             Layout::of(b"object", &Making { namespace: 2, ..HOW }),
-            Layout::of(b"object", &Making { proxies: std::iter::once("::1".parse().unwrap()).collect(), ..HOW }),
+            Layout::of(
+                b"object",
+                &Making { proxies: std::iter::once("::1".parse().unwrap()).collect(), ..HOW },
+            ),
         ];
         assert!(others.iter().all(|other| *other != layout));
         assert!(others.iter().all(|other| Layout::is_name(&other.0)));
