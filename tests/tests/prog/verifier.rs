@@ -52,7 +52,8 @@ fn read() -> Baseline {
 fn write(baseline: &Baseline) {
     let mut text = String::from("# kernel\tprogram\tinstructions\tverified: see verifier.rs\n");
     for ((kernel, program), size) in baseline {
-        text += &format!("{kernel}\t{program}\t{}\t{}\n", size.instructions, size.verified);
+        let Size { instructions, verified } = size;
+        text.extend([kernel, "\t", program, &format!("\t{instructions}\t{verified}\n")]);
     }
     fs::write(file(), text).expect("the baseline can be written");
 }

@@ -13,6 +13,7 @@ use probe_common::{
 };
 use probe_user::{
     kernel::{Features, load},
+    proxies::Proxies,
     settings::Capacities,
 };
 
@@ -46,8 +47,8 @@ pub(crate) struct Engine {
 impl Engine {
     /// Loads them with the tables of the defaults.
     pub(crate) fn load() -> Result<Self> {
-        let capacities = Capacities { services: 4096, series: 65_536, clients: 262_144 };
-        let mut ebpf = load(Features::of_this_kernel(), capacities)?;
+        let capacities = Capacities { services: 4096, series: 65_536, clients: 262_144, routes: None };
+        let mut ebpf = load(Features::of_this_kernel(), capacities, &Proxies::NONE)?;
         for name in [RECEIVE, TRANSMIT] {
             program(&mut ebpf, name)?.load().with_context(|| format!("cannot load {name}"))?;
         }
