@@ -34,6 +34,9 @@ pub struct Target {
     pub port: u16,
 }
 
+/// Makes a packet, and says by which name Ethernet knows its protocol.
+type Kind = fn(&mut Forger) -> (u16, Vec<u8>);
+
 /// Makes frames.
 #[derive(Debug)]
 pub struct Forger {
@@ -52,7 +55,7 @@ impl Forger {
 
     /// Makes a frame of Ethernet, with 14 to 1,514 bytes.
     pub fn frame(&mut self) -> Vec<u8> {
-        let kinds: [fn(&mut Self) -> (u16, Vec<u8>); 8] = [
+        let kinds: [Kind; 8] = [
             Self::segment,
             Self::segment,
             Self::contradiction,

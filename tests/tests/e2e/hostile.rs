@@ -2,3 +2,5 @@
 //! it is counted exactly, and what could not be read is told.
 
 mod captures;
+mod frames;
+mod segments;
