@@ -91,7 +91,9 @@ impl Connection {
             None => 0,
         };
         let remarkable = received.syn | received.rst | segment.fin;
-        remarkable || !(-USUAL..=0).contains(&ahead) || distance(own.high, segment.sequence) > 0
+        // One comparison for both bounds: a range would be looked into by a reference, for which the stack has no room.
+        let unusual = ahead.wrapping_add(USUAL).cast_unsigned() > USUAL.cast_unsigned();
+        remarkable || unusual || distance(own.high, segment.sequence) > 0
     }
 
     /// Whether TCP takes anything of a received segment.

@@ -31,6 +31,7 @@ use crate::{
     maps::SOCKETS,
     packet::{self, Tcp},
     proxies, services,
+    volume::{self, Volume},
 };
 
 const AF_INET: u32 = 2;
@@ -78,6 +79,13 @@ fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason
         Some(connection) => connection,
         None => create(sk)?,
     };
+    // First of all, while little else is on the stack.
+    if matches!(way, Way::Transmit) {
+        note_window(connection, skb, &tcp);
+    } else if is_out_of_window(connection, sk, &tcp) {
+        refuse(skb, connection.service, tcp.total, tcp.offset);
+        return Ok(());
+    }
     if !connection.introduced {
         let remote = match way {
             Way::Transmit => tcp.destination,
@@ -91,13 +99,6 @@ fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason
             // Neither a connection nor about to be one: the last words of a socket that nothing is known of.
             return Ok(());
         }
-    }
-    if matches!(way, Way::Transmit) {
-        note_window(connection, skb, &tcp);
-    } else if is_out_of_window(connection, sk, &tcp) {
-        segment::count_packet(skb, connection.service, &tcp, way);
-        complaint::file(ctx, Reason::OutOfWindow, connection.service);
-        return Ok(());
     }
     if matches!(connection.stage, Stage::Listening) {
         segment::count_packet(skb, connection.service, &tcp, way);
@@ -173,6 +174,13 @@ fn is_refused(
         fin: rest & 4 != 0,
     };
     !connection.takes(&Received { segment, syn: rest & 1 != 0, rst: rest & 2 != 0 }, &numbers)
+}
+
+/// Counts the packet of a segment that is not taken, and tells of it.
+#[inline(never)]
+fn refuse(skb: *mut __sk_buff, service: u32, total: u32, headers: u32) {
+    volume::count(service, Way::Receive, &Volume::of(skb, total, headers));
+    complaint::file(&SkBuffContext::new(skb), Reason::OutOfWindow, service);
 }
 
 /// Ticks of the kernel's clock between two looks at a connection's round-trip time: a quarter of a second where it has
