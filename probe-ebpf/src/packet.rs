@@ -1,7 +1,10 @@
 //! Where TCP and UDP are in a packet, read straight from its linear part: headers always lie there.
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
-use probe_common::user::mapped;
+use probe_common::{
+    connection::validity::flags::{ACK, FIN, RST, SYN},
+    user::mapped,
+};
 
 /// The TCP header of a packet, and its payload.
 pub struct Tcp {
@@ -21,6 +24,10 @@ pub struct Tcp {
     pub destination: u16,
     /// The window that it offers, before it is scaled.
     pub window: u16,
+    /// Its flags: see [`probe_common::connection::validity::flags`].
+    pub flags: u8,
+    /// What it acknowledges, as its header says, whether it does or not.
+    pub acknowledgement: u32,
     /// What it acknowledges, if it does.
     pub acknowledged: Option<u32>,
     /// Whether it asks for a connection, or grants one.
@@ -48,10 +55,6 @@ const EXTENSIONS: usize = 4;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
-const FIN: u8 = 1;
-const SYN: u8 = 2;
-const RST: u8 = 4;
-const ACK: u8 = 16;
 
 /// Finds the TCP header of a packet whose IP header is at `network`: 0 in the packets of cgroup programs.
 #[inline(always)]
@@ -86,6 +89,8 @@ pub fn tcp(skb: *mut __sk_buff, network: usize) -> Option<Tcp> {
         source: u16::from_be_bytes([ports[0], ports[1]]),
         destination: u16::from_be_bytes([ports[2], ports[3]]),
         window: u16::from_be_bytes([offset_flags[2], offset_flags[3]]),
+        flags,
+        acknowledgement: u32::from_be_bytes(acknowledged),
         acknowledged: (flags & ACK != 0).then(|| u32::from_be_bytes(acknowledged)),
         syn: flags & SYN != 0,
         fin: flags & FIN != 0,
