@@ -65,7 +65,8 @@ impl Connection {
             // Of use where a message ends otherwise than by its framing.
             flow.latest = now;
         }
-        let outcome = if flow.remaining > 0 { Outcome::Nothing } else { self.read_part(segment, now, window, payload) };
+        let outcome =
+            if flow.remaining > 0 { Outcome::Nothing } else { self.read_part(segment, now, window, payload) };
         if matches!(outcome, Outcome::Nothing) { self.jump(segment.side, now) } else { outcome }
     }
 
