@@ -34,6 +34,23 @@ impl Exchange {
 /// Status of a request whose connection ended before its answer did.
 pub const ABORTED: u16 = 0;
 
+/// What stands for a status where a service has no room for more series: its class, the first of its three digits;
+/// [`ABORTED`] stays what it is. No status is below 100, so the two are never the same.
+#[inline(always)]
+#[must_use]
+pub const fn class_of(status: u16) -> u16 {
+    status / 100
+}
+
+/// The class that a key's status stands for, if it stands for one.
+#[must_use]
+pub const fn as_class(status: u16) -> Option<u16> {
+    match status {
+        1..=9 => Some(status),
+        _ => None,
+    }
+}
+
 /// Which duration a histogram entry holds.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,6 +117,33 @@ pub struct LatencyKey {
     pub span: u8,
     /// Zero: the kernel hashes every byte of a key.
     pub padding: u8,
+}
+
+impl LatencyKey {
+    /// No bucket, but a sign that a series has been admitted: then it may have further entries when the service has no
+    /// room for further series.
+    pub const ADMITTED: u16 = u16::MAX;
+
+    /// Whether a client has a say in what series this is of: it chooses the method, and it or the server the status.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_chosen(&self) -> bool {
+        self.span <= Span::Duration as u8
+    }
+
+    /// The sign that this entry's series has been admitted.
+    #[inline(always)]
+    #[must_use]
+    pub const fn admission(&self) -> Self {
+        Self { bucket: Self::ADMITTED, span: Span::Both as u8, ..*self }
+    }
+
+    /// The entry of the same service that stands for those of all series that found no room.
+    #[inline(always)]
+    #[must_use]
+    pub const fn overflow(&self) -> Self {
+        Self { method: Method::Other as u8, status: class_of(self.status), ..*self }
+    }
 }
 
 /// An entry of the sparse histograms, one a CPU.

@@ -38,11 +38,13 @@ pub enum Reason {
     Undelivered = 15,
     /// More services with full tables of clients than there are estimates: the user is not counted.
     SketchesFull = 16,
+    /// A service has as many latency entries as its quota: counted under method `OTHER` and the class of the status.
+    ServiceSeriesFull = 17,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -60,6 +62,7 @@ impl Reason {
         Self::DeliveriesFull,
         Self::Undelivered,
         Self::SketchesFull,
+        Self::ServiceSeriesFull,
     ];
 
     /// How many reasons there are: the size of the kernel's table of them.
@@ -86,6 +89,7 @@ impl Reason {
             Self::DeliveriesFull => "deliveries_full",
             Self::Undelivered => "undelivered",
             Self::SketchesFull => "sketches_full",
+            Self::ServiceSeriesFull => "service_series_full",
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
 //! | `COUNTERS` | service index | `ServiceCounters` | 112 a CPU | socket and connection programs | never | cannot be |
 //! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs | never, so far | `latency_full` |
+//! | `SERVICE_ENTRIES` | service index | entries in `LATENCIES` | 8 | socket programs | agent, as it deletes those | cannot be |
 //! | `CLIENTS` | `ClientKey` | `Client` | 100 | connection programs | agent | `clients_full`, and to `SKETCHES` |
 //! | `SKETCHES` | `SketchKey` | `Sketch` | 2.1 KiB | connection programs, `oldest_request` | agent | `sketches_full` |
 //! | `EMPTY_SKETCH` | 0 | `Sketch` | 2 KiB | nobody | never | cannot be |
@@ -95,6 +96,14 @@ pub static COUNTERS: PerCpuArray<ServiceCounters> = PerCpuArray::with_max_entrie
 /// than the kernel fills it, and requests would be lost with the table nearly empty.
 #[map]
 pub static LATENCIES: PerCpuHashMap<LatencyKey, LatencyCell> = PerCpuHashMap::with_max_entries(65_536, 0);
+
+/// How many of them each service has. Counted when one is made, which is rare.
+#[map]
+pub static SERVICE_ENTRIES: Array<u64> = Array::with_max_entries(4096, 0);
+
+/// How many of them a service may have.
+#[unsafe(no_mangle)]
+pub static SERIES_QUOTA: Global<u32> = Global::new(8192);
 
 #[map]
 pub static CLIENTS: HashMap<ClientKey, Client> = HashMap::with_max_entries(262_144, 0);

@@ -36,31 +36,32 @@ pub fn assign_to_cgroup(connection: &mut Connection, cgroup: u64, port: u16) -> 
     let process = if owner.thread == owner.process { 0 } else { owner.process };
     let key =
         ServiceKey { cgroup, command: owner.command, process, port, role: connection.role & 1, padding: 0 };
-    connection.service = intern(&key, owner.process);
+    let interned = intern(&key, owner.process);
+    connection.service = *interned.as_ref().unwrap_or(&OTHER);
     connection.introduced = true;
-    if connection.service == OTHER { Err(Reason::ServicesFull) } else { Ok(()) }
+    interned.map(drop)
 }
 
-/// The index of a service, a new one if it is seen for the first time; [`OTHER`] if there is no room.
+/// The index of a service, a new one if it is seen for the first time; or why it has none.
 #[inline(always)]
-fn intern(key: &ServiceKey, process: u32) -> u32 {
+fn intern(key: &ServiceKey, process: u32) -> Result<u32, Reason> {
     if let Some(entry) = SERVICES.get_ptr(key) {
         // SAFETY: the map's value, valid for the program's run.
-        return unsafe { (*entry).index };
+        return Ok(unsafe { (*entry).index });
     }
     let Ok(Some(index)) = FREE_SERVICES.pop() else {
-        return OTHER;
+        return Err(Reason::ServicesFull);
     };
     if SERVICES.insert(key, ServiceEntry { index, process }, u64::from(BPF_NOEXIST)).is_ok() {
-        return index;
+        return Ok(index);
     }
-    // Another CPU was faster, or there is no room: the index goes back.
+    // Another CPU was faster, or is at the same bucket: the index goes back.
     if FREE_SERVICES.push(index, 0).is_err() {
         complaint::count(Reason::Contended);
     }
     if let Some(entry) = SERVICES.get_ptr(key) {
         // SAFETY: as above.
-        return unsafe { (*entry).index };
+        return Ok(unsafe { (*entry).index });
     }
-    OTHER
+    Err(Reason::Contended)
 }

@@ -69,6 +69,8 @@ pub struct Capacities {
     pub services: u32,
     /// Latency entries: a bucket of a series each.
     pub series: u32,
+    /// Latency entries that one service may have.
+    pub series_per_service: u32,
     /// Clients that are told apart, over all services.
     pub clients: u32,
 }

@@ -64,6 +64,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 65_536, env = "TRAFFIC_PROBE_MAX_SERIES")]
     #[arg(value_parser = value_parser!(u32).range(64..=1 << 24), help_heading = "Capacities")]
     max_series: u32,
+    /// How many of them one service may have: what its clients make up beyond goes under method OTHER and the status's class
+    #[arg(long, value_name = "N", default_value_t = 8192, env = "TRAFFIC_PROBE_MAX_SERIES_PER_SERVICE")]
+    #[arg(value_parser = value_parser!(u32).range(2..=1 << 24), help_heading = "Capacities")]
+    max_series_per_service: u32,
     /// How many clients it has room for, over all services
     #[arg(long, value_name = "N", default_value_t = 262_144, env = "TRAFFIC_PROBE_MAX_CLIENTS")]
     #[arg(value_parser = value_parser!(u32).range(64..=1 << 26), help_heading = "Capacities")]
@@ -135,6 +139,7 @@ impl RunArgs {
             capacities: Capacities {
                 services: self.max_services,
                 series: self.max_series,
+                series_per_service: self.max_series_per_service,
                 clients: self.max_clients,
             },
             pin: self.instance.pin,
@@ -171,7 +176,8 @@ mod tests {
         assert_eq!(settings.window, Duration::from_secs(10));
         assert_eq!(settings.users_window, Duration::from_mins(1));
         assert_eq!(settings.errors, ErrorClass::Server);
-        assert_eq!(settings.capacities, Capacities { services: 4096, series: 65_536, clients: 262_144 });
+        assert_eq!(settings.capacities, Capacities {
+ services: 4096, series: 65_536, series_per_service: 8192, clients: 262_144 });
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use probe_common::{exchange::ABORTED, interface::Way, protocol::Protocol, service::Role};
+use probe_common::{exchange::{ABORTED, as_class}, interface::Way, protocol::Protocol, service::Role};
 
 use super::{family::Family, names};
 use crate::{
@@ -138,7 +138,10 @@ impl RequestTotals {
             match kind.status {
                 ABORTED => status.push_str("aborted"),
                 // Writing to a string cannot fail.
-                number => _ = write!(status, "{number:03}"),
+                number => match as_class(number) {
+                    Some(class) => _ = write!(status, "{class}xx"),
+                    None => _ = write!(status, "{number:03}"),
+                },
             }
             let labels = [name, port, role, kind.protocol.label(), kind.method.label(), &status];
             self.total.add(&labels, durations.count as f64);

@@ -265,6 +265,9 @@ fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
 /// another version's making, and is passed over.
 fn add_latency(service: &mut Service, key: &LatencyKey, count: u64, sum: u64) {
     let Some(span) = Span::from_key(key.span) else { return };
+    if key.bucket == LatencyKey::ADMITTED {
+        return;
+    }
     if span == Span::RoundTrip {
         return service.round_trips.add(key.bucket, count, sum);
     }

@@ -104,7 +104,7 @@ pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartErr
     let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
     let by_sock_ops = by_sock_ops(features);
     let mut ebpf =
-        loader(&by_sock_ops, capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
+        loader(&by_sock_ops, &capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
     let (receive, transmit) = features.socket_programs();
     let everywhere = [receive, transmit, CONNECTIONS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
     for program in everywhere {
@@ -124,7 +124,7 @@ pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartErr
 pub(super) fn open(features: Features, capacities: Capacities, pins: &Pins) -> Result<Ebpf, StartError> {
     let maps = pins.maps()?;
     let by_sock_ops = by_sock_ops(features);
-    let mut loader = loader(&by_sock_ops, capacities);
+    let mut loader = loader(&by_sock_ops, &capacities);
     for (name, path) in &maps {
         loader.map_pin_path(name, path.as_path());
     }
@@ -167,14 +167,16 @@ fn by_sock_ops(features: Features) -> u8 {
 }
 
 /// What loads the object, with its settings.
-fn loader(by_sock_ops: &u8, capacities: Capacities) -> EbpfLoader<'_> {
+fn loader<'a>(by_sock_ops: &'a u8, capacities: &'a Capacities) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     loader
         .override_global("STATES_BY_SOCK_OPS", by_sock_ops, true)
+        .override_global("SERIES_QUOTA", &capacities.series_per_service, true)
         .map_max_entries("SERVICES", capacities.services)
         .map_max_entries("FREE_SERVICES", capacities.services)
         .map_max_entries("COUNTERS", capacities.services)
         .map_max_entries("OLDEST_REQUESTS", capacities.services)
+        .map_max_entries("SERVICE_ENTRIES", capacities.services)
         .map_max_entries("LATENCIES", capacities.series)
         .map_max_entries("CLIENTS", capacities.clients);
     loader

@@ -58,7 +58,7 @@ const CONTEXT: usize = 192;
 impl Loaded {
     /// Loads everything; the loopback device is counted, its network header at `link_header`.
     pub(crate) fn new(link_header: u64) -> Self {
-        let capacities = Capacities { services: 16, series: 4096, clients: 16 };
+        let capacities = Capacities { services: 16, series: 4096, series_per_service: 4096, clients: 16 };
         let features = Features::of_this_kernel();
         tell(features);
         let mut ebpf = load(features, capacities).unwrap_or_else(|error| panic!("{error}"));
