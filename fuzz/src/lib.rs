@@ -6,12 +6,14 @@
 //! - [`conversation`]: requests and answers as one would write them down;
 //! - [`reference`]: HTTP/1 framing over whole streams, as a reader believes it;
 //! - [`lines`]: the same for single lines;
+//! - [`routes`]: the template of a path;
 //! - [`targets`]: what a fuzzer runs. Each panics where engine and reference differ.
 
 pub mod conversation;
 pub mod lines;
 pub mod reference;
 pub mod replay;
+pub mod routes;
 pub mod run;
 pub mod script;
 pub mod targets;

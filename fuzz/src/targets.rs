@@ -6,7 +6,7 @@ use probe_common::{
     window::{CARRY, READ, Window},
 };
 
-use crate::{lines, reference, run::run, script::Script};
+use crate::{lines, reference, routes, run::run, script::Script};
 
 /// A line in a window as it lies in one in a run: with its ending, if it is shown whole, and other bytes around it.
 struct Shown<'a> {
@@ -68,6 +68,22 @@ pub fn request_line(input: &[u8]) {
         let standard = lines::standard_method(name.as_bytes());
         assert_eq!(method, standard.or(Some(probe_common::protocol::Method::Other)), "httparse takes it");
     }
+}
+
+/// The template of a request's path.
+///
+/// # Panics
+/// Where the kernel's and the reference's differ.
+pub fn route(input: &[u8]) {
+    let Some(shown) =
+        Shown::of(input).filter(|shown| lines::request_line(shown.line, shown.extent).is_some())
+    else {
+        return;
+    };
+    let mut window = shown.window;
+    window.note_line(CARRY, shown.end);
+    let template = routes::of_window(&window);
+    assert_eq!(template, routes::of_line(shown.line), "{}", shown.line.escape_ascii());
 }
 
 /// The first line of a response.

@@ -132,24 +132,14 @@ pub struct Connection {
     pub owner: Owner,
     /// Index of the service.
     pub service: u32,
-    /// When its round-trip time was last counted, in ticks of the kernel's clock (jiffies).
-    pub timed: u32,
     /// [`crate::service::Role`]
     pub role: u8,
     /// Where it is in its life.
     pub stage: Stage,
     /// What it speaks.
     pub protocol: Protocol,
-    /// Segments that were tried in vain for the start of a request.
-    pub attempts: u8,
     /// Whether it has been given its service.
     pub introduced: bool,
-    /// Which directions have ended: [`Side::bit`].
-    pub fins: u8,
-    /// Whether its client found no room in the table, and is in the estimate: see [`crate::sketch`].
-    pub estimated: bool,
-    /// Up to the next line.
-    pub padding: [u8; 1],
     // Written by what the client says.
     /// From client to server.
     pub request: Flow,
@@ -158,15 +148,19 @@ pub struct Connection {
     /// When the last request began.
     pub last_request: u64,
     // Written by both.
-    /// Whether it has been counted as reset. Here since it is written with every packet: a branch around that would have
-    /// the verifier follow all that comes behind twice.
+    /// When its round-trip time was last counted, in ticks of the kernel's clock (jiffies).
+    pub timed: u32,
+    /// Segments that were tried in vain for the start of a request.
+    pub attempts: u8,
+    /// Which directions have ended: [`Side::bit`].
+    pub fins: u8,
+    /// Whether its client found no room in the table, and is in the estimate: see [`crate::sketch`].
+    pub estimated: bool,
+    /// Whether it has been counted as reset. Written with every packet: a branch around that would have the verifier
+    /// follow all that comes behind twice.
     pub reset: bool,
-    /// For the alignment of what follows.
-    pub aligned: [u8; 7],
     /// Answers that the client has not acknowledged yet; of a server only.
     pub deliveries: Deliveries,
-    /// Up to the next line.
-    pub rest: u64,
     // Written by what the server says.
     /// From server to client.
     pub response: Flow,
@@ -186,8 +180,10 @@ const _: () =
     assert!(size_of::<Connection>() <= 1024 - KERNELS, "a socket's state has outgrown its kibibyte");
 
 const _: () = {
-    assert!((KERNELS + offset_of!(Connection, request)).is_multiple_of(LINE), "what is read shares a line");
-    assert!((KERNELS + offset_of!(Connection, response)).is_multiple_of(LINE), "the directions share a line");
+    let request = KERNELS + offset_of!(Connection, request) + offset_of!(Flow, latest);
+    assert!(request.is_multiple_of(LINE), "what is only read shares a line");
+    let response = KERNELS + offset_of!(Connection, response) + offset_of!(Flow, remaining);
+    assert!(response.is_multiple_of(LINE), "what requests look at of a response lies on two lines");
 };
 
 /// Who connected or listened.
@@ -208,22 +204,19 @@ impl Default for Connection {
             client: [0; 16],
             owner: Owner::default(),
             service: 0,
-            timed: 0,
             role: 0,
             stage: Stage::New,
             protocol: Protocol::Unknown,
-            attempts: 0,
             introduced: false,
-            fins: 0,
-            estimated: false,
-            padding: [0; 1],
             request: Flow::default(),
             lock: 0,
             last_request: 0,
+            timed: 0,
+            attempts: 0,
+            fins: 0,
+            estimated: false,
             reset: false,
-            aligned: [0; 7],
             deliveries: Deliveries::default(),
-            rest: 0,
             response: Flow::default(),
             pending: Pending::default(),
         }

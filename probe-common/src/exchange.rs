@@ -3,6 +3,7 @@
 use crate::{
     phase::Phase,
     protocol::{Method, Protocol},
+    route,
 };
 
 /// A request that was answered, or that ended without an answer.
@@ -20,6 +21,8 @@ pub struct Exchange {
     pub duration: u64,
     /// First byte of the request until the application read it, in nanoseconds; all of `first_byte` if it never did.
     pub queue: u64,
+    /// Index of the request's route among those of its service; [`crate::route::OTHER`] where routes are not counted.
+    pub route: u8,
 }
 
 impl Exchange {
@@ -115,8 +118,8 @@ pub struct LatencyKey {
     pub method: u8,
     /// [`Span`]
     pub span: u8,
-    /// Zero: the kernel hashes every byte of a key.
-    pub padding: u8,
+    /// Index of the route among those of the service: see [`crate::route`]. 0 where the span is not of a request's end.
+    pub route: u8,
 }
 
 impl LatencyKey {
@@ -142,7 +145,7 @@ impl LatencyKey {
     #[inline(always)]
     #[must_use]
     pub const fn overflow(&self) -> Self {
-        Self { method: Method::Other as u8, status: class_of(self.status), ..*self }
+        Self { method: Method::Other as u8, status: class_of(self.status), route: route::OTHER, ..*self }
     }
 }
 

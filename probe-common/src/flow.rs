@@ -38,18 +38,19 @@ pub const BAD: u8 = 4;
 /// Where the message begins is a guess: the start of a segment, after something was lost.
 pub const GUESSED: u8 = 8;
 
-/// The state of one direction. All zero is the state before the first byte.
+/// The state of one direction. All zero is the state before the first byte. The other direction looks at none of the first
+/// two fields: see [`crate::connection::Connection`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
-    /// Content that is still to come before the next line, in bytes.
-    pub remaining: u64,
     /// `Content-Length` of the head that is being read.
     pub length: u64,
-    /// When the first byte of the message in progress came.
-    pub started: u64,
     /// When the last byte so far came, while that is what will end the message.
     pub latest: u64,
+    /// Content that is still to come before the next line, in bytes.
+    pub remaining: u64,
+    /// When the first byte of the message in progress came.
+    pub started: u64,
     /// Sequence number of the next byte to read.
     pub cursor: u32,
     /// Sequence number behind the furthest byte seen.
@@ -75,10 +76,10 @@ pub struct Flow {
 impl Default for Flow {
     fn default() -> Self {
         Self {
-            remaining: 0,
             length: 0,
-            started: 0,
             latest: 0,
+            remaining: 0,
+            started: 0,
             cursor: 0,
             high: 0,
             status: 0,

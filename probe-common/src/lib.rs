@@ -14,6 +14,7 @@
 pub mod bucket;
 pub mod connection;
 pub mod counters;
+pub mod datagram;
 pub mod deliveries;
 pub mod exchange;
 pub mod flow;
@@ -24,6 +25,7 @@ pub mod pending;
 pub mod phase;
 pub mod protocol;
 pub mod reason;
+pub mod route;
 pub mod sequence;
 pub mod service;
 pub mod sketch;

@@ -5,12 +5,26 @@ use crate::protocol::Method;
 /// How many the engine keeps times of: wrk and redis-benchmark pipeline 16.
 pub const DEPTH: u32 = 32;
 
-const METHOD_BITS: u32 = 8;
+// What a slot has, from its lowest bit on: the method, the route, and the time in nanoseconds, as far as there are bits for
+// it. Those of 52 days: see `time`.
+const METHOD_BITS: u32 = 4;
+const ROUTE_BITS: u32 = 8;
+const TIME_AT: u32 = METHOD_BITS + ROUTE_BITS;
+
+const _: () = assert!(Method::ALL.len() <= 1 << METHOD_BITS, "a slot has no bits for so many methods");
+
+/// The time in a slot: the one of those that end in its bits that is next to another time.
+#[inline(always)]
+const fn time(slot: u64, near: u64) -> u64 {
+    let bits = slot >> TIME_AT << TIME_AT;
+    let distance = (near << TIME_AT).wrapping_sub(bits).cast_signed() >> TIME_AT;
+    near.wrapping_sub(distance.cast_unsigned())
+}
 
 /// A request that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// When its first byte came, in nanoseconds of the monotonic clock; 56 bits of it (two years).
+    /// When its first byte came, in nanoseconds of the monotonic clock.
     pub started: u64,
     /// Its method.
     pub method: Method,
@@ -91,22 +105,38 @@ impl Pending {
             self.refused = self.refused.wrapping_add(1);
             return false;
         }
-        let slot = request.started << METHOD_BITS | request.method as u64;
+        let slot = request.started << TIME_AT | request.method as u64;
         self.slots[(self.pushed % DEPTH) as usize] = slot;
         self.pushed = self.pushed.wrapping_add(1);
         true
     }
 
-    /// The oldest one.
+    /// Gives the request that was added last its route. Where routes are not counted nobody does, and all of them have
+    /// the route 0.
+    #[inline(always)]
+    pub fn route_last(&mut self, route: u8) {
+        let slot = &mut self.slots[(self.pushed.wrapping_sub(1) % DEPTH) as usize];
+        let mask = ((1 << ROUTE_BITS) - 1) << METHOD_BITS;
+        *slot = *slot & !mask | u64::from(route) << METHOD_BITS;
+    }
+
+    /// The route of the one that was removed last.
     #[inline(always)]
     #[must_use]
-    pub fn first(&self) -> Option<Request> {
+    pub fn route_of_removed(&self) -> u8 {
+        (self.slots[(self.popped.wrapping_sub(1) % DEPTH) as usize] >> METHOD_BITS) as u8
+    }
+
+    /// The oldest one. `near` is a time less than 26 days from when it came.
+    #[inline(always)]
+    #[must_use]
+    pub fn first(&self, near: u64) -> Option<Request> {
         if self.waiting() == 0 {
             return None;
         }
         let slot = self.slots[(self.popped % DEPTH) as usize];
         // Not `from_key`: an array in read-only data is one lookup more.
-        let method = match slot as u8 {
+        let method = match slot as u8 & ((1 << METHOD_BITS) - 1) {
             1 => Method::Get,
             2 => Method::Head,
             3 => Method::Post,
@@ -119,17 +149,17 @@ impl Pending {
             10 => Method::Query,
             _ => Method::Other,
         };
-        Some(Request { started: slot >> METHOD_BITS, method })
+        Some(Request { started: time(slot, near), method })
     }
 
-    /// When the oldest one's first byte came; none if nothing waits.
+    /// When the oldest one's first byte came; none if nothing waits. `near` is as for [`Self::first`].
     #[inline(always)]
     #[must_use]
-    pub fn oldest(&self) -> Option<u64> {
+    pub fn oldest(&self, near: u64) -> Option<u64> {
         if self.waiting() == 0 {
             return None;
         }
-        Some(self.slots[(self.popped % DEPTH) as usize] >> METHOD_BITS)
+        Some(time(self.slots[(self.popped % DEPTH) as usize], near))
     }
 
     /// How long the oldest one lay unread, in nanoseconds; `u64::MAX` if it still does.
@@ -162,7 +192,7 @@ impl Pending {
                 break;
             }
             let slot = (self.read % DEPTH) as usize;
-            let started = self.slots[slot] >> METHOD_BITS;
+            let started = time(self.slots[slot], now);
             self.waits[slot] = Wait::of(now.saturating_sub(started));
             self.read = self.read.wrapping_add(1);
         }
@@ -206,6 +236,21 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_whole_however_long_the_machine_has_run() {
+        for started in [0, 1, 7 << 50, (1 << 52) - 1, 1 << 52, (1 << 61) + 12_345, u64::MAX - (1 << 51)] {
+            let mut pending = Pending::default();
+            assert!(pending.push(get(started)));
+            pending.route_last(u8::MAX);
+            for age in [0, 1, 1_000_000_000, 25 * 86_400_000_000_000] {
+                assert_eq!(pending.oldest(started + age), Some(started), "{started} after {age}");
+                assert_eq!(pending.first(started + age), Some(get(started)), "{started} after {age}");
+            }
+            // A clock that went back: of a capture.
+            assert_eq!(pending.oldest(started.saturating_sub(1_000)), Some(started));
+        }
+    }
+
+    #[test]
     fn each_request_is_unread_until_the_reading_that_follows_it() {
         let mut pending = Pending::default();
         assert!(pending.push(get(100)));
@@ -234,6 +279,19 @@ mod tests {
     }
 
     #[test]
+    fn each_request_keeps_its_route() {
+        let mut pending = Pending::default();
+        for route in 0..100 {
+            assert!(pending.push(get(1)));
+            pending.route_last(route);
+            if route >= 20 {
+                pending.pop();
+                assert_eq!(pending.route_of_removed(), route - 20);
+            }
+        }
+    }
+
+    #[test]
     fn answers_to_requests_without_room_are_passed_over_in_their_order() {
         let mut pending = Pending::default();
         let taken = (0..u64::from(DEPTH) + 2).filter(|i| pending.push(get(*i))).count();
@@ -241,7 +299,7 @@ mod tests {
         pending.pop();
         assert!(!pending.push(get(99)), "the two before it have no answer yet");
         (1..DEPTH).for_each(|_| pending.pop());
-        assert!(pending.first().is_none() && pending.pass() && pending.pass() && pending.pass());
+        assert!(pending.first(0).is_none() && pending.pass() && pending.pass() && pending.pass());
         assert!(!pending.pass() && pending.push(get(100)));
     }
 }

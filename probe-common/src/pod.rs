@@ -4,6 +4,7 @@ use crate::{
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey},
     interface::InterfaceCounters,
+    route::RouteKey,
     service::{ServiceEntry, ServiceKey},
     sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
@@ -25,6 +26,7 @@ pod!(
     ClientKey,
     Client,
     InterfaceCounters,
+    RouteKey,
     SketchKey,
     Sketch
 );

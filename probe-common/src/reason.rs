@@ -38,13 +38,15 @@ pub enum Reason {
     Undelivered = 15,
     /// More services with full tables of clients than there are estimates: the user is not counted.
     SketchesFull = 16,
+    /// No room for another route of a service: counted under the route `other`.
+    RoutesFull = 17,
     /// A service has as many latency entries as its quota: counted under method `OTHER` and the class of the status.
-    ServiceSeriesFull = 17,
+    ServiceSeriesFull = 18,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -62,6 +64,7 @@ impl Reason {
         Self::DeliveriesFull,
         Self::Undelivered,
         Self::SketchesFull,
+        Self::RoutesFull,
         Self::ServiceSeriesFull,
     ];
 
@@ -89,6 +92,7 @@ impl Reason {
             Self::DeliveriesFull => "deliveries_full",
             Self::Undelivered => "undelivered",
             Self::SketchesFull => "sketches_full",
+            Self::RoutesFull => "routes_full",
             Self::ServiceSeriesFull => "service_series_full",
         }
     }

@@ -1,5 +1,7 @@
 //! What a service is to the kernel: who owns the socket, and the server's port.
 
+use crate::interface::Transport;
+
 /// On which end of a connection a socket is.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,8 +50,16 @@ pub struct ServiceKey {
     pub port: u16,
     /// [`Role`]
     pub role: u8,
-    /// Zero: the kernel hashes every byte of a key.
-    pub padding: u8,
+    /// [`crate::interface::Transport`]: of services on the same port, UDP's is another than TCP's.
+    pub transport: u8,
+}
+
+impl ServiceKey {
+    /// What its sockets speak: TCP or UDP.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        if self.transport == Transport::Udp as u8 { Transport::Udp } else { Transport::Tcp }
+    }
 }
 
 /// What the kernel knows of a service.

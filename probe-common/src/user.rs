@@ -16,7 +16,8 @@ pub struct ClientKey {
 pub struct Client {
     /// Its open connections to the service. Signed: a close that meets a forgotten client must not wrap.
     pub open: i64,
-    /// When it last made a request on a connection that has closed, in nanoseconds of the monotonic clock.
+    /// When it last made a request on a connection that has closed, or sent a datagram, in nanoseconds of the monotonic
+    /// clock.
     pub last_request: u64,
 }
 

@@ -36,12 +36,14 @@ pub struct Window {
     length: u32,
     /// Where [`Window::forget`] passes values through.
     passed: u64,
+    /// Where the latest request line begins and ends.
+    line: [u32; 2],
     bytes: [u8; SIZE],
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { base: 0, length: 0, passed: 0, bytes: [0; SIZE] }
+        Self { base: 0, length: 0, passed: 0, line: [0; 2], bytes: [0; SIZE] }
     }
 }
 
@@ -144,6 +146,20 @@ impl Window {
             at += 8;
         }
         None
+    }
+
+    /// Notes where a request line is, for whoever wants more of it than the engine does.
+    #[inline(always)]
+    pub fn note_line(&mut self, start: usize, end: usize) {
+        self.line = [start as u32, end as u32];
+    }
+
+    /// Indices of the first byte of the request line that was read last, and of the one behind it; it stays in the
+    /// window until the next step.
+    #[inline(always)]
+    #[must_use]
+    pub fn line(&self) -> (u32, u32) {
+        (self.line[0], self.line[1])
     }
 
     /// Index of the first newline among the eight bytes from an index on.

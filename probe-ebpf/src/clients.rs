@@ -1,6 +1,6 @@
 //! The clients of services: who is connected.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_ns};
 use probe_common::{
     connection::Connection,
     reason::Reason,
@@ -45,6 +45,24 @@ pub fn leave(connection: &Connection) {
     } else {
         // No entry: the agent forgot it, or a reset socket leaves twice.
         let _ = add(&key, -1, connection.last_request);
+    }
+}
+
+/// A client without a connection has sent something: it is a user for as long as the window from now on.
+#[inline(always)]
+pub fn hear(key: &ClientKey) {
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if add(key, 0, now) {
+        return;
+    }
+    match CLIENTS.insert(key, Client { open: 0, last_request: now }, u64::from(BPF_NOEXIST)) {
+        // Another CPU made the entry in between: as good.
+        Ok(()) | Err(EXISTS) => {}
+        Err(_) => {
+            complaint::count(Reason::ClientsFull);
+            estimate(key);
+        }
     }
 }
 

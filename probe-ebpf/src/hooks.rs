@@ -3,6 +3,7 @@
 pub mod adoption;
 pub mod application_read;
 pub mod connection_life;
+pub mod datagram;
 pub mod early;
 pub mod interface;
 mod listener;

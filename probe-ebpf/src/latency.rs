@@ -6,9 +6,13 @@ use probe_common::{
     exchange::{Exchange, LatencyCell, LatencyKey, Span},
     protocol::Protocol,
     reason::Reason,
+    route,
 };
 
-use crate::{atomic, complaint, maps::{LATENCIES, SERIES_QUOTA, SERVICE_ENTRIES}};
+use crate::{
+    atomic, complaint,
+    maps::{LATENCIES, SERIES_QUOTA, SERVICE_ENTRIES},
+};
 
 /// -EEXIST
 const EXISTS: i32 = -17;
@@ -27,11 +31,11 @@ pub fn record(service: u32, exchange: &Exchange) {
         protocol: exchange.protocol as u8,
         method: exchange.method as u8,
         span: Span::Both as u8,
-        padding: 0,
+        route: exchange.route,
     };
     if exchange.first_byte != exchange.duration {
         // Where the whole response comes at once, one entry serves both histograms; here it takes two.
-        let mut first = LatencyKey { span: Span::FirstByte as u8, ..key };
+        let mut first = LatencyKey { span: Span::FirstByte as u8, route: route::OTHER, ..key };
         add(&mut first, exchange.first_byte, 1);
         key.span = Span::Duration as u8;
     }

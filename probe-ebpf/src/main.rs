@@ -20,19 +20,20 @@ mod hooks;
 mod latency;
 mod maps;
 mod packet;
+mod routes;
 mod scratch;
 mod services;
 
 use aya_ebpf::{
     bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
-    macros::{btf_tracepoint, cgroup_skb, classifier, sock_ops, xdp},
-    programs::{BtfTracePointContext, SkBuffContext, SockOpsContext, TcContext, XdpContext},
+    macros::{btf_tracepoint, cgroup_skb, cgroup_sock, classifier, sock_ops, xdp},
+    programs::{BtfTracePointContext, SkBuffContext, SockContext, SockOpsContext, TcContext, XdpContext},
 };
 use probe_common::interface::Way;
 
 use crate::hooks::{
-    adoption, application_read, connection_life, interface, oldest_request, segment::Heads, socket_state,
-    socket_traffic, trial,
+    adoption, application_read, connection_life, datagram, interface, oldest_request, segment::Heads,
+    socket_state, socket_traffic, trial,
 };
 
 /// A cgroup program's verdict: let the packet pass.
@@ -63,6 +64,13 @@ pub fn socket_transmit(ctx: SkBuffContext) -> i32 {
 #[cgroup_skb(egress)]
 pub fn socket_transmit_plain(ctx: SkBuffContext) -> i32 {
     socket_traffic::observe(&ctx, Way::Transmit, Heads::PassOver);
+    ALLOW
+}
+
+/// Sockets that are made: whose the UDP ones are. Kernel 5.10 (`bpf_sk_storage_get` here: 5.9).
+#[cgroup_sock(sock_create)]
+pub fn datagram_sockets(ctx: SockContext) -> i32 {
+    datagram::made(&ctx);
     ALLOW
 }
 

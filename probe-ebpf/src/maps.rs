@@ -6,7 +6,10 @@
 //! | map | key | value | bytes an entry | written by | deleted by | when full |
 //! |---|---|---|---|---|---|---|
 //! | `SOCKETS` | socket | `Connection` | 1 KiB a socket | socket and connection programs | the kernel, with the socket | `socket_state` |
+//! | `DATAGRAMS` | UDP socket | `DatagramSocket` | 128 a socket | `datagram_sockets`, socket programs | the kernel, with the socket | `socket_state` |
 //! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | never, so far | counted to service 0 |
+//! | `ROUTES` | `RouteKey` | index | 130 | whoever sees a route first | never, so far | `routes_full`, and to route 0 |
+//! | `ROUTE_COUNTS` | service index | count | 8 | whoever sees a route first | never, so far | `routes_full`, and to route 0 |
 //! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
 //! | `COUNTERS` | service index | `ServiceCounters` | 112 a CPU | socket and connection programs | never | cannot be |
 //! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs | never, so far | `latency_full` |
@@ -21,6 +24,7 @@
 //! | `EARLY` | 0 | `Early` | 1 KiB a CPU | socket and connection programs | never | cannot be |
 //! | `OLDEST_REQUESTS` | service index | time | 8 | `oldest_request` | agent, before each pass | cannot be |
 //! | `TRIAL` | 0 | `Connection` | 1 KiB | tests, `trial_*` | never | cannot be |
+//! | `TRIAL_UNDO` | 0 | `Undo` | 1 KiB | benchmarks | never | cannot be |
 //! | `COMPLAINTS` | `Reason` | time | 8 | all | never | cannot be |
 
 use core::ffi::c_void;
@@ -34,16 +38,18 @@ use aya_ebpf::{
 use probe_common::{
     connection::Connection,
     counters::ServiceCounters,
+    datagram::DatagramSocket,
     exchange::{LatencyCell, LatencyKey},
     interface::InterfaceCounters,
     reason::Reason,
+    route::RouteKey,
     service::{ServiceEntry, ServiceKey},
     sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
 
 use crate::{
-    hooks::early::Early,
+    hooks::{early::Early, trial::Undo},
     scratch::{SLOTS, Scratch},
 };
 
@@ -83,11 +89,23 @@ impl<T> SocketStorage<T> {
 #[btf_map]
 pub static SOCKETS: SocketStorage<Connection> = SocketStorage::new();
 
+/// The state of each UDP socket.
+#[btf_map]
+pub static DATAGRAMS: SocketStorage<DatagramSocket> = SocketStorage::new();
+
 #[map]
 pub static SERVICES: HashMap<ServiceKey, ServiceEntry> = HashMap::with_max_entries(4096, 0);
 
 #[map]
 pub static FREE_SERVICES: Queue<u32> = Queue::with_max_entries(4096, 0);
+
+/// The routes of all services: the index of each among those of its service. One entry unless routes are counted.
+#[map]
+pub static ROUTES: HashMap<RouteKey, u32> = HashMap::with_max_entries(1, 0);
+
+/// How many routes a service has: the highest index that was given out. One entry unless routes are counted.
+#[map]
+pub static ROUTE_COUNTS: Array<u64> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static COUNTERS: PerCpuArray<ServiceCounters> = PerCpuArray::with_max_entries(4096, 0);
@@ -142,9 +160,25 @@ pub static OLDEST_REQUESTS: Array<u64> = Array::with_max_entries(4096, 0);
 #[map]
 pub static TRIAL: Array<Connection> = Array::with_max_entries(1, 0);
 
+/// What they undo in it before each run.
+#[map]
+pub static TRIAL_UNDO: Array<Undo> = Array::with_max_entries(1, 0);
+
 #[map]
 pub static COMPLAINTS: Array<u64> = Array::with_max_entries(Reason::COUNT, 0);
+
+/// The first of the ports that the kernel gives to sockets that ask for none: those of IANA's dynamic range as Linux has it.
+#[unsafe(no_mangle)]
+pub static FIRST_GIVEN_PORT: Global<u16> = Global::new(32_768);
+
+/// The last of them.
+#[unsafe(no_mangle)]
+pub static LAST_GIVEN_PORT: Global<u16> = Global::new(60_999);
 
 /// Whether closes come from `sock_ops`, where tracing programs may not use socket storage (before kernel 5.11).
 #[unsafe(no_mangle)]
 pub static STATES_BY_SOCK_OPS: Global<u8> = Global::new(0);
+
+/// How many routes a service may have, up to 255; 0 if routes are not counted.
+#[unsafe(no_mangle)]
+pub static ROUTES_PER_SERVICE: Global<u8> = Global::new(0);

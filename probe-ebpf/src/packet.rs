@@ -1,6 +1,7 @@
-//! Where TCP is in a packet, read straight from its linear part: headers always lie there.
+//! Where TCP and UDP are in a packet, read straight from its linear part: headers always lie there.
 
 use aya_ebpf::bindings::__sk_buff;
+use probe_common::user::mapped;
 
 /// The TCP header of a packet, and its payload.
 pub struct Tcp {
@@ -26,10 +27,23 @@ pub struct Tcp {
     pub rst: bool,
 }
 
+/// The UDP header of a packet, and its payload.
+pub struct Udp {
+    /// Offset of the payload in the packet.
+    pub offset: u32,
+    /// Bytes of payload.
+    pub length: u32,
+    /// Source port.
+    pub source: u16,
+    /// Destination port.
+    pub destination: u16,
+}
+
 /// Extension headers that are passed over before TCP (RFC 8200, section 4): more is not IPv6 as anyone sends it.
 const EXTENSIONS: usize = 4;
 
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
@@ -40,7 +54,7 @@ const ACK: u8 = 16;
 pub fn tcp(skb: *mut __sk_buff, network: usize) -> Option<Tcp> {
     // SAFETY: fields of the context, which the verifier knows.
     let (data, end, total) = unsafe { ((*skb).data as usize, (*skb).data_end as usize, (*skb).len) };
-    let header = network + transport(data + network, end)?;
+    let header = network + transport(data + network, end, TCP)?;
     let at = data + header;
     if at + 20 > end {
         return None;
@@ -72,9 +86,51 @@ pub fn tcp(skb: *mut __sk_buff, network: usize) -> Option<Tcp> {
     })
 }
 
-/// Offset of the TCP header behind the IP headers.
+/// Finds the UDP header of a cgroup program's packet.
 #[inline(always)]
-fn transport(data: usize, end: usize) -> Option<usize> {
+pub fn udp(skb: *mut __sk_buff) -> Option<Udp> {
+    // SAFETY: fields of the context, which the verifier knows.
+    let (data, end, total) = unsafe { ((*skb).data as usize, (*skb).data_end as usize, (*skb).len) };
+    let header = transport(data, end, UDP)?;
+    let at = data + header;
+    if at + 8 > end {
+        return None;
+    }
+    // SAFETY: within the packet, as compared above.
+    let ports = unsafe { (at as *const [u8; 4]).read_unaligned() };
+    let offset = header as u32 + 8;
+    Some(Udp {
+        offset,
+        // Not what the header says: of a buffer that stands for several datagrams it may be the length of one.
+        length: total.saturating_sub(offset),
+        source: u16::from_be_bytes([ports[0], ports[1]]),
+        destination: u16::from_be_bytes([ports[2], ports[3]]),
+    })
+}
+
+/// The address that a cgroup program's packet comes from; IPv4 as IPv4-mapped IPv6.
+#[inline(always)]
+pub fn source(skb: *mut __sk_buff) -> Option<[u8; 16]> {
+    // SAFETY: fields of the context, which the verifier knows.
+    let (data, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
+    if data + 20 > end {
+        return None;
+    }
+    // SAFETY: within the packet, as compared above, and below.
+    unsafe {
+        if *(data as *const u8) >> 4 == 4 {
+            return Some(mapped(((data + 12) as *const [u8; 4]).read_unaligned()));
+        }
+        if data + 40 > end {
+            return None;
+        }
+        Some(((data + 8) as *const [u8; 16]).read_unaligned())
+    }
+}
+
+/// Offset of the header of TCP or UDP behind the IP headers.
+#[inline(always)]
+fn transport(data: usize, end: usize, protocol: u8) -> Option<usize> {
     if data + 20 > end {
         return None;
     }
@@ -91,7 +147,7 @@ fn transport(data: usize, end: usize) -> Option<usize> {
     let mut next = unsafe { *((data + 6) as *const u8) };
     let mut offset = 40;
     for _ in 0..EXTENSIONS {
-        if next == TCP {
+        if next == protocol {
             return Some(offset);
         }
         let at = data + offset;

@@ -4,7 +4,11 @@
 //! so a run takes a slot that is free. On a fully preemptible kernel a task may be preempted between the look at a
 //! slot and the claim of it; the claim then shows to have been lost when it is given back.
 
-use probe_common::{exchange::Exchange, window::Window};
+use probe_common::{
+    exchange::Exchange,
+    route::{RouteKey, Template},
+    window::Window,
+};
 
 use crate::maps::SCRATCH;
 
@@ -30,8 +34,8 @@ pub struct Task {
     pub began: u32,
     /// Requests that are in flight no more since.
     pub ended: u32,
-    /// For the alignment of what follows.
-    pub padding: u32,
+    /// 1 while the template of a request's path is being made.
+    pub template: u32,
 }
 
 /// What a step came to: see [`probe_common::connection::Step`].
@@ -61,6 +65,10 @@ pub struct Scratch {
     pub exchange: Exchange,
     /// The buffer.
     pub window: Window,
+    /// The template of the latest request's path.
+    pub template: Template,
+    /// The same as a key.
+    pub route: RouteKey,
 }
 
 /// Takes a free slot of this CPU. It must be given back.

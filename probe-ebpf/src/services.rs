@@ -3,8 +3,9 @@
 use aya_ebpf::bindings::{BPF_NOEXIST, bpf_sock};
 use aya_ebpf::helpers::generated::bpf_sk_cgroup_id;
 use probe_common::{
-    connection::Connection,
+    connection::{Connection, Owner},
     counters::ServiceCounters,
+    interface::Transport,
     reason::Reason,
     service::{OTHER, ServiceEntry, ServiceKey},
 };
@@ -31,37 +32,40 @@ pub fn assign(connection: &mut Connection, sk: *mut bpf_sock, port: u16) -> Resu
 /// The same, where the cgroup is known, or cannot be (0).
 #[inline(always)]
 pub fn assign_to_cgroup(connection: &mut Connection, cgroup: u64, port: u16) -> Result<(), Reason> {
-    let owner = &connection.owner;
-    // A main thread bears its process' name; another thread's name is its own, so the process tells it apart.
-    let process = if owner.thread == owner.process { 0 } else { owner.process };
-    let key =
-        ServiceKey { cgroup, command: owner.command, process, port, role: connection.role & 1, padding: 0 };
-    let interned = intern(&key, owner.process);
-    connection.service = *interned.as_ref().unwrap_or(&OTHER);
+    connection.service = of(&connection.owner, cgroup, port, connection.role & 1, Transport::Tcp);
     connection.introduced = true;
-    interned.map(drop)
+    if connection.service == OTHER { Err(Reason::ServicesFull) } else { Ok(()) }
 }
 
-/// The index of a service, a new one if it is seen for the first time; or why it has none.
+/// The index of the service of a socket with this owner, [`OTHER`] if there is no room.
 #[inline(always)]
-fn intern(key: &ServiceKey, process: u32) -> Result<u32, Reason> {
+pub fn of(owner: &Owner, cgroup: u64, port: u16, role: u8, transport: Transport) -> u32 {
+    // A main thread bears its process' name; another thread's name is its own, so the process tells it apart.
+    let process = if owner.thread == owner.process { 0 } else { owner.process };
+    let key = ServiceKey { cgroup, command: owner.command, process, port, role, transport: transport as u8 };
+    intern(&key, owner.process)
+}
+
+/// The index of a service, a new one if it is seen for the first time; [`OTHER`] if there is no room.
+#[inline(always)]
+fn intern(key: &ServiceKey, process: u32) -> u32 {
     if let Some(entry) = SERVICES.get_ptr(key) {
         // SAFETY: the map's value, valid for the program's run.
-        return Ok(unsafe { (*entry).index });
+        return unsafe { (*entry).index };
     }
     let Ok(Some(index)) = FREE_SERVICES.pop() else {
-        return Err(Reason::ServicesFull);
+        return OTHER;
     };
     if SERVICES.insert(key, ServiceEntry { index, process }, u64::from(BPF_NOEXIST)).is_ok() {
-        return Ok(index);
+        return index;
     }
-    // Another CPU was faster, or is at the same bucket: the index goes back.
+    // Another CPU was faster, or there is no room: the index goes back.
     if FREE_SERVICES.push(index, 0).is_err() {
         complaint::count(Reason::Contended);
     }
     if let Some(entry) = SERVICES.get_ptr(key) {
         // SAFETY: as above.
-        return Ok(unsafe { (*entry).index });
+        return unsafe { (*entry).index };
     }
-    Err(Reason::Contended)
+    OTHER
 }

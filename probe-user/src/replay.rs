@@ -16,6 +16,7 @@ mod pair;
 mod render;
 mod report;
 mod roles;
+mod routes;
 mod services;
 mod skip;
 mod source;
@@ -41,6 +42,7 @@ use self::{
     damage::NotACapture,
     fragments::Fragments,
     report::Report,
+    routes::Routes,
     skip::{Skip, Skipped},
     tcp::Segment,
 };
@@ -51,7 +53,8 @@ pub fn replay(args: &ReplayArgs) -> Result<ExitCode> {
     let name = name(&args.file);
     let source = source::open(&args.file).with_context(|| format!("cannot open {name}"))?;
     let limit = usize::try_from(args.max_connections).unwrap_or(usize::MAX);
-    let report = count(source, &name, limit).with_context(|| format!("cannot replay {name}"))?;
+    let routes = if args.routes { Routes::Counted } else { Routes::Ignored };
+    let report = count(source, &name, limit, routes).with_context(|| format!("cannot replay {name}"))?;
     let text = match args.format {
         OutputFormat::Text => render::text(&report),
         OutputFormat::Json => render::json(&report)?,
@@ -67,9 +70,14 @@ fn name(path: &Path) -> String {
 }
 
 /// Counts a capture as far as it can be read.
-fn count(source: impl Read + 'static, name: &str, limit: usize) -> Result<Report, NotACapture> {
+fn count(
+    source: impl Read + 'static,
+    name: &str,
+    limit: usize,
+    routes: Routes,
+) -> Result<Report, NotACapture> {
     let mut capture = Capture::open(source)?;
-    let mut replay = Replay::new(limit);
+    let mut replay = Replay::new(limit, routes);
     let damage = capture.read(|record| replay.take(record)).err();
     let mut report = replay.finish();
     name.clone_into(&mut report.capture.file);
@@ -98,9 +106,9 @@ struct Span {
 }
 
 impl Replay {
-    fn new(limit: usize) -> Self {
+    fn new(limit: usize, routes: Routes) -> Self {
         Self {
-            connections: Connections::new(limit),
+            connections: Connections::new(limit, routes),
             fragments: Fragments::default(),
             skipped: Skipped::new(),
             span: None,

@@ -1,6 +1,6 @@
 //! What the agent needs to know to run, after flags and environment have been read and checked: see [`crate::cli`].
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU8, path::PathBuf, time::Duration};
 
 use crate::interface_filter::InterfaceFilter;
 
@@ -73,6 +73,17 @@ pub struct Capacities {
     pub series_per_service: u32,
     /// Clients that are told apart, over all services.
     pub clients: u32,
+    /// Routes; none if they are not counted.
+    pub routes: Option<RouteLimits>,
+}
+
+/// How many routes are told apart; requests beyond are counted under the route `other`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RouteLimits {
+    /// Over all services.
+    pub total: u32,
+    /// Of a service: no client of one can take the room of another.
+    pub per_service: NonZeroU8,
 }
 
 /// Which statuses make a request a failed one. Requests without an answer always are.

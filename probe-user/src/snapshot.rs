@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use probe_common::{
     counters::Volume,
-    interface::ByKind,
+    interface::{ByKind, Transport},
     phase::Phase,
     protocol::{Method, Protocol},
     reason::Reason,
@@ -45,12 +46,14 @@ pub struct ServiceId {
     pub port: u16,
     /// On which end of its connections it is.
     pub role: Role,
+    /// TCP, or UDP: on the same port the two are two services.
+    pub transport: Transport,
 }
 
 /// What was counted of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
-    /// Payload received, each byte of a stream once.
+    /// Payload received, each byte of a stream once, and of each datagram.
     pub received: Volume,
     /// Payload sent, likewise.
     pub sent: Volume,
@@ -62,7 +65,7 @@ pub struct Service {
     pub round_trips: Histogram,
     /// Its TCP connections.
     pub connections: Connections,
-    /// Distinct clients with a connection open, or with a request in the users' window; servers only.
+    /// Distinct clients with a connection open, or with a request or a datagram in the users' window; servers only.
     pub users: u64,
     /// Requests with their durations, by what they were.
     pub requests: BTreeMap<RequestKind, Histogram>,
@@ -99,7 +102,7 @@ pub struct Connections {
 }
 
 /// The labels of a request beyond those of its service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestKind {
     /// The protocol.
     pub protocol: Protocol,
@@ -107,6 +110,8 @@ pub struct RequestKind {
     pub method: Method,
     /// The status code, [`probe_common::exchange::ABORTED`] if there was no answer.
     pub status: u16,
+    /// The template of the path, `other` for what has none; none where routes are not counted.
+    pub route: Option<Arc<str>>,
 }
 
 /// What was counted on an interface, indexed by [`probe_common::interface::Way`], family and transport.

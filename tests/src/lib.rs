@@ -7,6 +7,8 @@ pub mod agent;
 pub mod bpf;
 pub mod capture;
 pub mod client;
+pub mod dns;
+pub mod echo;
 pub mod expect;
 pub mod flood;
 pub mod frames;

@@ -103,6 +103,15 @@ pub struct Transfer {
     pub received: f64,
 }
 
+/// Datagrams that `iperf3` sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagrams {
+    /// How many.
+    pub packets: u64,
+    /// Their payload.
+    pub bytes: u64,
+}
+
 impl Iperf {
     /// Starts one in a network namespace.
     pub fn start_within(netns: &Netns) -> Result<Self> {
@@ -140,6 +149,19 @@ impl Iperf {
     /// The same at 100 Mbit/s with a small window, so that nothing is dropped where a frame is copied to many interfaces.
     pub fn run_gently(&self, from: &Netns, address: &str, sender: Sender) -> Result<Transfer> {
         self.drive(from, address, sender, &["--bitrate", "100M", "--window", "64K"])
+    }
+
+    /// Sends 20 MB in datagrams of 1,400 bytes, at 200 Mbit/s.
+    pub fn run_datagrams(&self, from: &Netns, address: &str) -> Result<Datagrams> {
+        let mut command = from.command("iperf3")?;
+        command.args(["--json", "--udp", "--bytes", "20M", "--length", "1400", "--bitrate", "200M"]);
+        command.args(["--port", &self.port.to_string(), "--client", address]);
+        let said = process::run_well(&mut command, LIMIT)?;
+        let json: serde_json::Value = serde_json::from_str(&said).context("iperf3 --json")?;
+        let number = |name: &str| {
+            json["end"]["sum"][name].as_u64().with_context(|| format!("iperf3 tells no {name}: {said}"))
+        };
+        Ok(Datagrams { packets: number("packets")?, bytes: number("bytes")? })
     }
 
     fn drive(&self, from: &Netns, address: &str, sender: Sender, flags: &[&str]) -> Result<Transfer> {

@@ -143,7 +143,7 @@ fn sample(line: &str) -> Option<Sample> {
     Some(Sample { name: name.to_owned(), labels, value: value.parse().ok()? })
 }
 
-/// No label of ours holds a quote or a backslash; one that did would fail here, loudly.
+/// No label that a test looks at holds a quote or a backslash; one that did would fail here, loudly.
 fn parse_labels(text: &str) -> Option<BTreeMap<String, String>> {
     let mut labels = BTreeMap::new();
     let mut rest = text;

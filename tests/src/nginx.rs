@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -125,6 +125,21 @@ impl Nginx {
         self.process.terminate().map(drop)
     }
 
+    /// The truth: method and target of every request that it has answered, as the client sent the target. Waits until there
+    /// are so many.
+    pub fn targets(&self, requests: usize) -> Result<Vec<(String, String)>> {
+        let path = self.directory.path().join("targets.log");
+        let log = poll::until(&format!("nginx to log {requests} targets"), || {
+            let log = fs::read_to_string(&path)?;
+            Ok((log.lines().count() >= requests).then_some(log))
+        })?;
+        let both = |line: &str| {
+            let (method, target) = line.split_once(' ').with_context(|| format!("no target: {line}"))?;
+            Ok((method.to_owned(), target.to_owned()))
+        };
+        log.lines().map(both).collect()
+    }
+
     fn access_log(&self) -> PathBuf {
         self.directory.path().join("access.log")
     }
@@ -154,6 +169,8 @@ events {{ worker_connections 4096; }}
 http {{
     log_format counted '$request_method $status $request_time';
     access_log {root}/access.log counted;
+    log_format targets '$request_method $request_uri';
+    access_log {root}/targets.log targets;
     client_body_temp_path {root}/body;
     proxy_temp_path {root}/proxy;
     fastcgi_temp_path {root}/fastcgi;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, Ipv6Addr, TcpListener},
+    net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket},
     process,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -14,7 +14,7 @@ const FIRST: u32 = 20_000;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A port that nobody listens on, never handed out twice by this process.
+/// A port that nobody listens on, over TCP or UDP, never handed out twice by this process.
 ///
 /// It is below the range from which the kernel gives ports to clients, so that none of them can take it before the
 /// server does. The search starts where the process number says: two runs of the suite seldom meet, and where they
@@ -26,7 +26,8 @@ pub fn free() -> Result<u16> {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = u16::try_from(FIRST + (start + step) % range)?;
         let free = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
-            && TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok();
+            && TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok()
+            && UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok();
         if free {
             return Ok(port);
         }

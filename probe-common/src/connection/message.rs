@@ -93,6 +93,8 @@ impl Connection {
 
     #[inline(always)]
     fn request_start(&mut self, window: &mut Window, line: &Line) -> Outcome {
+        // Whoever counts routes gives the request one behind this step.
+        window.note_line(line.start, line.end);
         let method = http1::request_line(window, line.start, line.end, line.extent);
         // The end of `OPTIONS` would do for a method that nobody knows.
         let guessed = self.request.facts & GUESSED != 0;
@@ -154,7 +156,7 @@ impl Connection {
     /// The head is complete: what frames the content (RFC 9112, section 6.3)?
     #[inline(always)]
     fn head_end(&mut self, side: Side, now: u64) -> Outcome {
-        let method = match self.pending.first() {
+        let method = match self.pending.first(now) {
             Some(request) => request.method,
             None => Method::Other,
         };
@@ -237,7 +239,7 @@ impl Connection {
     /// The oldest request has had its answer.
     #[inline(always)]
     fn answered(&mut self, answer: &Answer) -> Step {
-        let Some(request) = self.pending.first() else {
+        let Some(request) = self.pending.first(answer.last) else {
             // One that found no room has been counted when it came.
             let reason = if self.pending.pass() { None } else { Some(Reason::JoinedLate) };
             return Step { unmeasured: reason, ..Step::default() };
@@ -257,6 +259,7 @@ impl Connection {
             first_byte,
             duration: answer.last.saturating_sub(request.started),
             queue: if unread < first_byte { unread } else { first_byte },
+            route: self.pending.route_of_removed(),
         };
         let mut unmeasured = None;
         if !aborted

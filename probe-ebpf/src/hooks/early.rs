@@ -34,9 +34,15 @@ pub struct Early {
     valid: u16,
 }
 
-/// Reads a segment with data that has come to a listener.
+/// Reads a segment with data that has come to a listener, whose service the connection will have.
 #[inline(always)]
-pub fn read(ctx: &impl EbpfContext, skb: *mut __sk_buff, tcp: &Tcp, heads: Heads) -> Result<(), Reason> {
+pub fn read(
+    ctx: &impl EbpfContext,
+    skb: *mut __sk_buff,
+    service: u32,
+    tcp: &Tcp,
+    heads: Heads,
+) -> Result<(), Reason> {
     let Some(early) = EARLY.get_ptr_mut(0) else { return Ok(()) };
     // SAFETY: the map's value, valid for the program's run, of this CPU; softirqs do not interrupt each other.
     let early = unsafe { &mut *early };
@@ -44,6 +50,7 @@ pub fn read(ctx: &impl EbpfContext, skb: *mut __sk_buff, tcp: &Tcp, heads: Heads
     early.connection.response.part = Part::Start;
     early.connection.pending = Pending::default();
     early.connection.protocol = Protocol::Unknown;
+    early.connection.service = service;
     early.connection.role = Role::Server as u8;
     early.connection.stage = Stage::Open;
     early.connection.fins = 0;

@@ -44,7 +44,7 @@ pub fn observe(element: *const Element) {
         // Its client is a user as long as it is connected, whichever part of the window it is.
         clients::estimate(&ClientKey { address: connection.client, service: connection.service });
     }
-    let Some(started) = connection.pending.oldest() else { return };
+    let Some(started) = connection.pending.oldest(connection.last_request) else { return };
     let Some(oldest) = OLDEST_REQUESTS.get_ptr_mut(connection.service) else { return };
     // SAFETY: the map's value; only this program writes it while an iteration runs, and iterations are the agent's.
     unsafe {

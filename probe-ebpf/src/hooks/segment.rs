@@ -24,6 +24,7 @@ use crate::{
     atomic, complaint, latency,
     maps::STATES_BY_SOCK_OPS,
     packet::Tcp,
+    routes,
     scratch::{self, Flags, Scratch, Task},
     services,
 };
@@ -307,7 +308,7 @@ pub fn read(
             escaped: 0,
             began: 0,
             ended: 0,
-            padding: 0,
+            template: 0,
         };
     }
     let mut reading = Reading { connection, scratch, skb };
@@ -375,6 +376,9 @@ fn step(context: *mut c_void, side: Side) -> i64 {
         let reading = &*context.cast::<Reading>();
         (reading, &mut *reading.connection, &mut *reading.scratch)
     };
+    if matches!(side, Side::Request) && routes::are_due(scratch) {
+        return routes::go_on(connection, scratch);
+    }
     let task = &scratch.task;
     let segment = Segment {
         side,
@@ -408,7 +412,12 @@ fn step(context: *mut c_void, side: Side) -> i64 {
     }
     scratch.task.began += u32::from(step.began);
     scratch.task.ended += u32::from(step.ended);
-    i64::from(step.more & 1 ^ 1)
+    let (began, more) = (step.began, step.more);
+    if matches!(side, Side::Request) && routes::are_counted() && began != 0 {
+        routes::begin(scratch);
+        return 0;
+    }
+    i64::from(more & 1 ^ 1)
 }
 
 /// Counts a request that has come to its end, and where its time went if this is the end that knows.

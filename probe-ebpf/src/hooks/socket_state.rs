@@ -73,7 +73,7 @@ pub fn connection<'a>(ctx: &BtfTracePointContext, flags: u32) -> Option<&'a mut 
 
 /// The task that is running.
 #[inline(always)]
-fn current() -> Owner {
+pub fn current() -> Owner {
     let id = bpf_get_current_pid_tgid();
     let command = bpf_get_current_comm().unwrap_or([0; 16]);
     Owner { command, process: (id >> 32) as u32, thread: id as u32 }

@@ -19,6 +19,7 @@ use probe_common::{
 };
 
 use super::{
+    datagram::{self, IPPROTO_UDP},
     early,
     segment::{self, Heads},
 };
@@ -52,9 +53,13 @@ fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason
     }
     // SAFETY: not null (kernel 5.1).
     let sk = unsafe { bpf_sk_fullsock(sk) };
-    // SAFETY: not null, as compared first.
-    if sk.is_null() || unsafe { (*sk).protocol } != IPPROTO_TCP {
+    if sk.is_null() {
         return Ok(());
+    }
+    // SAFETY: not null.
+    let protocol = unsafe { (*sk).protocol };
+    if protocol != IPPROTO_TCP {
+        return if protocol == IPPROTO_UDP { datagram::observe(skb, sk, way) } else { Ok(()) };
     }
     let tcp = packet::tcp(skb, 0).ok_or(Reason::Unreadable)?;
     // SAFETY: storage of a full socket (kernel 5.2).
@@ -82,7 +87,7 @@ fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason
     if matches!(connection.stage, Stage::Listening) {
         segment::count_packet(skb, connection.service, &tcp, way);
         let early = matches!(way, Way::Receive) && tcp.length > 0;
-        return if early { early::read(ctx, skb, &tcp, heads) } else { Ok(()) };
+        return if early { early::read(ctx, skb, connection.service, &tcp, heads) } else { Ok(()) };
     }
     let followed = segment::follow(ctx, skb, connection, &tcp, way, heads);
     time_round_trip(connection, sk);

@@ -9,16 +9,21 @@ use std::{
     time::Instant,
 };
 
+use probe_common::interface::Transport;
+
 use super::{
     holders,
     pace::{Known, Leave, Pace},
     process::Procfs,
 };
 
+/// A port of TCP or of UDP.
+type Port = (Transport, u16);
+
 /// The owners of listening ports, as of the last look.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    owners: HashMap<u16, Vec<Owner>>,
+    owners: HashMap<Port, Vec<Owner>>,
     pace: Pace,
 }
 
@@ -41,7 +46,7 @@ impl Listeners {
     pub(super) fn owner(
         &mut self,
         procfs: &Procfs,
-        port: u16,
+        port: Port,
         cgroup: Option<&str>,
         now: Instant,
         since: Instant,
@@ -59,11 +64,11 @@ impl Listeners {
     }
 }
 
-fn look(procfs: &Procfs) -> HashMap<u16, Vec<Owner>> {
+fn look(procfs: &Procfs) -> HashMap<Port, Vec<Owner>> {
     let wanted = listening(procfs, &procfs.processes());
     let mut holders: Vec<_> = holders::of_sockets_in(procfs, wanted.keys().copied()).into_iter().collect();
     holders.sort_unstable_by_key(|(_, holder)| holders::precedence(holder.process));
-    let mut owners: HashMap<u16, Vec<Owner>> = HashMap::new();
+    let mut owners: HashMap<Port, Vec<Owner>> = HashMap::new();
     for (inode, holder) in holders {
         let owner = Owner { name: holder.name, cgroup: procfs.cgroup(holder.process) };
         owners.entry(wanted[&inode]).or_default().push(owner);
@@ -71,8 +76,8 @@ fn look(procfs: &Procfs) -> HashMap<u16, Vec<Owner>> {
     owners
 }
 
-/// The listening sockets of all network namespaces, port by inode. One process of each namespace is asked.
-fn listening(procfs: &Procfs, processes: &[u32]) -> HashMap<u64, u16> {
+/// The sockets of all network namespaces to which others speak first, port by inode. One process of each namespace is asked.
+fn listening(procfs: &Procfs, processes: &[u32]) -> HashMap<u64, Port> {
     let mut namespaces = HashSet::new();
     let mut listeners = HashMap::new();
     for process in processes {
@@ -81,11 +86,14 @@ fn listening(procfs: &Procfs, processes: &[u32]) -> HashMap<u64, u16> {
             continue;
         };
         if namespaces.insert(namespace) {
-            for table in ["net/tcp", "net/tcp6"] {
-                if let Ok(file) = File::open(directory.join(table)) {
-                    listeners
-                        .extend(parse_table(BufReader::new(file)).map(|found| (found.inode, found.port)));
-                }
+            let read = |table| File::open(directory.join(table)).map(BufReader::new);
+            for file in ["net/tcp", "net/tcp6"].into_iter().flat_map(read) {
+                let found = parse_table(file);
+                listeners.extend(found.map(|found| (found.inode, (Transport::Tcp, found.port))));
+            }
+            for file in ["net/udp", "net/udp6"].into_iter().flat_map(read) {
+                let found = parse_datagram_table(file);
+                listeners.extend(found.map(|found| (found.inode, (Transport::Udp, found.port))));
             }
         }
     }
@@ -98,14 +106,24 @@ fn parse_table(table: impl BufRead) -> impl Iterator<Item = Listener> {
     table.lines().map_while(Result::ok).skip(1).map_while(|line| parse_line(&line))
 }
 
+/// The sockets in the text of `/proc/net/udp`, which has the same shape. Any may be a server's, also one that is
+/// connected; the caller asks for servers' ports.
+fn parse_datagram_table(table: impl BufRead) -> impl Iterator<Item = Listener> {
+    table.lines().map_while(Result::ok).skip(1).filter_map(|line| Some(parse_fields(&line)?.1))
+}
+
 fn parse_line(line: &str) -> Option<Listener> {
     const LISTEN: &str = "0A";
+    parse_fields(line).and_then(|(state, listener)| (state == LISTEN).then_some(listener))
+}
+
+/// The state of a socket, and the rest.
+fn parse_fields(line: &str) -> Option<(&str, Listener)> {
     let mut fields = line.split_ascii_whitespace();
     let (_, port) = fields.nth(1)?.rsplit_once(':')?;
     let state = fields.nth(1)?;
     let inode = fields.nth(5)?;
-    (state == LISTEN)
-        .then_some(Listener { port: u16::from_str_radix(port, 16).ok()?, inode: inode.parse().ok()? })
+    Some((state, Listener { port: u16::from_str_radix(port, 16).ok()?, inode: inode.parse().ok()? }))
 }
 
 #[cfg(test)]
@@ -134,12 +152,24 @@ mod tests {
     }
 
     #[test]
+    fn our_own_datagram_socket_is_found_and_is_none_of_tcp() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let procfs = Procfs::default();
+        let now = Instant::now();
+        let owner = |transport| Listeners::default().owner(&procfs, (transport, port), None, now, now);
+        assert_eq!(owner(Transport::Udp), Known::Yes(procfs.name(std::process::id())));
+        assert_eq!(owner(Transport::Tcp), Known::Yes(None));
+    }
+
+    #[test]
     fn our_own_listener_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let procfs = Procfs::default();
         let now = Instant::now();
         let cgroup = procfs.cgroup(std::process::id());
+        let port = (Transport::Tcp, port);
         let owner = Listeners::default().owner(&procfs, port, cgroup.as_deref(), now, now);
         assert_eq!(owner, Known::Yes(procfs.name(std::process::id())));
     }

@@ -121,7 +121,8 @@ impl Attribution {
         // A socket that is older than the probe, or that systemd opened for another: the one who holds it tells.
         match Role::from_key(key.role) {
             Some(Role::Server) => {
-                match self.listeners.owner(&self.procfs, key.port, cgroup.as_deref(), now, since) {
+                let port = (key.transport(), key.port);
+                match self.listeners.owner(&self.procfs, port, cgroup.as_deref(), now, since) {
                     Known::NotYet => Known::NotYet,
                     Known::Yes(owner) => {
                         Known::Yes(owner.or_else(|| (!command.is_empty()).then_some(command)))

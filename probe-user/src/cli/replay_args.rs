@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, value_parser};
+use clap::{Args, builder::BoolishValueParser, value_parser};
 
 use super::OutputFormat;
 
@@ -15,6 +15,9 @@ pub struct ReplayArgs {
     /// How to show what was counted
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_FORMAT")]
     pub format: OutputFormat,
+    /// Tell requests apart by a template of their path, too: /users/4711?a=b is counted as route /users/*
+    #[arg(long, env = "TRAFFIC_PROBE_ROUTES", value_parser = BoolishValueParser::new())]
+    pub routes: bool,
     /// How many connections to follow at a time; where there are more, those that were silent longest are given up,
     /// and counted as `evicted`
     #[arg(long, value_name = "N", default_value_t = 65_536, env = "TRAFFIC_PROBE_MAX_CONNECTIONS")]

@@ -1,13 +1,17 @@
 //! The flags of `traffic-probe run`, and what they mean together.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU8, time::Duration};
 
-use clap::{Args, builder::NonEmptyStringValueParser, value_parser};
+use clap::{
+    Args,
+    builder::{BoolishValueParser, NonEmptyStringValueParser},
+    value_parser,
+};
 
 use super::{InstanceArgs, duration};
 use crate::{
     interface_filter::InterfaceGlob,
-    settings::{Capacities, ErrorClass, Settings, TcAttachment, TcHook, TcxOrder},
+    settings::{Capacities, ErrorClass, RouteLimits, Settings, TcAttachment, TcHook, TcxOrder},
 };
 
 /// Below this, collecting would cost more than counting.
@@ -72,6 +76,17 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 262_144, env = "TRAFFIC_PROBE_MAX_CLIENTS")]
     #[arg(value_parser = value_parser!(u32).range(64..=1 << 26), help_heading = "Capacities")]
     max_clients: u32,
+    /// Tell requests apart by a template of their path, too: /users/4711?a=b is counted as route /users/*
+    #[arg(long, env = "TRAFFIC_PROBE_ROUTES", value_parser = BoolishValueParser::new())]
+    routes: bool,
+    /// How many routes it has room for, over all services, with --routes
+    #[arg(long, value_name = "N", default_value_t = 8192, env = "TRAFFIC_PROBE_MAX_ROUTES")]
+    #[arg(value_parser = value_parser!(u32).range(1..=1 << 20), help_heading = "Capacities")]
+    max_routes: u32,
+    /// How many routes a service may have, with --routes; its other requests are counted under the route `other`
+    #[arg(long, value_name = "N", default_value = "100", env = "TRAFFIC_PROBE_MAX_ROUTES_PER_SERVICE")]
+    #[arg(value_parser = value_parser!(NonZeroU8), help_heading = "Capacities")]
+    max_routes_per_service: NonZeroU8,
     #[command(flatten)]
     instance: InstanceArgs,
 }
@@ -141,6 +156,10 @@ impl RunArgs {
                 series: self.max_series,
                 series_per_service: self.max_series_per_service,
                 clients: self.max_clients,
+                routes: self.routes.then_some(RouteLimits {
+                    total: self.max_routes,
+                    per_service: self.max_routes_per_service,
+                }),
             },
             pin: self.instance.pin,
             lock: self.instance.lock,
@@ -176,8 +195,32 @@ mod tests {
         assert_eq!(settings.window, Duration::from_secs(10));
         assert_eq!(settings.users_window, Duration::from_mins(1));
         assert_eq!(settings.errors, ErrorClass::Server);
-        assert_eq!(settings.capacities, Capacities {
- services: 4096, series: 65_536, series_per_service: 8192, clients: 262_144 });
+        let capacities = Capacities {
+            services: 4096,
+            series: 65_536,
+            series_per_service: 8192,
+            clients: 262_144,
+            routes: None,
+        };
+        assert_eq!(settings.capacities, capacities);
+    }
+
+    #[test]
+    fn routes_are_counted_on_request_and_bounded() {
+        let limits = |flags: &[&str]| {
+            let routes = settings(flags).unwrap().capacities.routes;
+            routes.map(|limits| (limits.total, limits.per_service.get()))
+        };
+        assert_eq!(limits(&["--max-routes", "7"]), None);
+        assert_eq!(limits(&["--routes"]), Some((8192, 100)));
+        assert_eq!(
+            limits(&["--routes", "--max-routes", "7", "--max-routes-per-service", "255"]),
+            Some((7, 255))
+        );
+        for refused in ["0", "256"] {
+            let flags = ["traffic-probe", "run", "--max-routes-per-service", refused];
+            assert!(Cli::try_parse_from(flags).is_err(), "{refused}");
+        }
     }
 
     #[test]

@@ -19,7 +19,8 @@ impl Family {
         Self { metric, series: Vec::new() }
     }
 
-    /// Adds a series with a value. The labels' values are in the order of [`Metric::labels`].
+    /// Adds a series with a value. The labels' values are in the order of [`Metric::labels`]; one that is empty is left out,
+    /// which to Prometheus is the same.
     pub(super) fn add(&mut self, labels: &[&str], value: f64) {
         let mut series = self.labelled(labels);
         if self.metric.kind == Kind::Counter {
@@ -53,6 +54,7 @@ impl Family {
 
     fn labelled(&self, values: &[&str]) -> proto::Metric {
         debug_assert_eq!(values.len(), self.metric.labels.len(), "{}", self.metric.name);
+        let pairs = self.metric.labels.iter().zip(values).filter(|(_, value)| !value.is_empty());
         let pair = |(name, value): (&&str, &&str)| {
             let mut pair = LabelPair::default();
             pair.set_name((*name).to_owned());
@@ -60,7 +62,7 @@ impl Family {
             pair
         };
         let mut series = proto::Metric::default();
-        series.set_label(self.metric.labels.iter().zip(values).map(pair).collect());
+        series.set_label(pairs.map(pair).collect());
         series
     }
 }

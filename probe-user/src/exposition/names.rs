@@ -60,9 +60,10 @@ pub enum Unit {
 
 const SERVICE: &[&str] = &["service", "port", "role"];
 const PROTOCOL: &[&str] = &["service", "port", "role", "protocol"];
-const REQUEST: &[&str] = &["service", "port", "role", "protocol", "method", "status"];
+/// The last one is empty without `--routes`.
+const REQUEST: &[&str] = &["service", "port", "role", "protocol", "method", "status", "route"];
 const PHASE: &[&str] = &["service", "port", "role", "protocol", "phase"];
-const DIRECTION: &[&str] = &["service", "port", "role", "direction"];
+const DIRECTION: &[&str] = &["service", "port", "role", "direction", "transport"];
 const NODE: &[&str] = &["direction"];
 const INTERFACE: &[&str] = &["interface", "direction", "family", "transport"];
 
@@ -108,13 +109,13 @@ metrics! {
     ERROR_RATIO = "traffic_error_ratio", Gauge, PROTOCOL, Ratio,
         "Part of the requests of the window that failed; absent while there are none.";
     BYTES = "traffic_bytes_total", Counter, DIRECTION, Bytes,
-        "TCP payload, each byte of a stream once whatever was sent again.";
+        "Payload: of TCP each byte of a stream once whatever was sent again, of UDP that of each datagram.";
     WIRE_BYTES = "traffic_wire_bytes_total", Counter, DIRECTION, Bytes,
-        "Bytes of the IP packets of TCP connections, headers and what was sent again included.";
+        "Bytes of the IP packets of sockets, headers and what TCP sent again included.";
     PACKETS = "traffic_packets_total", Counter, DIRECTION, Count,
-        "TCP packets on the wire, as the service's sockets sent and received them.";
+        "TCP packets on the wire, or UDP datagrams, as the service's sockets sent and received them.";
     BANDWIDTH = "traffic_bandwidth_bytes_per_second", Gauge, DIRECTION, BytesPerSecond,
-        "TCP payload per second over the window.";
+        "Payload per second over the window.";
     CONNECTIONS_OPEN = "traffic_connections_open", Gauge, SERVICE, Count,
         "TCP connections that are open now.";
     CONNECTIONS_OPENED = "traffic_connections_opened_total", Counter, SERVICE, Count,
@@ -129,8 +130,8 @@ metrics! {
         "TCP segments that the service's sockets sent again.";
     ROUND_TRIP = "traffic_tcp_rtt_seconds", Histogram, SERVICE, Seconds,
         "TCP's smoothed round-trip time of each connection: at the handshake, then now and then while it has traffic.";
-    CONCURRENT_USERS = "traffic_concurrent_users", Gauge, &["service", "port"], Count,
-        "Distinct client addresses with a connection open, or with a request in the users' window.";
+    CONCURRENT_USERS = "traffic_concurrent_users", Gauge, &["service", "port", "transport"], Count,
+        "Distinct client addresses with a connection open, or with a request or a datagram in the users' window.";
     INTERFACE_BYTES = "traffic_interface_bytes_total", Counter, INTERFACE, Bytes,
         "Bytes of the frames that crossed the interface.";
     INTERFACE_PACKETS = "traffic_interface_packets_total", Counter, INTERFACE, Count,

@@ -2,7 +2,12 @@
 
 use std::fmt::Write;
 
-use probe_common::{exchange::{ABORTED, as_class}, interface::Way, protocol::Protocol, service::Role};
+use probe_common::{
+    exchange::{ABORTED, as_class},
+    interface::{Transport, Way},
+    protocol::Protocol,
+    service::Role,
+};
 
 use super::{family::Family, names};
 use crate::{
@@ -31,8 +36,9 @@ pub(super) fn rates(rates: &Rates) -> Vec<Family> {
     for (id, service) in &rates.services {
         let identity = Identity::new(id);
         let [name, port, role] = identity.labels();
-        bandwidth.add(&[name, port, role, Way::Receive.label()], service.received);
-        bandwidth.add(&[name, port, role, Way::Transmit.label()], service.sent);
+        for (way, rate) in [(Way::Receive, service.received), (Way::Transmit, service.sent)] {
+            bandwidth.add(&[name, port, role, way.label(), identity.transport()], rate);
+        }
         for (protocol, rates) in &service.requests {
             requests.add(&identity, *protocol, rates);
         }
@@ -46,15 +52,21 @@ struct Identity<'a> {
     service: &'a str,
     port: String,
     role: Role,
+    transport: Transport,
 }
 
 impl<'a> Identity<'a> {
     fn new(id: &'a ServiceId) -> Self {
-        Self { service: &id.service, port: id.port.to_string(), role: id.role }
+        Self { service: &id.service, port: id.port.to_string(), role: id.role, transport: id.transport }
     }
 
     fn labels(&self) -> [&str; 3] {
         [self.service, &self.port, self.role.label()]
+    }
+
+    /// Of TCP's series the label is empty, and so left out: they are the many, and were there first.
+    const fn transport(&self) -> &'static str {
+        if matches!(self.transport, Transport::Udp) { Transport::Udp.label() } else { "" }
     }
 }
 
@@ -121,10 +133,12 @@ impl Totals {
     fn add(&mut self, identity: &Identity<'_>, service: &Service) {
         self.requests.add(identity, service);
         self.volumes.add(identity, service);
-        self.connections.add(identity, service);
+        if identity.transport == Transport::Tcp {
+            self.connections.add(identity, service);
+        }
         // Users are those of a service; a caller has none.
         if identity.role == Role::Server {
-            self.users.add(&[identity.service, &identity.port], service.users as f64);
+            self.users.add(&[identity.service, &identity.port, identity.transport()], service.users as f64);
         }
     }
 }
@@ -143,7 +157,8 @@ impl RequestTotals {
                     None => _ = write!(status, "{number:03}"),
                 },
             }
-            let labels = [name, port, role, kind.protocol.label(), kind.method.label(), &status];
+            let route = kind.route.as_deref().unwrap_or_default();
+            let labels = [name, port, role, kind.protocol.label(), kind.method.label(), &status, route];
             self.total.add(&labels, durations.count as f64);
             self.duration.add_histogram(&labels, durations);
         }
@@ -170,7 +185,7 @@ impl Volumes {
     fn add(&mut self, identity: &Identity<'_>, service: &Service) {
         let [name, port, role] = identity.labels();
         for (way, volume) in [(Way::Receive, service.received), (Way::Transmit, service.sent)] {
-            let labels = [name, port, role, way.label()];
+            let labels = [name, port, role, way.label(), identity.transport()];
             self.bytes.add(&labels, volume.bytes as f64);
             self.wire.add(&labels, service.wire[way as usize] as f64);
             self.packets.add(&labels, volume.packets as f64);

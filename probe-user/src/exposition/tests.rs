@@ -41,6 +41,25 @@ fn requests_are_counted_by_what_they_were() {
 }
 
 #[test]
+fn routes_are_a_label_of_requests_only_where_they_are_counted() {
+    let text = rendered(sample::report("nginx"));
+    assert!(!text.contains("route="), "{text}");
+    let text = rendered(sample::report_by_route(r#"/a"b\c/*"#));
+    let labels = r#"service="nginx",port="80",role="server",protocol="http1",method="GET",status="200""#;
+    let route = r#"route="/a\"b\\c/*""#;
+    assert_value(&text, &format!("traffic_requests_total{{{labels},{route}}}"), 90.0);
+    assert_value(&text, &format!("traffic_request_duration_seconds_count{{{labels},{route}}}"), 90.0);
+    let labelled = text.lines().filter(|line| line.contains("route="));
+    for line in labelled {
+        let name = line.split('{').next().unwrap();
+        assert!(
+            name == "traffic_requests_total" || name.starts_with("traffic_request_duration_seconds_"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn histograms_are_exact_at_powers_of_two() {
     let text = rendered(sample::report("nginx"));
     let labels = r#"service="nginx",port="80",role="server",protocol="http1",method="GET",status="200""#;
@@ -94,6 +113,24 @@ fn users_are_those_of_servers() {
     let text = rendered(sample::report("nginx"));
     assert_value(&text, r#"traffic_concurrent_users{service="nginx",port="80"}"#, 3.0);
     assert!(!text.contains(r#"traffic_concurrent_users{service="curl""#), "{text}");
+}
+
+#[test]
+fn a_port_has_a_service_over_udp_beside_that_over_tcp() {
+    let text = rendered(sample::report("nginx"));
+    let identity = r#"service="nginx",port="80",role="server",direction="receive""#;
+    for (name, tcp, udp) in [
+        ("traffic_bytes_total", 10_000.0, 3000.0),
+        ("traffic_wire_bytes_total", 15_000.0, 3840.0),
+        ("traffic_packets_total", 100.0, 30.0),
+        ("traffic_bandwidth_bytes_per_second", 1000.0, 300.0),
+    ] {
+        assert_value(&text, &format!("{name}{{{identity}}}"), tcp);
+        assert_value(&text, &format!(r#"{name}{{{identity},transport="udp"}}"#), udp);
+    }
+    assert_value(&text, r#"traffic_concurrent_users{service="nginx",port="80",transport="udp"}"#, 2.0);
+    let connections = text.lines().filter(|line| line.starts_with("traffic_connections_open{"));
+    assert_eq!(connections.count(), 2, "UDP has no connections: {text}");
 }
 
 #[test]

@@ -5,13 +5,14 @@ use std::{fs::File, path::Path};
 use aya::{
     Ebpf,
     programs::{
-        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Program, ProgramError, SockOps, links::FdLink,
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, Program, ProgramError, SockOps,
+        links::FdLink,
     },
 };
 
 use super::{
     error::{StartError, reason},
-    object::{CONNECTIONS, Features},
+    object::{CONNECTIONS, DATAGRAM_SOCKETS, Features},
     pinning::{Pin, Pins},
 };
 
@@ -40,6 +41,8 @@ pub(super) fn sockets(
         let link = link.map_err(|error| error.at(name, format!("the tracepoint {tracepoint}")))?;
         links.push(hold(link, name, pins)?);
     }
+    let link = datagram_sockets_link(ebpf, &root).map_err(|error| error.at(DATAGRAM_SOCKETS, place()))?;
+    links.push(hold(link, DATAGRAM_SOCKETS, pins)?);
     let link = connections_link(ebpf, &root).map_err(|error| error.at(CONNECTIONS, place()))?;
     links.push(hold(link, CONNECTIONS, pins)?);
     let (receive, transmit) = features.socket_programs();
@@ -54,7 +57,7 @@ pub(super) fn sockets(
 pub(super) fn take_up(features: Features, pins: &Pins) -> Result<Vec<SocketLink>, StartError> {
     let (receive, transmit) = features.socket_programs();
     let tracepoints = features.tracepoint_programs().iter().map(|(name, _)| *name);
-    let names = tracepoints.chain([CONNECTIONS, receive, transmit]);
+    let names = tracepoints.chain([DATAGRAM_SOCKETS, CONNECTIONS, receive, transmit]);
     names.map(|name| Ok(SocketLink::Pinned(pins.demand(name)?))).collect()
 }
 
@@ -98,6 +101,13 @@ fn tracepoint_link(ebpf: &mut Ebpf, name: &str) -> Result<FdLink, Unlinked> {
     };
     let link = program.attach()?;
     Ok(program.take_link(link)?.into())
+}
+
+fn datagram_sockets_link(ebpf: &mut Ebpf, root: &File) -> Result<FdLink, Unlinked> {
+    let program = ebpf.program_mut(DATAGRAM_SOCKETS).and_then(|program| program.try_into().ok());
+    let program: &mut CgroupSock = program.ok_or(Unlinked::Missing)?;
+    let link = program.attach(root, MODE)?;
+    Ok(program.take_link(link)?.try_into()?)
 }
 
 fn connections_link(ebpf: &mut Ebpf, root: &File) -> Result<FdLink, Unlinked> {

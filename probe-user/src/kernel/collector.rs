@@ -13,7 +13,7 @@ use aya::{
 use probe_common::{
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey, Span},
-    interface::Way,
+    interface::{Transport, Way},
     protocol::{Method, Protocol},
     reason::Reason,
     service::{OTHER, Role, ServiceEntry, ServiceKey},
@@ -26,10 +26,12 @@ use super::{
     interfaces::Interfaces,
     names::Names,
     oldest::OldestRequests,
+    routes::Routes,
     users::UserMaps,
 };
 use crate::{
     attribution::Attribution,
+    settings::Capacities,
     snapshot::{RequestKind, Service, ServiceId, Snapshot, Table},
 };
 
@@ -39,11 +41,13 @@ pub(super) struct Maps {
     counters: PerCpuArray<MapData, ServiceCounters>,
     latencies: Batched<LatencyKey, LatencyCell>,
     users: UserMaps,
+    /// If they are counted.
+    routes: Option<Routes>,
     unmeasured: PerCpuArray<MapData, u64>,
     oldest: Option<OldestRequests>,
     /// Where names are kept for the next agent, if there is to be one.
     kept: Option<Names>,
-    capacities: [u64; 4],
+    capacities: [u64; 5],
 }
 
 /// Who the services are.
@@ -71,16 +75,19 @@ fn unread(map: &'static str) -> impl Fn(MapError) -> CollectError {
 impl Maps {
     pub(super) fn take(
         ebpf: &mut Ebpf,
+        sizes: Capacities,
         oldest: Option<OldestRequests>,
         kept: Option<Names>,
     ) -> Result<Self, StartError> {
         let capacity = |ebpf: &Ebpf, map| capacity(ebpf, map).unwrap_or_default();
-        let capacities = ["SERVICES", "LATENCIES", "CLIENTS", "SKETCHES"].map(|map| capacity(ebpf, map));
+        let capacities =
+            ["SERVICES", "LATENCIES", "CLIENTS", "SKETCHES", "ROUTES"].map(|map| capacity(ebpf, map));
         Ok(Self {
             services: take(ebpf, "SERVICES")?,
             counters: take(ebpf, "COUNTERS")?,
             latencies: Batched::of(ebpf, "LATENCIES")?,
             users: UserMaps::take(ebpf)?,
+            routes: sizes.routes.map(|_| Routes::take(ebpf)).transpose()?,
             unmeasured: take(ebpf, "UNMEASURED")?,
             oldest,
             kept,
@@ -120,10 +127,12 @@ impl Maps {
         // Of the service that stands for all that found no room, only what it has is shown.
         services.retain(|id, service| id.port != 0 || *service != Service::default());
         let series = self.add_latencies(&names, &mut services)?;
-        let tables = ["services", "series", "clients", "sketches"]
+        let routes = self.routes.as_ref().map_or(0, Routes::entries);
+        let tables = ["services", "series", "clients", "sketches", "routes"]
             .into_iter()
-            .zip([entries, series, users.entries, users.sketches])
+            .zip([entries, series, users.entries, users.sketches, routes])
             .zip(self.capacities)
+            .filter(|((name, _), _)| *name != "routes" || self.routes.is_some())
             .map(|((name, entries), capacity)| Table { name, entries, capacity })
             .collect();
         let (interfaces, node) = interfaces.volumes().map_err(unread("INTERFACES"))?;
@@ -143,7 +152,8 @@ impl Maps {
         let mut entries = 0;
         let mut given: StdHashMap<ServiceKey, Arc<str>> = StdHashMap::new();
         let mut names = StdHashMap::new();
-        let other = ServiceId { service: "other".into(), port: 0, role: Role::Server };
+        let other =
+            ServiceId { service: "other".into(), port: 0, role: Role::Server, transport: Transport::Tcp };
         names.insert(OTHER, other);
         for entry in &self.services {
             let (key, entry) = entry.map_err(unread("SERVICES"))?;
@@ -153,7 +163,9 @@ impl Maps {
                 continue;
             };
             let role = Role::from_key(key.role).unwrap_or_default();
-            names.insert(entry.index, ServiceId { service: service.to_string(), port: key.port, role });
+            let transport = key.transport();
+            let id = ServiceId { service: service.to_string(), port: key.port, role, transport };
+            names.insert(entry.index, id);
             if self.kept.is_some() {
                 given.insert(key, service);
             }
@@ -212,18 +224,27 @@ impl Maps {
         services: &mut BTreeMap<ServiceId, Service>,
     ) -> Result<u64, CollectError> {
         let mut entries = 0;
+        let routes = &mut self.routes;
+        routes.iter_mut().for_each(Routes::begin_pass);
+        let mut unknown = Ok(());
         let read = self.latencies.for_each(|key, cells| {
             entries += 1;
             let count: u64 = cells.iter().map(|cell| cell.count).sum();
             let sum = cells.iter().map(|cell| cell.sum).sum();
             // A service that has no name yet, or came after the names were read, waits likewise.
             let Some(id) = names.get(&key.service) else { return };
+            let route = match routes.as_mut().map(|routes| routes.template(key.service, key.route)) {
+                None => None,
+                Some(Ok(template)) => Some(template),
+                Some(Err(error)) => return unknown = Err(error),
+            };
             match services.get_mut(id) {
-                Some(service) => add_latency(service, key, count, sum),
-                None => add_latency(services.entry(id.clone()).or_default(), key, count, sum),
+                Some(service) => add_latency(service, key, route, count, sum),
+                None => add_latency(services.entry(id.clone()).or_default(), key, route, count, sum),
             }
         });
         read.map_err(MapError::IoError).map_err(unread("LATENCIES"))?;
+        unknown.map_err(unread("ROUTES"))?;
         Ok(entries)
     }
 
@@ -263,7 +284,7 @@ fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
 
 /// Adds an entry of the sparse histograms to those that it belongs to. A key that this agent does not know is of
 /// another version's making, and is passed over.
-fn add_latency(service: &mut Service, key: &LatencyKey, count: u64, sum: u64) {
+fn add_latency(service: &mut Service, key: &LatencyKey, route: Option<Arc<str>>, count: u64, sum: u64) {
     let Some(span) = Span::from_key(key.span) else { return };
     if key.bucket == LatencyKey::ADMITTED {
         return;
@@ -279,7 +300,7 @@ fn add_latency(service: &mut Service, key: &LatencyKey, count: u64, sum: u64) {
         return service.phases.entry((protocol, phase)).or_default().add(key.bucket, count, sum);
     }
     if span != Span::FirstByte {
-        let kind = RequestKind { protocol, method, status: key.status };
+        let kind = RequestKind { protocol, method, status: key.status, route };
         service.requests.entry(kind).or_default().add(key.bucket, count, sum);
     }
     if span != Span::Duration {
@@ -315,10 +336,10 @@ mod tests {
     #[test]
     fn one_entry_serves_both_histograms_where_the_answer_came_at_once() {
         let mut service = Service::default();
-        add_latency(&mut service, &key(Span::Both), 3, 30);
-        add_latency(&mut service, &key(Span::Duration), 2, 20);
-        add_latency(&mut service, &key(Span::FirstByte), 2, 10);
-        let kind = RequestKind { protocol: Protocol::Http1, method: Method::Get, status: 200 };
+        add_latency(&mut service, &key(Span::Both), None, 3, 30);
+        add_latency(&mut service, &key(Span::Duration), None, 2, 20);
+        add_latency(&mut service, &key(Span::FirstByte), None, 2, 10);
+        let kind = RequestKind { protocol: Protocol::Http1, method: Method::Get, status: 200, route: None };
         assert_eq!((service.requests[&kind].count, service.requests[&kind].sum), (5, 50));
         let first_byte = &service.first_byte[&Protocol::Http1];
         assert_eq!((first_byte.count, first_byte.sum), (5, 40));
@@ -327,8 +348,8 @@ mod tests {
     #[test]
     fn phases_and_round_trips_are_kept_apart_from_requests() {
         let mut service = Service::default();
-        add_latency(&mut service, &key(Span::Queue), 3, 30);
-        add_latency(&mut service, &LatencyKey { protocol: 0, ..key(Span::RoundTrip) }, 4, 40);
+        add_latency(&mut service, &key(Span::Queue), None, 3, 30);
+        add_latency(&mut service, &LatencyKey { protocol: 0, ..key(Span::RoundTrip) }, None, 4, 40);
         assert_eq!(service.phases[&(Protocol::Http1, Phase::Queue)].count, 3);
         assert_eq!(service.round_trips.count, 4);
         assert!(service.requests.is_empty() && service.first_byte.is_empty());
@@ -351,7 +372,7 @@ mod tests {
     #[test]
     fn a_key_of_another_version_is_passed_over() {
         let mut service = Service::default();
-        add_latency(&mut service, &LatencyKey { protocol: 200, ..key(Span::Both) }, 1, 1);
+        add_latency(&mut service, &LatencyKey { protocol: 200, ..key(Span::Both) }, None, 1, 1);
         assert_eq!(service, Service::default());
     }
 }

@@ -7,6 +7,7 @@ mod clsact;
 mod collector;
 mod error;
 mod estimate;
+mod given_ports;
 mod interface_hooks;
 mod interfaces;
 mod links;
@@ -18,6 +19,7 @@ mod older;
 mod oldest;
 mod pinning;
 mod removal;
+mod routes;
 mod rtnetlink;
 mod stacking;
 mod syscall;
@@ -92,7 +94,7 @@ impl Probe {
         let messages = Messages::of(&mut ebpf);
         let oldest = features.tells_reads().then(|| OldestRequests::prepare(&mut ebpf, pins)).transpose()?;
         let names = pins.map(|pins| Names::create(pins, settings.capacities.services)).transpose()?;
-        let maps = Maps::take(&mut ebpf, oldest, names)?;
+        let maps = Maps::take(&mut ebpf, settings.capacities, oldest, names)?;
         // Interfaces first: what a socket sends is then counted on both, or on neither.
         let interfaces = Interfaces::start(settings, &mut ebpf, pins)?;
         let sockets = attach::sockets(&mut ebpf, features, cgroup, pins)?;
@@ -162,7 +164,7 @@ impl Probe {
         let mut ebpf = object::open(features, settings.capacities, pins)?;
         let messages = Messages::of(&mut ebpf);
         let oldest = features.tells_reads().then(|| OldestRequests::take_up(&mut ebpf, pins)).transpose()?;
-        let maps = Maps::take(&mut ebpf, oldest, Some(Names::open(pins)?))?;
+        let maps = Maps::take(&mut ebpf, settings.capacities, oldest, Some(Names::open(pins)?))?;
         let interfaces = Interfaces::start(settings, &mut ebpf, Some(pins))?;
         Ok(Self { maps, interfaces, messages, _sockets: sockets, ebpf, directory: None })
     }

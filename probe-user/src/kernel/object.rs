@@ -10,6 +10,7 @@ use aya::{
 
 use super::{
     error::{StartError, reason},
+    given_ports::given_ports,
     pinning::{Layout, Making, Pins},
 };
 use crate::settings::Capacities;
@@ -90,6 +91,7 @@ pub(super) fn at_least(version: KernelVersion) -> bool {
 
 // The programs that are the same on every kernel.
 pub(super) const CONNECTIONS: &str = "connections";
+pub(super) const DATAGRAM_SOCKETS: &str = "datagram_sockets";
 pub(super) const OLDEST_REQUEST: &str = "oldest_request_of_each_service";
 pub(super) const ADOPT: &str = "adopt";
 pub(super) const INTERFACE_RECEIVE: &str = "interface_receive";
@@ -102,11 +104,11 @@ pub(super) const INTERFACE_DRIVER: &str = "interface_driver";
 /// A sentence for each thing that the kernel can refuse.
 pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartError> {
     let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
-    let by_sock_ops = by_sock_ops(features);
-    let mut ebpf =
-        loader(&by_sock_ops, &capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
+    let globals = Globals::of(features, capacities);
+    let mut ebpf = loader(&globals, capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
     let (receive, transmit) = features.socket_programs();
-    let everywhere = [receive, transmit, CONNECTIONS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
+    let everywhere =
+        [receive, transmit, CONNECTIONS, DATAGRAM_SOCKETS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
     for program in everywhere {
         load_program(&mut ebpf, program, &btf)?;
     }
@@ -123,8 +125,8 @@ pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartErr
 /// Opens the object over the maps that an earlier agent pinned. No program is loaded: they are at their hooks.
 pub(super) fn open(features: Features, capacities: Capacities, pins: &Pins) -> Result<Ebpf, StartError> {
     let maps = pins.maps()?;
-    let by_sock_ops = by_sock_ops(features);
-    let mut loader = loader(&by_sock_ops, &capacities);
+    let globals = Globals::of(features, capacities);
+    let mut loader = loader(&globals, capacities);
     for (name, path) in &maps {
         loader.map_pin_path(name, path.as_path());
     }
@@ -162,22 +164,42 @@ pub(super) fn layout(how: Making) -> Layout {
     Layout::of(OBJECT, how)
 }
 
-fn by_sock_ops(features: Features) -> u8 {
-    u8::from(features.states == StateSource::SockOps)
+/// What the programs find set when they are loaded.
+struct Globals {
+    by_sock_ops: u8,
+    given_ports: [u16; 2],
+    /// 0: routes are not counted.
+    routes_per_service: u8,
+    series_per_service: u32,
+}
+
+impl Globals {
+    fn of(features: Features, capacities: Capacities) -> Self {
+        let by_sock_ops = u8::from(features.states == StateSource::SockOps);
+        let routes_per_service = capacities.routes.map_or(0, |limits| limits.per_service.get());
+        let series_per_service = capacities.series_per_service;
+        Self { by_sock_ops, given_ports: given_ports(), routes_per_service, series_per_service }
+    }
 }
 
 /// What loads the object, with its settings.
-fn loader<'a>(by_sock_ops: &'a u8, capacities: &'a Capacities) -> EbpfLoader<'a> {
+fn loader(globals: &Globals, capacities: Capacities) -> EbpfLoader<'_> {
     let mut loader = EbpfLoader::new();
+    if let Some(limits) = capacities.routes {
+        loader.map_max_entries("ROUTES", limits.total).map_max_entries("ROUTE_COUNTS", capacities.services);
+    }
     loader
-        .override_global("STATES_BY_SOCK_OPS", by_sock_ops, true)
-        .override_global("SERIES_QUOTA", &capacities.series_per_service, true)
+        .override_global("STATES_BY_SOCK_OPS", &globals.by_sock_ops, true)
+        .override_global("ROUTES_PER_SERVICE", &globals.routes_per_service, true)
+        .override_global("SERIES_QUOTA", &globals.series_per_service, true)
+        .override_global("FIRST_GIVEN_PORT", &globals.given_ports[0], true)
+        .override_global("LAST_GIVEN_PORT", &globals.given_ports[1], true)
         .map_max_entries("SERVICES", capacities.services)
         .map_max_entries("FREE_SERVICES", capacities.services)
         .map_max_entries("COUNTERS", capacities.services)
         .map_max_entries("OLDEST_REQUESTS", capacities.services)
-        .map_max_entries("SERVICE_ENTRIES", capacities.services)
         .map_max_entries("LATENCIES", capacities.series)
+        .map_max_entries("SERVICE_ENTRIES", capacities.services)
         .map_max_entries("CLIENTS", capacities.clients);
     loader
 }
@@ -187,6 +209,7 @@ pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str, btf: &Btf) -> Re
     let loaded = match ebpf.program_mut(name) {
         Some(Program::CgroupSkb(program)) => program.load(),
         Some(Program::SockOps(program)) => program.load(),
+        Some(Program::CgroupSock(program)) => program.load(),
         Some(Program::Iter(program)) => program.load("bpf_sk_storage_map", btf),
         Some(Program::SchedClassifier(program)) => program.load(),
         Some(Program::Xdp(program)) => program.load(),

@@ -73,7 +73,7 @@ fn bandwidth(received: f64, sent: f64) -> String {
 mod tests {
     use std::{collections::BTreeMap, sync::Arc, time::Duration, time::Instant};
 
-    use probe_common::{bucket::of_nanoseconds, protocol::Protocol};
+    use probe_common::{bucket::of_nanoseconds, interface::Transport, protocol::Protocol};
 
     use super::*;
     use crate::{
@@ -82,7 +82,8 @@ mod tests {
     };
 
     fn report() -> Report {
-        let id = ServiceId { service: "nginx".into(), port: 80, role: Role::Server };
+        let id =
+            ServiceId { service: "nginx".into(), port: 80, role: Role::Server, transport: Transport::Tcp };
         let service = Service { users: 17, ..Service::default() };
         let snapshot = Snapshot {
             taken: Instant::now(),

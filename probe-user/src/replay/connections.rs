@@ -6,6 +6,7 @@ use lru::LruCache;
 
 use super::{
     pair::{End, Pair},
+    routes::Routes,
     services::Services,
     skip::Skip,
     talk::{Common, Ending, Greeting, Remains, Talk},
@@ -25,12 +26,12 @@ pub(super) struct Connections {
 
 impl Connections {
     /// None yet, and never more than so many at a time.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, routes: Routes) -> Self {
         Self {
             followed: LruCache::unbounded(),
             limit: limit.max(1),
             ended: LruCache::sparse(REMEMBERED),
-            common: Common::default(),
+            common: Common { routes, ..Common::default() },
         }
     }
 

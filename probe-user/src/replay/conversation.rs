@@ -13,7 +13,11 @@ use probe_common::{
     window::{CARRY, Payload, READ, SIZE, Unreadable, Window},
 };
 
-use super::{tally::Tally, tcp};
+use super::{
+    routes::{Routes, Waiting},
+    tally::Tally,
+    tcp,
+};
 
 /// The most lines and jumps that are read in a segment, as in the kernel.
 const STEPS: u32 = 32_768;
@@ -36,19 +40,24 @@ pub(super) struct Heard {
 
 /// A connection as the engine sees it.
 #[derive(Clone, Debug)]
-pub(super) struct Conversation(Connection);
+pub(super) struct Conversation {
+    connection: Connection,
+    /// Routes of its requests, if they are counted.
+    routes: Option<Box<Waiting>>,
+}
 
 impl Conversation {
     /// One whose handshake is in the capture, or a part of it.
-    pub(super) fn opened(first: FirstBytes) -> Self {
-        let mut conversation = Self(Connection { stage: Stage::Open, ..Connection::default() });
+    pub(super) fn opened(first: FirstBytes, routes: Routes) -> Self {
+        let connection = Connection { stage: Stage::Open, ..Connection::default() };
+        let mut conversation = Self::with(&connection, routes);
         conversation.begin(first);
         conversation
     }
 
     /// More of its handshake was seen.
     pub(super) fn begin(&mut self, first: FirstBytes) {
-        let connection = &mut self.0;
+        let connection = &mut self.connection;
         for (flow, first) in
             [(&mut connection.request, first.request), (&mut connection.response, first.response)]
         {
@@ -61,24 +70,28 @@ impl Conversation {
     }
 
     /// One that is older than the capture, with what was overheard of it until it was known who is the server.
-    pub(super) fn joined(request: Overheard, response: Overheard) -> Self {
+    pub(super) fn joined(request: Overheard, response: Overheard, routes: Routes) -> Self {
         let connection = Connection {
             stage: Stage::Joined,
             request: request.0,
             response: response.0,
             ..Connection::default()
         };
-        Self(connection)
+        Self::with(&connection, routes)
+    }
+
+    fn with(connection: &Connection, routes: Routes) -> Self {
+        Self { connection: *connection, routes: (routes == Routes::Counted).then(Box::default) }
     }
 
     /// What it speaks.
     pub(super) fn protocol(&self) -> Protocol {
-        self.0.protocol
+        self.connection.protocol
     }
 
     /// Requests that wait for their answers.
     pub(super) fn in_flight(&self) -> u64 {
-        u64::from(self.0.pending.waiting())
+        u64::from(self.connection.pending.waiting())
     }
 
     /// Takes a segment, and counts what it brings to an end.
@@ -97,11 +110,11 @@ impl Conversation {
             acknowledged: captured.acknowledged,
             fin: captured.fin,
         };
-        let accepted = self.0.accept(&segment);
+        let accepted = self.connection.accept(&segment);
         if accepted.lost {
             tally.escaped(Reason::HeadLost);
         }
-        if self.0.delivers(&segment) {
+        if self.connection.delivers(&segment) {
             self.deliver(captured.acknowledged.unwrap_or_default(), now, tally);
         }
         if accepted.due {
@@ -113,7 +126,7 @@ impl Conversation {
     /// Counts the answers that the client has now acknowledged to their last byte.
     fn deliver(&mut self, acknowledged: u32, now: u64, tally: &mut Tally) {
         for _ in 0..deliveries::DEPTH {
-            let Some(delivery) = self.0.deliver(acknowledged) else { return };
+            let Some(delivery) = self.connection.deliver(acknowledged) else { return };
             tally.delivery.add(now.saturating_sub(delivery.began), u64::from(delivery.answers));
         }
     }
@@ -123,11 +136,16 @@ impl Conversation {
         window.clear();
         for _ in 0..STEPS {
             let step = if whole {
-                self.0.step(segment, now, window, bytes)
+                self.connection.step(segment, now, window, bytes)
             } else {
                 self.step_on_cut(segment, bytes, now, window)
             };
-            note(&step, tally);
+            if step.began
+                && let Some(routes) = &mut self.routes
+            {
+                routes.begin(window, &mut self.connection.pending);
+            }
+            self.note(&step, tally);
             if !step.more {
                 return;
             }
@@ -146,40 +164,49 @@ impl Conversation {
         now: u64,
         window: &mut Window,
     ) -> connection::Step {
-        let before = self.0;
+        let before = self.connection;
         let reads_lines = {
             let flow = of(&before, segment.side);
             flow.remaining == 0 && !matches!(flow.part, Part::UntilClose | Part::Lost | Part::Stream)
         };
-        let step = self.0.step(segment, now, window, &Cut(bytes));
-        let captured = distance(segment.sequence, of(&self.0, segment.side).cursor);
+        let step = self.connection.step(segment, now, window, &Cut(bytes));
+        let captured = distance(segment.sequence, of(&self.connection, segment.side).cursor);
         let behind = captured > 0 && captured.unsigned_abs() as usize > bytes.len();
         if !(reads_lines && behind) {
             return step;
         }
-        self.0 = before;
+        self.connection = before;
         window.clear();
-        self.0.step(segment, now, window, &Missing)
+        self.connection.step(segment, now, window, &Missing)
     }
 
     /// The connection is over: what it leaves without an answer is counted as aborted, an answer that ends with it as
     /// complete, and what the client has not acknowledged as escaped.
     pub(super) fn close(&mut self, now: u64, tally: &mut Tally) {
         for _ in 0..pending::DEPTH {
-            let step = self.0.close(now);
-            note(&step, tally);
+            let step = self.connection.close(now);
+            self.note(&step, tally);
             if !step.ended {
                 break;
             }
         }
-        tally.missed(Reason::HeadLost.label(), u64::from(self.0.missed()));
-        tally.missed(Reason::Undelivered.label(), u64::from(self.0.undelivered()));
+        tally.missed(Reason::HeadLost.label(), u64::from(self.connection.missed()));
+        tally.missed(Reason::Undelivered.label(), u64::from(self.connection.undelivered()));
     }
 
     /// The same where a reset ended it.
     pub(super) fn reset(&mut self, now: u64, tally: &mut Tally) {
-        self.0.reset = true;
+        self.connection.reset = true;
         self.close(now, tally);
+    }
+
+    fn note(&self, step: &connection::Step, tally: &mut Tally) {
+        if let Some(exchange) = &step.exchange {
+            tally.ended(exchange, self.routes.as_ref().map(|routes| routes.end(exchange.route)));
+        }
+        if let Some(reason) = step.unmeasured {
+            tally.escaped(reason);
+        }
     }
 }
 
@@ -187,15 +214,6 @@ fn of(connection: &Connection, side: Side) -> &Flow {
     match side {
         Side::Request => &connection.request,
         Side::Response => &connection.response,
-    }
-}
-
-fn note(step: &connection::Step, tally: &mut Tally) {
-    if let Some(exchange) = &step.exchange {
-        tally.ended(exchange);
-    }
-    if let Some(reason) = step.unmeasured {
-        tally.escaped(reason);
     }
 }
 

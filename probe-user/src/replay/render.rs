@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::report::{Capture, Latency, Report, Service};
+use super::report::{Capture, Latency, Report, RouteKind, Service};
 use crate::figures::{duration, grouped};
 
 /// Over the columns of the table, each to the right but for the first two.
@@ -32,6 +32,9 @@ pub(super) fn text(report: &Report) -> String {
     }
     for service in &report.services {
         statuses(&mut text, service);
+    }
+    for service in &report.services {
+        routes(&mut text, service);
     }
     for service in &report.services {
         remarks(&mut text, service);
@@ -90,6 +93,14 @@ fn statuses(text: &mut String, service: &Service) {
         .collect();
     if !kinds.is_empty() {
         _ = writeln!(text, "\n{}  {}", service.service, kinds.join(", "));
+    }
+}
+
+/// `10.0.0.1:80  /users/*  GET 200: 3`
+fn routes(text: &mut String, service: &Service) {
+    for RouteKind { route, kind } in &service.by_route {
+        let count = grouped(kind.count);
+        _ = writeln!(text, "{}  {route}  {} {}: {count}", service.service, kind.method, kind.status);
     }
 }
 

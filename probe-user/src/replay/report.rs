@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
 use humantime::format_rfc3339_nanos;
-use probe_common::exchange::ABORTED;
+use probe_common::{exchange::ABORTED, protocol::Method};
 use serde::Serialize;
 
 use super::{
@@ -44,6 +45,9 @@ pub(super) struct Service {
     /// Without an answer when the capture ended; not among `requests`.
     pub(super) in_flight: u64,
     pub(super) by_status: Vec<Kind>,
+    /// Only where routes are counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) by_route: Vec<RouteKind>,
     pub(super) time_to_first_byte: Latency,
     pub(super) duration: Latency,
     /// From the first byte of the response until the client has acknowledged its last one.
@@ -66,6 +70,14 @@ pub(super) struct Kind {
     /// As the label of the metrics has it: the code, or `aborted`.
     pub(super) status: String,
     pub(super) count: u64,
+}
+
+/// Requests of a route, a method and a status.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct RouteKind {
+    pub(super) route: String,
+    #[serde(flatten)]
+    pub(super) kind: Kind,
 }
 
 /// Durations. The quantiles are those of the kernel's buckets, right to within 4.5 %; none if there is no duration.
@@ -153,6 +165,7 @@ impl Service {
             aborted: tally.count(|status| status == ABORTED),
             in_flight: tally.in_flight,
             by_status: kinds(&tally),
+            by_route: route_kinds(&tally),
             time_to_first_byte: Latency::new(&tally.first_byte),
             duration: Latency::new(&tally.duration),
             delivery: Latency::new(&tally.delivery),
@@ -166,12 +179,22 @@ impl Service {
 }
 
 fn kinds(tally: &Tally) -> Vec<Kind> {
-    let kind = |(&(method, status), &count): (&(_, u16), &u64)| {
-        let method: probe_common::protocol::Method = method;
-        let status = if status == ABORTED { "aborted".to_owned() } else { format!("{status:03}") };
-        Kind { method: method.label(), status, count }
+    tally.requests.iter().map(|((method, status), count)| Kind::new(*method, *status, *count)).collect()
+}
+
+fn route_kinds(tally: &Tally) -> Vec<RouteKind> {
+    let kind = |((route, method, status), count): (&(Arc<str>, Method, u16), &u64)| RouteKind {
+        route: route.to_string(),
+        kind: Kind::new(*method, *status, *count),
     };
-    tally.requests.iter().map(kind).collect()
+    tally.by_route.iter().map(kind).collect()
+}
+
+impl Kind {
+    fn new(method: Method, status: u16, count: u64) -> Self {
+        let status = if status == ABORTED { "aborted".to_owned() } else { format!("{status:03}") };
+        Self { method: method.label(), status, count }
+    }
 }
 
 impl Latency {

@@ -6,6 +6,7 @@ use super::{
     conversation::{Conversation, FirstBytes, Overheard},
     pair::{End, Ends, Pair},
     roles::{ATTEMPTS, Listeners},
+    routes::Routes,
     services::{Service, Services},
     tally::Tally,
     tcp::Segment,
@@ -69,6 +70,7 @@ pub(super) struct Common {
     pub(super) services: Services,
     pub(super) listeners: Listeners,
     pub(super) window: Box<Window>,
+    pub(super) routes: Routes,
 }
 
 /// How a connection ends, as far as the capture goes.
@@ -102,7 +104,7 @@ impl Talk {
             Some(request) => (from, FirstBytes { request: Some(request), response: Some(segment.first()) }),
         };
         let service = common.services.at(pair.at(server));
-        let conversation = Box::new(Conversation::opened(first));
+        let conversation = Box::new(Conversation::opened(first, common.routes));
         let mut halves = Ends::<Half>::default();
         halves[from].initial = Some(segment.sequence);
         halves[from.other()].initial = segment.acknowledged.map(|next| next.wrapping_sub(1));
@@ -182,7 +184,7 @@ impl Talk {
 
     fn serve(&mut self, server: End, common: &mut Common) {
         let Words::Overheard { flows, .. } = &self.words else { return };
-        let conversation = Conversation::joined(flows[server.other()], flows[server]);
+        let conversation = Conversation::joined(flows[server.other()], flows[server], common.routes);
         let service = common.services.at(self.pair.at(server));
         common.services.tally(service, conversation.protocol()).connections.joined += 1;
         self.words = Words::Known { server, service, conversation: Box::new(conversation) };

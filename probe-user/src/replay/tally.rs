@@ -1,6 +1,6 @@
 //! What is counted of a service.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use probe_common::{
     connection::Side,
@@ -10,13 +10,16 @@ use probe_common::{
     reason::Reason,
 };
 
-use super::times::Times;
+use super::{routes::Known, times::Times};
 
 /// The counters of a service, or of what it speaks one protocol on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     /// Requests that were answered, or that ended without an answer, by method and status.
     pub(super) requests: BTreeMap<(Method, u16), u64>,
+    /// The same by route, method and status, where routes are counted.
+    pub(super) by_route: BTreeMap<(Arc<str>, Method, u16), u64>,
+    routes: Known,
     /// To the last byte of the response.
     pub(super) duration: Times,
     /// To its first byte.
@@ -63,8 +66,12 @@ pub(super) struct Connections {
 
 impl Tally {
     /// Counts a request that has come to its end, as the kernel does.
-    pub(super) fn ended(&mut self, exchange: &Exchange) {
+    pub(super) fn ended(&mut self, exchange: &Exchange, route: Option<Arc<str>>) {
         *self.requests.entry((exchange.method, exchange.status)).or_default() += 1;
+        if let Some(route) = route {
+            let route = self.routes.admit(route);
+            *self.by_route.entry((route, exchange.method, exchange.status)).or_default() += 1;
+        }
         self.duration.add(exchange.duration, 1);
         self.first_byte.add(exchange.first_byte, 1);
     }
@@ -105,6 +112,10 @@ impl Tally {
     pub(super) fn merge(&mut self, other: &Self) {
         for (kind, count) in &other.requests {
             *self.requests.entry(*kind).or_default() += count;
+        }
+        for ((route, method, status), count) in &other.by_route {
+            let route = self.routes.admit(Arc::clone(route));
+            *self.by_route.entry((route, *method, *status)).or_default() += count;
         }
         self.duration.merge(&other.duration);
         self.first_byte.merge(&other.first_byte);

@@ -7,6 +7,7 @@ mod hostile;
 mod lives;
 mod requests;
 mod roles;
+mod routes;
 mod shapes;
 mod shown;
 mod wire;
@@ -16,13 +17,14 @@ use std::io::Cursor;
 use super::{
     count,
     report::{Report, Service},
+    routes::Routes,
 };
 use files::{Format, file};
 use wire::{Link, Packet};
 
 /// Replays a file that has to be readable to its end.
 fn replay(file: Vec<u8>) -> Report {
-    let report = count(Cursor::new(file), "test", 1_000).expect("a capture");
+    let report = count(Cursor::new(file), "test", 1_000, Routes::Counted).expect("a capture");
     assert_eq!(report.capture.error, None);
     report
 }

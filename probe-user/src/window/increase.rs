@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use probe_common::{counters::Volume, exchange::{ABORTED, as_class}, protocol::Protocol};
+use probe_common::{
+    counters::Volume,
+    exchange::{ABORTED, as_class},
+    protocol::Protocol,
+};
 
 use crate::{
     histogram::Histogram,

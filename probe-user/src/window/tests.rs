@@ -4,6 +4,7 @@ use probe_common::{
     bucket::of_nanoseconds,
     counters::Volume,
     exchange::ABORTED,
+    interface::Transport,
     protocol::{Method, Protocol},
     service::Role,
 };
@@ -16,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: u64 = 1_000_000;
 
 fn id(name: &str) -> ServiceId {
-    ServiceId { service: name.into(), port: 80, role: Role::Server }
+    ServiceId { service: name.into(), port: 80, role: Role::Server, transport: Transport::Tcp }
 }
 
 fn snapshot(taken: Instant, services: impl IntoIterator<Item = (ServiceId, Service)>) -> Snapshot {
@@ -35,7 +36,7 @@ fn snapshot(taken: Instant, services: impl IntoIterator<Item = (ServiceId, Servi
 fn service(answers: &[(u16, u64)]) -> Service {
     let mut service = Service::default();
     for &(status, count) in answers {
-        let kind = RequestKind { protocol: Protocol::Http1, method: Method::Get, status };
+        let kind = RequestKind { protocol: Protocol::Http1, method: Method::Get, status, route: None };
         service.requests.entry(kind).or_default().add(
             of_nanoseconds(MILLISECOND),
             count,

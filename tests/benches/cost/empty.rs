@@ -1,15 +1,18 @@
 //! Programs that do nothing, attached where the probe attaches its own: what the hooks cost by themselves.
 
-use std::{env, fs::File};
+use std::{collections::BTreeSet, env, fs::File};
 
 use anyhow::{Context, Result, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{
-        CgroupAttachMode, CgroupSkbAttachType, LinkOrder, Program, TcAttachType, tc::TcAttachOptions,
+        CgroupAttachMode, CgroupSkbAttachType, LinkOrder, Program, SchedClassifier, TcAttachType,
+        tc::TcAttachOptions,
     },
 };
 use probe_user::attribution::cgroup2_root;
+
+use crate::kernel::engine;
 
 /// They, attached until dropped.
 pub(crate) struct Empty {
@@ -50,6 +53,19 @@ impl Empty {
             loaded.with_context(|| format!("cannot load {name}"))?;
         }
         Ok(Self { ebpf })
+    }
+
+    /// What a run of one of them takes over a packet, in nanoseconds.
+    pub(crate) fn run(&mut self, frame: &[u8], repeats: u32) -> Result<f64> {
+        let program = self.ebpf.program_mut("no_ingress").context("the object has no program no_ingress")?;
+        let program: &mut SchedClassifier = program.try_into()?;
+        engine::test(program, frame, repeats)
+    }
+
+    /// The ids of all of them.
+    pub(crate) fn ids(&self) -> Result<BTreeSet<u64>> {
+        let id = |program: &Program| Ok(u64::from(program.info()?.id()));
+        self.ebpf.programs().map(|(_, program)| id(program)).collect()
     }
 }
 

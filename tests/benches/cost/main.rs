@@ -6,6 +6,7 @@
 mod application;
 mod cpu;
 mod empty;
+mod kernel;
 mod machine;
 mod options;
 mod paired;
@@ -50,6 +51,7 @@ fn main() -> Result<()> {
 fn measure(part: Part, options: &Options) -> Result<Measured> {
     match part {
         Part::Application => application::measure(options),
+        Part::Kernel => kernel::measure(options),
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Options {
 pub(crate) enum Part {
     /// What the observed servers pay.
     Application,
+    /// What the programs in the kernel take.
+    Kernel,
 }
 
 impl Options {
@@ -63,6 +65,7 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Application => "application",
+            Self::Kernel => "kernel",
         })
     }
 }

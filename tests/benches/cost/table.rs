@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 const MARKS: [&str; 2] = ["<!-- bench: begin -->", "<!-- bench: end -->"];
 
 /// A table with its title.
+#[derive(Clone)]
 pub(crate) struct Table {
     title: String,
     columns: Vec<String>,

@@ -5,6 +5,7 @@
 //! | `requests` | every request, once, by method, status, protocol and role |
 //! | `responses` | every way in which a response can end |
 //! | `access_log` | nginx's own log: counts by method and status, and times |
+//! | `routes` | requests by a template of their path, against nginx's log of targets |
 //! | `pipelining` | many requests in a segment |
 //! | `bodies` | content that looks like requests and answers |
 //! | `writes` | every way in which an application can write and read |
@@ -21,8 +22,10 @@
 //! | `neighbours` | other programs on the same hooks of interfaces |
 //! | `tags` | frames of VLANs |
 //! | `users` | clients and connections |
+//! | `datagrams` | services over UDP |
 //! | `crowd` | more users than there is room for |
 //! | `floods` | what anybody can send in any number |
+//! | `quota` | one service that asks for more series than it may have |
 //! | `older` | servers and connections that were there before it |
 //! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
@@ -37,6 +40,7 @@ mod bandwidth;
 mod bodies;
 mod churn;
 mod crowd;
+mod datagrams;
 mod drivers;
 mod ending;
 mod errors;
@@ -51,9 +55,11 @@ mod offload;
 mod older;
 mod phases;
 mod pipelining;
+mod quota;
 mod replay;
 mod requests;
 mod responses;
+mod routes;
 mod survival;
 mod tags;
 mod tcp_health;

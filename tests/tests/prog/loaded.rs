@@ -1,6 +1,7 @@
 //! The kernel side, loaded and attached to nothing.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Write},
     sync::Once,
@@ -18,7 +19,7 @@ use probe_common::{
 };
 use probe_user::{
     kernel::{Features, Heads, load},
-    settings::Capacities,
+    settings::{Capacities, RouteLimits},
 };
 
 static TELL: Once = Once::new();
@@ -58,7 +59,13 @@ const CONTEXT: usize = 192;
 impl Loaded {
     /// Loads everything; the loopback device is counted, its network header at `link_header`.
     pub(crate) fn new(link_header: u64) -> Self {
-        let capacities = Capacities { services: 16, series: 4096, series_per_service: 4096, clients: 16 };
+        Self::with_routes(link_header, None)
+    }
+
+    /// The same, perhaps with routes counted.
+    pub(crate) fn with_routes(link_header: u64, routes: Option<RouteLimits>) -> Self {
+        let capacities =
+            Capacities { services: 16, series: 4096, series_per_service: 4096, clients: 16, routes };
         let features = Features::of_this_kernel();
         tell(features);
         let mut ebpf = load(features, capacities).unwrap_or_else(|error| panic!("{error}"));
@@ -85,6 +92,12 @@ impl Loaded {
     /// Whether the agent would read heads under this kernel.
     pub(crate) fn reads_heads(&self) -> bool {
         self.features.heads == Heads::Read
+    }
+
+    /// The programs that are loaded, by the kernel's id.
+    pub(crate) fn program_ids(&self) -> BTreeMap<u32, String> {
+        let programs = self.ebpf.programs();
+        programs.filter_map(|(name, program)| Some((program.info().ok()?.id(), name.to_owned()))).collect()
     }
 
     /// A program of the object.
@@ -124,6 +137,17 @@ impl Loaded {
             _ => panic!("{program} cannot be run by itself"),
         };
         result.unwrap_or_else(|error| panic!("{program} does not run: {error}")).return_value
+    }
+
+    /// Runs a program of TC over a packet once, and says how long that took.
+    pub(crate) fn time(&mut self, program: &str, packet: &[u8]) -> std::time::Duration {
+        let Program::SchedClassifier(classifier) = self.program_mut(program) else {
+            panic!("{program} is no program of TC");
+        };
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(packet);
+        let result = classifier.test_run(options);
+        result.unwrap_or_else(|error| panic!("{program} does not run: {error}")).duration
     }
 
     /// What was counted on the interface that is not zero.

@@ -8,5 +8,7 @@ mod engine;
 mod frames;
 mod interfaces;
 mod loaded;
+mod routes;
 mod sockets;
 mod trial;
+mod verifier;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aya::{
     Pod,
-    maps::{Array, PerCpuArray, PerCpuHashMap},
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap},
     programs::{Program, SchedClassifier},
 };
 use probe_common::{
@@ -13,8 +13,10 @@ use probe_common::{
     exchange::{LatencyCell, LatencyKey, Span},
     protocol::Method,
     reason::Reason,
+    route::RouteKey,
 };
 use probe_fuzz::script::Delivery;
+use probe_user::settings::RouteLimits;
 
 use crate::{
     frames::{ethernet, ipv4, segment},
@@ -61,7 +63,12 @@ pub(crate) struct Trial {
 impl Trial {
     /// Loads it. None where the agent reads no heads for want of `bpf_loop` (5.17), once the kernel has refused it.
     pub(crate) fn new() -> Option<Self> {
-        let mut loaded = Loaded::new(0);
+        Self::with_routes(None)
+    }
+
+    /// The same, perhaps with routes counted.
+    pub(crate) fn with_routes(routes: Option<RouteLimits>) -> Option<Self> {
+        let mut loaded = Loaded::with_routes(0, routes);
         if loaded.reads_heads() {
             for name in PROGRAMS {
                 program(&mut loaded, name).load().unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -99,6 +106,44 @@ impl Trial {
             Side::Response => PROGRAMS[1],
         };
         self.loaded.run(program, &frame, &Context::default(), 1);
+    }
+
+    /// Requests by service and route since the beginning, where routes are counted: none is the route `other`.
+    pub(crate) fn by_route(&mut self) -> BTreeMap<(u32, Option<String>), u64> {
+        let routes: HashMap<_, RouteKey, u32> = self.loaded.map_mut("ROUTES");
+        let mut templates = BTreeMap::new();
+        for entry in &routes {
+            let (key, index) = entry.expect("it can be read");
+            let text =
+                String::from_utf8(key.bytes().into()).expect("ASCII").trim_end_matches('\0').to_owned();
+            let before = templates.insert((key.service, index), text);
+            assert_eq!(before, None, "an index has two routes");
+        }
+        let latencies: PerCpuHashMap<_, LatencyKey, LatencyCell> = self.loaded.map_mut("LATENCIES");
+        let mut requests = BTreeMap::new();
+        for entry in &latencies {
+            let (key, cells) = entry.expect("it can be read");
+            let template = templates.get(&(key.service, u32::from(key.route))).cloned();
+            assert_eq!(template.is_none(), key.route == 0, "a route without a template");
+            if matches!(Span::from_key(key.span), Some(Span::Both | Span::Duration)) {
+                *requests.entry((key.service, template)).or_default() +=
+                    cells.iter().map(|cell| cell.count).sum::<u64>();
+            }
+        }
+        requests
+    }
+
+    /// Runs the program that receives over a segment so often, from the connection as it is each time, and says how long a run
+    /// took on average, in nanoseconds.
+    pub(crate) fn time(&mut self, connection: &Connection, delivery: &Delivery, times: u32) -> f64 {
+        let frame = ethernet(IPV4, &ipv4(TCP, 0, &segment(delivery)));
+        let mut spent = std::time::Duration::ZERO;
+        for _ in 0..times {
+            let mut slot: Array<_, Slot> = self.loaded.map_mut("TRIAL");
+            slot.set(0, Slot(*connection), 0).expect("the map has a slot");
+            spent += self.loaded.time(PROGRAMS[0], &frame);
+        }
+        spent.as_nanos() as f64 / f64::from(times)
     }
 
     /// What was counted since the beginning.

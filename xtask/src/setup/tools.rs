@@ -22,11 +22,14 @@ pub(super) const fn tool(program: &'static str, package: &'static str, why: &'st
 }
 
 /// What the tests start.
-pub(crate) const TESTS: [Tool; 11] = [
+pub(crate) const TESTS: [Tool; 14] = [
     tool("nginx", "nginx-light", "the server that real requests go to"),
     tool("wrk", "wrk", "load, as much as the machine bears"),
     tool("h2load", "nghttp2-client", "load of an exact number of requests"),
     tool("iperf3", "iperf3", "bandwidth that is known exactly"),
+    tool("dnsmasq", "dnsmasq-base", "a server over UDP"),
+    tool("dnsperf", "dnsperf", "queries over UDP, an exact number of them"),
+    tool("dig", "bind9-dnsutils", "single queries, by TCP too"),
     tool("tcpdump", "tcpdump", "captures that replay is held to"),
     tool("bpftool", "bpftool", "a second opinion on what is loaded"),
     tool("ip", "iproute2", "network namespaces"),

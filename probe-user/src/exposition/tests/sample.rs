@@ -6,6 +6,7 @@ use probe_common::{
     bucket::of_nanoseconds,
     counters::Volume,
     exchange::ABORTED,
+    interface::Transport,
     phase::Phase,
     protocol::{Method, Protocol},
     reason::Reason,
@@ -30,6 +31,18 @@ pub(super) fn report(name: &str) -> Report {
     window.push(busy(name, start + Duration::from_secs(10)))
 }
 
+/// The same, of an agent that counts routes.
+pub(super) fn report_by_route(route: &str) -> Report {
+    let mut report = report("nginx");
+    let mut snapshot = Snapshot::clone(&report.snapshot);
+    for service in snapshot.services.values_mut() {
+        let by_route = |(kind, durations)| (RequestKind { route: Some(route.into()), ..kind }, durations);
+        service.requests = std::mem::take(&mut service.requests).into_iter().map(by_route).collect();
+    }
+    report.snapshot = snapshot.into();
+    report
+}
+
 /// The same, an hour later.
 pub(super) fn idle_report() -> Report {
     let start = Instant::now();
@@ -51,12 +64,28 @@ fn empty(taken: Instant) -> Snapshot {
 }
 
 fn busy(name: &str, taken: Instant) -> Snapshot {
-    let identity = |service: &str, role| ServiceId { service: service.into(), port: 80, role };
+    let identity = |service: &str, role| ServiceId {
+        service: service.into(),
+        port: 80,
+        role,
+        transport: Transport::Tcp,
+    };
+    let quic = ServiceId { transport: Transport::Udp, ..identity(name, Role::Server) };
+    let datagrams = Service {
+        received: Volume { bytes: 3000, packets: 30 },
+        wire: [3840, 0],
+        users: 2,
+        ..Service::default()
+    };
     let mut interface = InterfaceVolumes::default();
     interface[1][0][0] = Volume { bytes: 100_000, packets: 100 };
     Snapshot {
-        services: [(identity(name, Role::Server), service(3)), (identity("curl", Role::Client), service(0))]
-            .into(),
+        services: [
+            (identity(name, Role::Server), service(3)),
+            (identity("curl", Role::Client), service(0)),
+            (quic, datagrams),
+        ]
+        .into(),
         interfaces: [("eth0".into(), interface), ("lo".into(), InterfaceVolumes::default())].into(),
         node: [0, 100_000],
         ..empty(taken)
@@ -65,7 +94,7 @@ fn busy(name: &str, taken: Instant) -> Snapshot {
 
 fn service(users: u64) -> Service {
     let answer = |method, status, count| {
-        (RequestKind { protocol: Protocol::Http1, method, status }, milliseconds(count))
+        (RequestKind { protocol: Protocol::Http1, method, status, route: None }, milliseconds(count))
     };
     Service {
         received: Volume { bytes: 10_000, packets: 100 },

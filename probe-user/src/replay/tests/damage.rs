@@ -3,14 +3,14 @@
 use std::io::{self, Cursor, Read};
 
 use super::{
-    super::{count, report::Report},
+    super::{count, report::Report, routes::Routes},
     Format, Link, file,
     files::three_requests,
     kinds, only,
 };
 
 fn damaged(file: Vec<u8>) -> (Report, String) {
-    let report = count(Cursor::new(file), "test", 1_000).expect("a capture");
+    let report = count(Cursor::new(file), "test", 1_000, Routes::Counted).expect("a capture");
     let error = report.capture.error.clone().expect("damage");
     (report, error)
 }
@@ -56,7 +56,9 @@ fn a_block_that_contradicts_itself_is_damage() {
 
 #[test]
 fn what_is_no_capture_is_told_in_a_sentence() {
-    let refused = |file: &[u8]| count(Cursor::new(file.to_vec()), "test", 1_000).unwrap_err().to_string();
+    let refused = |file: &[u8]| {
+        count(Cursor::new(file.to_vec()), "test", 1_000, Routes::Counted).unwrap_err().to_string()
+    };
     assert!(refused(b"").starts_with("it is empty"));
     assert!(
         refused(b"<html><body>It works!</body></html>")
@@ -96,7 +98,7 @@ impl Read for Pipe {
 fn a_pipe_is_read_as_it_comes() {
     for format in Format::ALL {
         let bytes = Cursor::new(file(format, Link::Ethernet, &three_requests()));
-        let report = count(Pipe { bytes, then: None }, "test", 1_000).unwrap();
+        let report = count(Pipe { bytes, then: None }, "test", 1_000, Routes::Counted).unwrap();
         assert_eq!((only(&report).requests, report.capture.error), (3, None));
     }
 }
@@ -105,10 +107,10 @@ fn a_pipe_is_read_as_it_comes() {
 fn a_source_that_fails_is_told() {
     let bytes = file(Format::PCAP, Link::Ethernet, &three_requests());
     let pipe = |bytes| Pipe { bytes: Cursor::new(bytes), then: Some(io::ErrorKind::ConnectionReset) };
-    let report = count(pipe(bytes), "test", 1_000).unwrap();
+    let report = count(pipe(bytes), "test", 1_000, Routes::Counted).unwrap();
     let error = report.capture.error.clone().unwrap();
     assert!(error.contains("behind 13 packets: reading failed: connection reset"), "{error}");
     assert_eq!(only(&report).requests, 3);
-    let refusal = count(pipe(Vec::new()), "test", 1_000).unwrap_err().to_string();
+    let refusal = count(pipe(Vec::new()), "test", 1_000, Routes::Counted).unwrap_err().to_string();
     assert!(refusal.starts_with("reading failed"), "{refusal}");
 }

@@ -5,14 +5,14 @@ use std::io::Cursor;
 use proptest::prelude::*;
 
 use super::{
-    super::{count, render},
+    super::{count, render, routes::Routes},
     Format, Link, file,
     files::three_requests,
 };
 
 /// Counts whatever it is, shows it in both forms, and gives the number of requests.
 fn survives(bytes: Vec<u8>) -> u64 {
-    let Ok(report) = count(Cursor::new(bytes), "test", 4) else { return 0 };
+    let Ok(report) = count(Cursor::new(bytes), "test", 4, Routes::Counted) else { return 0 };
     assert!(render::text(&report).ends_with('\n'));
     assert!(render::json(&report).unwrap().ends_with("}\n"));
     report.services.iter().map(|service| service.requests).sum()

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use super::{
-    super::{count, report::ConnectionCounts},
+    super::{count, report::ConnectionCounts, routes::Routes},
     Format, Link, file, kinds, nothing_escaped, only, replayed,
     wire::{
         Flags, GET, MS, OK,
@@ -173,7 +173,7 @@ fn connections_beyond_the_limit_are_given_up_and_counted() {
         packets.append(&mut wire.packets);
     }
     let file = file(Format::PCAP, Link::Ethernet, &packets);
-    let report = count(Cursor::new(file), "test", LIMIT).unwrap();
+    let report = count(Cursor::new(file), "test", LIMIT, Routes::Counted).unwrap();
     let service = only(&report);
     let evicted = u64::from(CONNECTIONS) - LIMIT as u64;
     assert_eq!(kinds(service), [format!("GET 200: {LIMIT}")]);

@@ -1,6 +1,6 @@
 //! What is attached while a load runs.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Result;
 use probe_tests::{
@@ -39,7 +39,6 @@ impl Condition {
 /// What is attached, until dropped.
 pub(crate) enum Attached {
     Nothing,
-    #[expect(dead_code, reason = "held for its drop")]
     Empty(Empty),
     Probe(Agent<'static>),
 }
@@ -57,6 +56,15 @@ impl Attached {
     /// CPU time of the agent, if there is one.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         if let Self::Probe(agent) = self { cpu::of_process(agent.id()) } else { Ok(Duration::ZERO) }
+    }
+
+    /// The ids of the programs that are attached.
+    pub(crate) fn programs(&self) -> Result<BTreeSet<u64>> {
+        match self {
+            Self::Nothing => Ok(BTreeSet::new()),
+            Self::Empty(empty) => empty.ids(),
+            Self::Probe(agent) => Ok(agent.footprint().programs.clone()),
+        }
     }
 
     /// How many answers the agent saw a server give, if there is an agent and it measures the protocol.

@@ -10,9 +10,9 @@ mod show;
 use anyhow::{Context, Result};
 use probe_tests::{machine, machine::Use};
 
-use self::{
+use self::figures::{Figures, Rounds};
+pub(crate) use self::{
     condition::{Attached, Condition},
-    figures::{Figures, Rounds},
     load::Load,
     server::Server,
 };

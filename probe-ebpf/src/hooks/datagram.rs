@@ -1,0 +1,142 @@
+//! UDP sockets: `cgroup/sock_create` tells who makes one, and `cgroup_skb` shows what it sends and receives.
+//!
+//! Sockets of the kernel itself (of tunnels, say) are seen by neither.
+
+use core::{ffi::c_void, ptr};
+
+use aya_ebpf::{
+    bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
+    helpers::generated::{bpf_jiffies64, bpf_sk_cgroup_id, bpf_sk_storage_get},
+    programs::SockContext,
+};
+use probe_common::{
+    datagram::{DatagramSocket, First, History, Port},
+    interface::{Transport, Way},
+    reason::Reason,
+    service::{OTHER, Role},
+    user::ClientKey,
+};
+
+use super::socket_state;
+use crate::{
+    atomic, clients, complaint,
+    maps::{DATAGRAMS, FIRST_GIVEN_PORT, LAST_GIVEN_PORT},
+    packet::{self, Udp},
+    services,
+};
+
+pub const IPPROTO_UDP: u32 = 17;
+
+/// Notes who makes a UDP socket: whoever sends or receives later may be a softirq.
+#[inline(always)]
+pub fn made(ctx: &SockContext) {
+    let sk = ctx.sock;
+    // SAFETY: a field of the context.
+    if unsafe { (*sk).protocol } != IPPROTO_UDP {
+        return;
+    }
+    match state(sk) {
+        Ok(socket) => {
+            socket.owner = socket_state::current();
+            socket.made = true;
+        }
+        // Tried again with its first datagram.
+        Err(reason) => complaint::count(reason),
+    }
+}
+
+/// Counts a datagram to its service. A function of its own: programs for TCP's packets keep their registers.
+#[inline(never)]
+pub fn observe(skb: *mut __sk_buff, sk: *mut bpf_sock, way: Way) -> Result<(), Reason> {
+    let udp = packet::udp(skb).ok_or(Reason::Unreadable)?;
+    let socket = state(sk)?;
+    let introduced = if socket.introduced { Ok(()) } else { introduce(socket, sk, &udp, way) };
+    count(skb, socket.service, &udp, way);
+    if matches!(way, Way::Receive) && socket.role == Role::Server as u8 {
+        hear(socket, skb);
+    }
+    introduced
+}
+
+/// The state of a socket, made if there is none. Kernel 5.2, in `sock_create` 5.9.
+#[inline(always)]
+fn state<'a>(sk: *mut bpf_sock) -> Result<&'a mut DatagramSocket, Reason> {
+    // SAFETY: storage of a full socket, zeroed; null or valid comes back, and all zero is a `DatagramSocket`.
+    unsafe {
+        bpf_sk_storage_get(
+            DATAGRAMS.as_ptr(),
+            sk.cast::<c_void>(),
+            ptr::null_mut(),
+            u64::from(BPF_SK_STORAGE_GET_F_CREATE),
+        )
+        .cast::<DatagramSocket>()
+        .as_mut()
+    }
+    .ok_or(Reason::SocketState)
+}
+
+/// The first datagram of a socket: which service.
+#[inline(always)]
+fn introduce(socket: &mut DatagramSocket, sk: *mut bpf_sock, udp: &Udp, way: Way) -> Result<(), Reason> {
+    let (local, remote) = match way {
+        Way::Receive => (udp.destination, udp.source),
+        Way::Transmit => (udp.source, udp.destination),
+    };
+    let (first, last) = (FIRST_GIVEN_PORT.load(), LAST_GIVEN_PORT.load());
+    let role = First {
+        way,
+        local: Port::of(local, first, last),
+        remote: Port::of(remote, first, last),
+        history: if socket.made { History::None } else { History::Unknown },
+    }
+    .role();
+    let port = if matches!(role, Role::Server) { local } else { remote };
+    // SAFETY: `sk` is a full socket (kernel 5.8 for this helper in cgroup_skb).
+    let cgroup = unsafe { bpf_sk_cgroup_id(sk.cast()) };
+    socket.role = role as u8;
+    socket.service = services::of(&socket.owner, cgroup, port, role as u8, Transport::Udp);
+    socket.introduced = true;
+    if socket.service == OTHER { Err(Reason::ServicesFull) } else { Ok(()) }
+}
+
+/// Adds a datagram, or a buffer that stands for several, to a service.
+#[inline(always)]
+fn count(skb: *mut __sk_buff, service: u32, udp: &Udp, way: Way) {
+    let Some(counters) = services::counters(service) else { return };
+    // SAFETY: a field of the context (kernel 5.2).
+    let segments = unsafe { (*skb).gso_segs };
+    // One buffer of UDP_SEGMENT or UDP_GRO stands for as many datagrams, each with headers of its own.
+    let more = if segments > 1 { u64::from(segments - 1) } else { 0 };
+    let (bytes, packets) = (u64::from(udp.length), 1 + more);
+    let wire = u64::from(udp.length) + packets * u64::from(udp.offset);
+    // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes. What is received is counted in softirqs
+    // only, which do not interrupt each other; what is sent, in process context too, where a softirq may interrupt.
+    unsafe {
+        match way {
+            Way::Receive => {
+                (*counters).received.bytes += bytes;
+                (*counters).received.packets += packets;
+                (*counters).received_wire += wire;
+            }
+            Way::Transmit => {
+                atomic::add(&raw mut (*counters).sent.bytes, bytes);
+                atomic::add(&raw mut (*counters).sent.packets, packets);
+                atomic::add(&raw mut (*counters).sent_wire, wire);
+            }
+        }
+    }
+}
+
+/// Enters who sent a datagram among the clients; once a tick of the kernel's clock is enough.
+#[inline(always)]
+fn hear(socket: &mut DatagramSocket, skb: *mut __sk_buff) {
+    let Some(address) = packet::source(skb) else { return };
+    // SAFETY: a helper without arguments (kernel 5.6), which the verifier makes a load of memory.
+    let tick = unsafe { bpf_jiffies64() };
+    if socket.heard == tick && socket.client == address {
+        return;
+    }
+    socket.heard = tick;
+    socket.client = address;
+    clients::hear(&ClientKey { address, service: socket.service });
+}
