@@ -72,6 +72,9 @@ pub enum Span {
     Delivery = 5,
     /// No part of a request: the connection's smoothed round-trip time.
     RoundTrip = 6,
+    /// No duration, but the sign that the series has been admitted among those of its service: an entry without a bucket,
+    /// whose content means nothing.
+    Admission = 7,
 }
 
 impl Span {
@@ -86,6 +89,7 @@ impl Span {
             4 => Some(Self::Service),
             5 => Some(Self::Delivery),
             6 => Some(Self::RoundTrip),
+            7 => Some(Self::Admission),
             _ => None,
         }
     }
@@ -97,7 +101,7 @@ impl Span {
             Self::Queue => Some(Phase::Queue),
             Self::Service => Some(Phase::Service),
             Self::Delivery => Some(Phase::Delivery),
-            Self::Both | Self::FirstByte | Self::Duration | Self::RoundTrip => None,
+            Self::Both | Self::FirstByte | Self::Duration | Self::RoundTrip | Self::Admission => None,
         }
     }
 }
@@ -123,10 +127,6 @@ pub struct LatencyKey {
 }
 
 impl LatencyKey {
-    /// No bucket, but a sign that a series has been admitted: then it may have further entries when the service has no
-    /// room for further series.
-    pub const ADMITTED: u16 = u16::MAX;
-
     /// Whether a client has a say in what series this is of: it chooses the method, and it or the server the status.
     #[inline(always)]
     #[must_use]
@@ -134,18 +134,12 @@ impl LatencyKey {
         self.span <= Span::Duration as u8
     }
 
-    /// The sign that this entry's series has been admitted.
+    /// Makes it the entry of the same service that stands for those of all series that found no room.
     #[inline(always)]
-    #[must_use]
-    pub const fn admission(&self) -> Self {
-        Self { bucket: Self::ADMITTED, span: Span::Both as u8, ..*self }
-    }
-
-    /// The entry of the same service that stands for those of all series that found no room.
-    #[inline(always)]
-    #[must_use]
-    pub const fn overflow(&self) -> Self {
-        Self { method: Method::Other as u8, status: class_of(self.status), route: route::OTHER, ..*self }
+    pub const fn overflow(&mut self) {
+        self.method = Method::Other as u8;
+        self.status = class_of(self.status);
+        self.route = route::OTHER;
     }
 }
 

@@ -3,13 +3,10 @@
 //! Only what frames a message or names its series is read: the method, the status, `Content-Length` and
 //! `Transfer-Encoding`. A line is given by its indices in a [`Window`], without its line ending.
 
-use crate::{protocol::Method, window::Window};
-
-/// The bits that make ASCII letters lower case, in eight bytes.
-pub(crate) const LOWER: u64 = 0x2020_2020_2020_2020;
+use crate::{protocol::Method, swar::LOWER, window::Window};
 
 /// Eight bytes as a little-endian word.
-const fn word(text: [u8; 8]) -> u64 {
+pub(crate) const fn word(text: [u8; 8]) -> u64 {
     u64::from_le_bytes(text)
 }
 
@@ -71,6 +68,9 @@ pub fn method(window: &mut Window, start: usize) -> Option<Method> {
         Method::Trace
     } else if head(6) == word(*b"QUERY \0\0") {
         Method::Query
+    } else if head(6) == word(*b"PROXY \0\0") {
+        // A header of the PROXY protocol, whatever it ends in.
+        return None;
     } else {
         return other_method(window, start);
     };

@@ -40,13 +40,17 @@ pub enum Reason {
     SketchesFull = 16,
     /// No room for another route of a service: counted under the route `other`.
     RoutesFull = 17,
+    /// A PROXY header that makes no sense: the connection is taken for the proxy's own.
+    ProxyHeader = 18,
+    /// A request whose `X-Forwarded-For` or `Forwarded` names no client that can be told.
+    ForwardedUnread = 19,
     /// A service has as many latency entries as its quota: counted under method `OTHER` and the class of the status.
-    ServiceSeriesFull = 18,
+    ServiceSeriesFull = 20,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -65,6 +69,8 @@ impl Reason {
         Self::Undelivered,
         Self::SketchesFull,
         Self::RoutesFull,
+        Self::ProxyHeader,
+        Self::ForwardedUnread,
         Self::ServiceSeriesFull,
     ];
 
@@ -93,6 +99,8 @@ impl Reason {
             Self::Undelivered => "undelivered",
             Self::SketchesFull => "sketches_full",
             Self::RoutesFull => "routes_full",
+            Self::ProxyHeader => "proxy_header",
+            Self::ForwardedUnread => "forwarded_unread",
             Self::ServiceSeriesFull => "service_series_full",
         }
     }

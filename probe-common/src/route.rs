@@ -14,7 +14,13 @@
 //! A path is client-controlled text of any length: [`Template::step`] reads eight bytes of it, and the loop around it is
 //! the caller's, as with [`crate::connection::Connection::step`].
 
-use crate::window::Window;
+use crate::{
+    swar::{HIGHS, LOWER, all, bytes_below, zeros},
+    window::Window,
+};
+
+#[cfg(test)]
+mod tests;
 
 /// Bytes of a template, with zeros behind the text.
 pub const SIZE: usize = 64;
@@ -105,15 +111,6 @@ pub struct Template {
     place: Place,
 }
 
-/// The same byte eight times.
-const fn all(byte: u8) -> u64 {
-    ONES * byte as u64
-}
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = ONES * 0x80;
-const LOWER: u64 = ONES * 0x20;
-
 /// Where the hyphens of a UUID are.
 const UUID: u64 = 1 << 8 | 1 << 13 | 1 << 18 | 1 << 23;
 /// How long it is.
@@ -150,7 +147,7 @@ impl Template {
             (u64::MAX, 8)
         } else {
             let kept = ((found & found.wrapping_neg()) - 1) >> 7;
-            (kept, (kept & ONES).wrapping_mul(ONES) >> 56)
+            (kept, bytes_below(found))
         };
         let count = count as u32;
         self.at += count;
@@ -337,7 +334,6 @@ impl Template {
 /// The high bit of each byte that ends a segment: exact up to the first one.
 #[inline(always)]
 fn delimiters(word: u64) -> u64 {
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
     let is = |byte: u8| zeros(word ^ all(byte));
     is(b'/') | is(b'?') | is(b'#') | is(b' ')
 }
@@ -352,147 +348,4 @@ fn behind(left: u32) -> u64 {
 #[inline(always)]
 fn bits(highs: u64) -> u64 {
     ((highs & HIGHS) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
-}
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-
-    use std::{boxed::Box, format, string::String, vec::Vec};
-
-    use super::*;
-    use crate::window::CARRY;
-
-    /// The template of a request line that is shown whole.
-    fn of_line(line: &str) -> Option<String> {
-        let mut window = Box::<Window>::default();
-        window.load(line.as_bytes(), 0, u32::try_from(line.len()).unwrap()).unwrap();
-        window.note_line(CARRY, window.end());
-        let mut template = Template::default();
-        template.begin(&window);
-        let steps = (0..STEPS).position(|_| !template.step(&window));
-        assert!(steps.is_some(), "more steps than are taken: {line}");
-        let mut key = RouteKey::default();
-        if !template.name(0, &mut key) {
-            return None;
-        }
-        let bytes = key.bytes();
-        let text: Vec<_> = bytes.into_iter().take_while(|byte| *byte != 0).collect();
-        assert!(bytes[text.len()..].iter().all(|byte| *byte == 0), "zeros behind the text of {line}");
-        Some(String::from_utf8(text).unwrap())
-    }
-
-    fn of(target: &str) -> Option<String> {
-        of_line(&format!("GET {target} HTTP/1.1"))
-    }
-
-    #[track_caller]
-    fn assert_routes(pairs: &[(&str, &str)]) {
-        for (target, route) in pairs {
-            assert_eq!(of(target).as_deref(), Some(*route), "{target}");
-        }
-    }
-
-    #[test]
-    fn a_plain_path_is_its_own_template() {
-        for path in
-            ["/", "/a", "/index.html", "/api/v1/users", "/a/", "//a", "/a-b_c~d%20e;f=g:h@i", "/a'(b)"]
-        {
-            assert_eq!(of(path).as_deref(), Some(path));
-        }
-    }
-
-    #[test]
-    fn what_names_one_among_many_is_an_asterisk() {
-        assert_routes(&[
-            ("/users/0", "/users/*"),
-            ("/users/123456789012345678901234567890/orders/7", "/users/*/orders/*"),
-            ("/7/", "/*/"),
-            ("/x/123e4567-e89b-12d3-a456-426614174000", "/x/*"),
-            ("/x/123E4567-E89B-12D3-A456-42661417400F/y", "/x/*/y"),
-            ("/blobs/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "/blobs/*"),
-            ("/commits/abcdef01", "/commits/*"),
-            ("/o/507F1f77bcf86cd799439011/z", "/o/*/z"),
-        ]);
-        let sha512 = format!("/layers/{}/raw", "0a".repeat(64));
-        assert_routes(&[(&sha512, "/layers/*/raw")]);
-    }
-
-    #[test]
-    fn words_and_what_only_looks_like_an_identifier_stay() {
-        for path in [
-            "/v1",
-            "/1a",
-            "/12.5",
-            "/-7",
-            "/deadbeef",
-            "/effaced",
-            "/abcde1",
-            "/123e4567-e89b-12d3-a456-42661417400",
-            "/123e4567e-89b-12d3-a456-426614174000",
-            "/123e4567-e89b-12d3-a456-42661417400g",
-            "/a1b2c3d4-",
-        ] {
-            assert_eq!(of(path).as_deref(), Some(path));
-        }
-    }
-
-    #[test]
-    fn query_fragment_scheme_and_authority_are_cut() {
-        assert_routes(&[
-            ("/a?b=c/d", "/a"),
-            ("/a/7?8", "/a/*"),
-            ("/?x", "/"),
-            ("/a#b/7", "/a"),
-            ("http://example.org/a/7?b", "/a/*"),
-            ("HTTPS://user@[::1]:8443/a/b", "/a/b"),
-            ("http://example.org", "/"),
-            ("https://example.org?q", "/"),
-            ("*", "*"),
-        ]);
-    }
-
-    #[test]
-    fn a_target_that_is_no_path_has_no_template() {
-        for target in
-            ["example.org:443", "ftp://a/b", "a/b", "**", "/a\u{7f}", "/\u{1}", "/caf\u{e9}", "/a\tb"]
-        {
-            assert_eq!(of(target), None, "{target}");
-        }
-        assert_eq!(of_line("CONNECT example.org:443 HTTP/1.1"), None);
-    }
-
-    #[test]
-    fn depth_and_length_are_bounded() {
-        assert_routes(&[
-            ("/1/2/3/4/5/6/7/8", "/*/*/*/*/*/*/*/*"),
-            ("/1/2/3/4/5/6/7/8/", "/*/*/*/*/*/*/*/*/**"),
-            ("/a/b/c/d/e/f/g/h/i/j?k", "/a/b/c/d/e/f/g/h/**"),
-        ]);
-        let long = "w".repeat(60);
-        assert_routes(&[
-            (&format!("/{long}"), &format!("/{long}")),
-            (&format!("/{long}/a"), &format!("/{long}/**")),
-            (&format!("/{long}x"), "/**"),
-            (&format!("/a/7/{}", "x".repeat(400)), "/a/*/**"),
-        ]);
-        let widest = format!("/{}/b", "w".repeat(59));
-        assert_routes(&[(&widest, &format!("/{}/**", "w".repeat(59)))]);
-    }
-
-    #[test]
-    fn the_method_may_be_of_any_length() {
-        for method in ["A", "OPTIONS", "PROPPATCH", "VERSION-CONTROL", "BASELINE-CONTROL"] {
-            assert_eq!(of_line(&format!("{method} /a/7 HTTP/1.1")).as_deref(), Some("/a/*"), "{method}");
-        }
-    }
-
-    #[test]
-    fn a_line_that_was_not_seen_to_the_end_of_its_path_has_no_template() {
-        let line = "GET /a/bcdefghijk/7 HTTP/1.1";
-        for shown in 4..line.len() {
-            let expected = (shown > "GET /a/bcdefghijk/7".len()).then_some("/a/bcdefghijk/*");
-            assert_eq!(of_line(&line[..shown]).as_deref(), expected, "{}", &line[..shown]);
-        }
-    }
 }

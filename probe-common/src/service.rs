@@ -44,7 +44,8 @@ pub struct ServiceKey {
     pub cgroup: u64,
     /// Name of the task that listened or connected (`TASK_COMM_LEN`); empty if the socket is older than the probe.
     pub command: [u8; 16],
-    /// The process, if the task is not its main thread and so has a name of its own; else 0.
+    /// The process, if the task is not its main thread and so has a name of its own, and of a server wherever there are
+    /// hierarchies of cgroup v1 too: containers may have one cgroup of v2 in common there. Else 0.
     pub process: u32,
     /// The server's port, in both roles.
     pub port: u16,

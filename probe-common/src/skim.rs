@@ -4,7 +4,7 @@
 //! one step.
 
 use crate::{
-    http1::LOWER,
+    swar::LOWER,
     window::{READ, Window},
 };
 

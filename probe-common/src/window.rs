@@ -1,5 +1,7 @@
 //! The part of a packet's payload that is being read, and where its bytes come from.
 
+use crate::{proxied::Proxied, swar};
+
 /// Where the bytes of a packet's payload are: an skb, a slice, a capture.
 pub trait Payload {
     /// Copies `length` bytes from `offset` of the payload into `to`, from [`CARRY`] on.
@@ -39,11 +41,14 @@ pub struct Window {
     /// Where the latest request line begins and ends.
     line: [u32; 2],
     bytes: [u8; SIZE],
+    /// Of a connection whose client is counted by its requests: brought by the caller before the first step of a segment,
+    /// and kept by it behind the last one.
+    pub proxied: Proxied,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { base: 0, length: 0, passed: 0, line: [0; 2], bytes: [0; SIZE] }
+        Self { base: 0, length: 0, passed: 0, line: [0; 2], bytes: [0; SIZE], proxied: Proxied::default() }
     }
 }
 
@@ -166,13 +171,8 @@ impl Window {
     #[inline(always)]
     #[must_use]
     pub fn newline_in_word(&self, at: usize) -> Option<usize> {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const NEWLINE: u64 = 0x0a;
-        const HIGHS: u64 = 0x8080_8080_8080_8080;
-        // A byte of `zeros` is zero where the word has a newline; the lowest such byte is found exactly.
-        let zeros = self.word(at) ^ (ONES * NEWLINE);
-        let found = zeros.wrapping_sub(ONES) & !zeros & HIGHS;
-        if found == 0 { None } else { Some(at.wrapping_add(lowest_byte(found))) }
+        let found = swar::zeros(self.word(at) ^ swar::all(b'\n'));
+        if found == 0 { None } else { Some(at.wrapping_add(swar::bytes_below(found))) }
     }
 
     /// Puts the start of an unfinished line before the bytes that were read.
@@ -190,16 +190,6 @@ impl Window {
             *bytes = self.word(from.wrapping_add(8 * i)).to_le_bytes();
         }
     }
-}
-
-/// Which byte of a word holds its lowest set bit, which is the byte's highest. BPF has no instruction to count trailing
-/// zeros before its newest kernels. Without a branch: the verifier would follow each.
-#[inline(always)]
-fn lowest_byte(word: u64) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    // Below that bit all are ones now: a one in each byte up to this one, which the product adds up in its highest byte.
-    let up_to_it = word.wrapping_sub(1) & ONES;
-    (up_to_it.wrapping_mul(ONES) >> 56).wrapping_sub(1) as usize
 }
 
 /// A payload in memory.

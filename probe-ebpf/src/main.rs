@@ -20,9 +20,12 @@ mod hooks;
 mod latency;
 mod maps;
 mod packet;
+mod proxies;
+mod quota;
 mod routes;
 mod scratch;
 mod services;
+mod volume;
 
 use aya_ebpf::{
     bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},

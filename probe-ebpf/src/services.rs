@@ -7,12 +7,12 @@ use probe_common::{
     counters::ServiceCounters,
     interface::Transport,
     reason::Reason,
-    service::{OTHER, ServiceEntry, ServiceKey},
+    service::{OTHER, Role, ServiceEntry, ServiceKey},
 };
 
 use crate::{
     complaint,
-    maps::{COUNTERS, FREE_SERVICES, SERVICES},
+    maps::{CGROUPS_OF_TWO_VERSIONS, COUNTERS, FREE_SERVICES, SERVICES},
 };
 
 /// Counters of a service, those of this CPU.
@@ -40,8 +40,10 @@ pub fn assign_to_cgroup(connection: &mut Connection, cgroup: u64, port: u16) -> 
 /// The index of the service of a socket with this owner, [`OTHER`] if there is no room.
 #[inline(always)]
 pub fn of(owner: &Owner, cgroup: u64, port: u16, role: u8, transport: Transport) -> u32 {
-    // A main thread bears its process' name; another thread's name is its own, so the process tells it apart.
-    let process = if owner.thread == owner.process { 0 } else { owner.process };
+    // A main thread bears its process' name; another thread's name is its own, so the process tells it apart. Where
+    // containers may be known to cgroup v1 alone, it also tells apart the servers of two that have one cgroup here.
+    let shares_cgroup = role == Role::Server as u8 && CGROUPS_OF_TWO_VERSIONS.load() != 0;
+    let process = if owner.thread == owner.process && !shares_cgroup { 0 } else { owner.process };
     let key = ServiceKey { cgroup, command: owner.command, process, port, role, transport: transport as u8 };
     intern(&key, owner.process)
 }

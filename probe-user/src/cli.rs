@@ -5,15 +5,20 @@
 
 mod detach_args;
 mod duration;
+mod layers;
 mod replay_args;
 mod run_args;
 
-use std::str::FromStr;
+use std::{
+    io::{self, Write},
+    str::FromStr,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 pub use detach_args::{DetachArgs, InstanceArgs};
+pub use layers::{BadCommand, Setting};
 pub use replay_args::ReplayArgs;
 pub use run_args::{BadSettings, RunArgs};
 
@@ -38,8 +43,42 @@ pub enum Command {
     Check(CheckArgs),
     /// Count a packet capture as this node's traffic would be counted, and show what it comes to
     Replay(ReplayArgs),
+    /// Show the settings that `run` would have, and where each comes from
+    Config(ConfigArgs),
     /// Remove every trace of an agent that was killed, or that pinned its state
     Detach(DetachArgs),
+}
+
+/// Flags of `traffic-probe config`: those of `run`, since it is their effect that it shows.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// How to show the settings
+    #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_FORMAT")]
+    pub format: OutputFormat,
+    /// What `run` would be given.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+impl ConfigArgs {
+    /// Writes the settings, if they make sense together.
+    pub fn show(self, to: &mut impl Write) -> Result<io::Result<()>, BadSettings> {
+        let shown = self.run.settings_shown.clone();
+        let tiers = self.run.settings()?.tiers;
+        let write = |to: &mut dyn Write| match self.format {
+            OutputFormat::Text => {
+                shown.iter().try_for_each(|setting| {
+                    writeln!(to, "{:<23} {:<28} {}", setting.name, setting.value, setting.source)
+                })?;
+                writeln!(to, "{:<23} {tiers}", "tiers")
+            }
+            OutputFormat::Json => {
+                let document = serde_json::json!({ "settings": shown, "tiers": tiers.to_string() });
+                writeln!(to, "{document:#}")
+            }
+        };
+        Ok(write(to))
+    }
 }
 
 /// Flags of `traffic-probe check`.

@@ -7,6 +7,7 @@ mod interfaces;
 pub mod names;
 mod services;
 mod text;
+mod tiers;
 
 use std::sync::Arc;
 

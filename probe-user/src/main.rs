@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use probe_user::{
     check,
-    cli::{Cli, Command},
+    cli::{BadCommand, Cli, Command},
     detach,
     live::Screen,
     logs, replay, run,
@@ -16,18 +15,23 @@ use probe_user::{
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(BadCommand::Typed(error)) => error.exit(),
+        Err(error) => return usage(&error),
+    };
     let screen = Screen::detect();
     let done = logs::init(&cli.log, &screen).and_then(|()| match cli.command {
         Command::Run(flags) => match flags.settings() {
             Ok(settings) => run::run(&settings, &screen).map(|()| ExitCode::SUCCESS),
-            Err(error) => {
-                eprintln!("error: {error}");
-                Ok(ExitCode::from(USAGE))
-            }
+            Err(error) => Ok(usage(&error)),
         },
         Command::Check(flags) => check::check(flags).context("cannot show the findings"),
         Command::Replay(flags) => replay::replay(&flags),
+        Command::Config(flags) => match flags.show(&mut std::io::stdout().lock()) {
+            Ok(shown) => shown.map(|()| ExitCode::SUCCESS).context("cannot show the settings"),
+            Err(error) => Ok(usage(&error)),
+        },
         Command::Detach(flags) => detach::detach(&flags).map(|()| ExitCode::SUCCESS),
     });
     done.unwrap_or_else(|error| {
@@ -35,4 +39,9 @@ fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn usage(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(USAGE)
 }

@@ -11,6 +11,7 @@ use probe_common::{
 use crate::{
     histogram::Histogram,
     snapshot::{ServiceId, Snapshot},
+    tier::{Judge, Judgement},
 };
 
 /// The latest snapshot, with the rates over the window that ends with it.
@@ -20,6 +21,8 @@ pub struct Report {
     pub snapshot: Arc<Snapshot>,
     /// The rates; none until there are two snapshots to take a difference of.
     pub rates: Option<Rates>,
+    /// The tier of each server; none as long as there are no rates.
+    pub tiers: BTreeMap<ServiceId, Judgement>,
 }
 
 /// What traffic came to over a window.
@@ -45,6 +48,8 @@ pub struct ServiceRates {
     pub received: f64,
     /// Payload sent, in bytes per second.
     pub sent: f64,
+    /// TCP connections opened, per second.
+    pub opened: f64,
     /// Its requests, by protocol: every protocol that the service ever had requests in.
     pub requests: BTreeMap<Protocol, RequestRates>,
 }
@@ -60,6 +65,17 @@ pub struct RequestRates {
     pub error_ratio: Option<f64>,
     /// Their durations.
     pub durations: Histogram,
+}
+
+impl Report {
+    /// The report, with the judgement on each server's traffic.
+    #[must_use]
+    pub fn judged_by(mut self, judge: &mut Judge) -> Self {
+        if let Some(rates) = &self.rates {
+            self.tiers = judge.judge(&self.snapshot, rates);
+        }
+        self
+    }
 }
 
 impl Rates {

@@ -7,7 +7,11 @@
 
 mod increase;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use increase::Increase;
 
@@ -52,7 +56,7 @@ impl Window {
             self.drop_old_steps(snapshot.taken);
         }
         let rates = self.rates(&snapshot);
-        Report { snapshot, rates }
+        Report { snapshot, rates, tiers: BTreeMap::new() }
     }
 
     fn add_step(&mut self, from: Instant, increase: Increase) {
@@ -111,6 +115,7 @@ impl Increase {
         if let Some(increase) = increase {
             rates.received = bytes_per_second(increase.received.bytes, span);
             rates.sent = bytes_per_second(increase.sent.bytes, span);
+            rates.opened = increase.opened as f64 / span.as_secs_f64();
         }
         for protocol in totals.requests.keys().map(|kind| kind.protocol) {
             rates.requests.entry(protocol).or_insert_with(|| {

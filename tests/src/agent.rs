@@ -241,7 +241,8 @@ impl Agent<'_> {
         if self.pins.is_some() { Ok(()) } else { self.footprint.is_gone() }
     }
 
-    fn get(&self, path: &str) -> Result<Response> {
+    /// Has it answer a request.
+    pub fn get(&self, path: &str) -> Result<Response> {
         let exchange = || {
             let mut client = Client::connect(self.address).context("the agent does not answer")?;
             self.connections.fetch_add(1, Ordering::Relaxed);

@@ -4,8 +4,10 @@
 //! test that fails, and unwinds, leaves as little behind as one that passes.
 
 pub mod agent;
+pub mod behind;
 pub mod bpf;
 pub mod capture;
+pub mod cgroup;
 pub mod client;
 pub mod dns;
 pub mod echo;
@@ -21,9 +23,11 @@ pub mod neighbour;
 pub mod netns;
 pub mod nginx;
 pub mod options;
+pub mod paced;
 pub mod pins;
 pub mod poll;
 pub mod ports;
+pub mod prefork;
 pub mod process;
 pub mod server;
 pub mod stream;

@@ -41,8 +41,6 @@ enum Part {
     Kernel,
     /// What the agent takes, by number of series
     Agent,
-    /// What a user would take instead, under the same load
-    Peers,
 }
 
 /// Builds the agent, the programs that do nothing and the benchmark, and runs it as root.

@@ -86,6 +86,8 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         eprintln!("\ntest: the ring `{ring}` starts");
         let cargo = || {
             let mut cargo = ring.cargo();
+            // Kept on the way through sudo: what the user asks of the tests.
+            cargo.envs(privilege::agent_settings());
             cargo.env(build::EBPF_VARIABLE, &object).env("TRAFFIC_PROBE_BIN", workspace::agent());
             cargo.env("PATH", exec::search_path());
             cargo

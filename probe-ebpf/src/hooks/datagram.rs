@@ -19,10 +19,11 @@ use probe_common::{
 
 use super::socket_state;
 use crate::{
-    atomic, clients, complaint,
+    clients, complaint,
     maps::{DATAGRAMS, FIRST_GIVEN_PORT, LAST_GIVEN_PORT},
     packet::{self, Udp},
     services,
+    volume::{self, Volume},
 };
 
 pub const IPPROTO_UDP: u32 = 17;
@@ -99,32 +100,12 @@ fn introduce(socket: &mut DatagramSocket, sk: *mut bpf_sock, udp: &Udp, way: Way
     if socket.service == OTHER { Err(Reason::ServicesFull) } else { Ok(()) }
 }
 
-/// Adds a datagram, or a buffer that stands for several, to a service.
+/// Adds a datagram to a service, or the several that a buffer of segmentation offload stands for.
 #[inline(always)]
 fn count(skb: *mut __sk_buff, service: u32, udp: &Udp, way: Way) {
-    let Some(counters) = services::counters(service) else { return };
-    // SAFETY: a field of the context (kernel 5.2).
-    let segments = unsafe { (*skb).gso_segs };
-    // One buffer of UDP_SEGMENT or UDP_GRO stands for as many datagrams, each with headers of its own.
-    let more = if segments > 1 { u64::from(segments - 1) } else { 0 };
-    let (bytes, packets) = (u64::from(udp.length), 1 + more);
-    let wire = u64::from(udp.length) + packets * u64::from(udp.offset);
-    // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes. What is received is counted in softirqs
-    // only, which do not interrupt each other; what is sent, in process context too, where a softirq may interrupt.
-    unsafe {
-        match way {
-            Way::Receive => {
-                (*counters).received.bytes += bytes;
-                (*counters).received.packets += packets;
-                (*counters).received_wire += wire;
-            }
-            Way::Transmit => {
-                atomic::add(&raw mut (*counters).sent.bytes, bytes);
-                atomic::add(&raw mut (*counters).sent.packets, packets);
-                atomic::add(&raw mut (*counters).sent_wire, wire);
-            }
-        }
-    }
+    let total = udp.offset + udp.length;
+    let volume = Volume { fresh: u64::from(udp.length), ..Volume::of(skb, total, udp.offset) };
+    volume::count(service, way, &volume);
 }
 
 /// Enters who sent a datagram among the clients; once a tick of the kernel's clock is enough.

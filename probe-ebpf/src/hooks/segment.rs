@@ -14,6 +14,7 @@ use probe_common::{
     exchange::Exchange,
     interface::Way,
     protocol::Protocol,
+    proxied::Counting,
     reason::Reason,
     service::Role,
     window::{CARRY, Payload, READ, SIZE, Unreadable},
@@ -21,12 +22,14 @@ use probe_common::{
 
 use super::lock;
 use crate::{
-    atomic, complaint, latency,
+    atomic, clients, complaint, latency,
     maps::STATES_BY_SOCK_OPS,
     packet::Tcp,
+    proxies::{self, Kept},
     routes,
     scratch::{self, Flags, Scratch, Task},
     services,
+    volume::{self, Volume},
 };
 
 /// What a program does with the heads of messages.
@@ -81,7 +84,7 @@ fn follow_alone(
         acknowledged: tcp.acknowledged,
         fin: tcp.fin,
     };
-    let mut volume = Volume::of(skb, tcp);
+    let mut volume = Volume::of(skb, tcp.total, tcp.offset);
     let (mut due, mut delivers) = (false, false);
     // Data with a SYN (TCP Fast Open) is the start of what the client says, whatever becomes of it.
     let fast = tcp.syn && tcp.length > 0 && matches!(connection.stage, Stage::Connecting);
@@ -103,7 +106,7 @@ fn follow_alone(
     }
     volume.reset = tcp.rst && !connection.reset && !matches!(connection.stage, Stage::Connecting);
     connection.reset |= tcp.rst;
-    count(connection.service, way, &volume);
+    volume::count(connection.service, way, &volume);
     if !due && !delivers {
         return Ok(());
     }
@@ -114,7 +117,8 @@ fn follow_alone(
     if !due {
         return Ok(());
     }
-    let read = read(ctx, skb, connection, &segment, tcp.offset, now, heads)?;
+    let at = At { offset: tcp.offset, now };
+    let read = read(ctx, skb, connection, &segment, at, heads, Kept::WithSocket)?;
     let protocol = connection.protocol.measured();
     if read.began != 0 {
         begin(connection.service, protocol, read.began);
@@ -146,66 +150,10 @@ fn time(skb: *mut __sk_buff, way: Way) -> u64 {
 /// In [`Connection::fins`] while it is not established: a SYN was sent.
 const ASKED: u8 = 0x80;
 
-/// What a segment adds to the counters of its service.
-struct Volume {
-    fresh: u64,
-    packets: u64,
-    wire: u64,
-    again: bool,
-    reset: bool,
-}
-
-impl Volume {
-    #[inline(always)]
-    fn of(skb: *mut __sk_buff, tcp: &Tcp) -> Self {
-        // SAFETY: a field of the context (kernel 5.2).
-        let segments = unsafe { (*skb).gso_segs };
-        // One buffer of segmentation offload stands for as many packets, each with headers of its own.
-        let more = if segments > 1 { u64::from(segments - 1) } else { 0 };
-        Self {
-            fresh: 0,
-            packets: 1 + more,
-            wire: u64::from(tcp.total) + more * u64::from(tcp.offset),
-            again: false,
-            reset: false,
-        }
-    }
-}
-
 /// Adds a segment to a service whose content belongs to no connection yet.
 #[inline(always)]
 pub fn count_packet(skb: *mut __sk_buff, service: u32, tcp: &Tcp, way: Way) {
-    count(service, way, &Volume::of(skb, tcp));
-}
-
-/// Adds a segment to a service.
-#[inline(always)]
-fn count(service: u32, way: Way, volume: &Volume) {
-    let Some(counters) = services::counters(service) else {
-        return;
-    };
-    // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes. What is received is counted in softirqs
-    // only, which do not interrupt each other; what is sent, in process context too, where a softirq may interrupt.
-    unsafe {
-        match way {
-            Way::Receive => {
-                (*counters).received.bytes += volume.fresh;
-                (*counters).received.packets += volume.packets;
-                (*counters).received_wire += volume.wire;
-            }
-            Way::Transmit => {
-                atomic::add(&raw mut (*counters).sent.bytes, volume.fresh);
-                atomic::add(&raw mut (*counters).sent.packets, volume.packets);
-                atomic::add(&raw mut (*counters).sent_wire, volume.wire);
-                if volume.again {
-                    atomic::add(&raw mut (*counters).retransmitted, volume.packets);
-                }
-            }
-        }
-        if volume.reset {
-            atomic::add(&raw mut (*counters).reset, 1);
-        }
-    }
+    volume::count(service, way, &Volume::of(skb, tcp.total, tcp.offset));
 }
 
 /// Counts the answers that the client has now acknowledged to their last byte.
@@ -279,20 +227,33 @@ pub struct Read {
     pub ended: u32,
 }
 
-/// Reads what begins or ends in a segment.
+/// Where the payload of a segment is in its packet, and when that came.
+#[derive(Clone, Copy)]
+pub struct At {
+    /// In bytes.
+    pub offset: u32,
+    /// In nanoseconds of the monotonic clock.
+    pub now: u64,
+}
+
+/// Reads what begins or ends in a segment. `kept` is where that is which is known of a proxy's connection.
 #[inline(always)]
 pub fn read(
     ctx: &impl EbpfContext,
     skb: *mut __sk_buff,
     connection: &mut Connection,
     segment: &Segment,
-    offset: u32,
-    now: u64,
+    at: At,
     heads: Heads,
+    kept: Kept,
 ) -> Result<Read, Reason> {
     if matches!(heads, Heads::PassOver) {
         connection.protocol = Protocol::Opaque;
         complaint::count(Reason::KernelTooOld);
+        if proxies::speak_on(connection) {
+            connection.counting = Counting::Connected;
+            enter_client(connection);
+        }
         return Ok(Read { began: 0, ended: 0 });
     }
     let service = connection.service;
@@ -300,8 +261,8 @@ pub fn read(
     // SAFETY: a slot that is this run's own until it is given back.
     unsafe {
         (*scratch).task = Task {
-            now,
-            offset,
+            now: at.now,
+            offset: at.offset,
             sequence: segment.sequence,
             length: segment.length,
             fin: u32::from(segment.fin),
@@ -309,7 +270,12 @@ pub fn read(
             began: 0,
             ended: 0,
             template: 0,
+            spoken_for: u32::from(proxies::speak_on(connection)),
+            asked: 0,
         };
+    }
+    if proxies::may_tell(connection, segment.side) {
+        proxies::bring(skb, scratch, kept);
     }
     let mut reading = Reading { connection, scratch, skb };
     let step = match segment.side {
@@ -321,6 +287,15 @@ pub fn read(
     // SAFETY: as above.
     let (escaped, began, ended) =
         unsafe { ((*scratch).task.escaped, (*scratch).task.began, (*scratch).task.ended) };
+    if proxies::are_configured() {
+        // SAFETY: as above.
+        let spoken_for = unsafe { (*scratch).task.spoken_for } != 0;
+        if spoken_for && !proxies::speak_on(connection) {
+            enter_client(connection);
+        } else if spoken_for && matches!(segment.side, Side::Request) {
+            proxies::keep(skb, scratch, kept);
+        }
+    }
     scratch::give_back(scratch);
     if escaped != 0 {
         // It has been counted where it happened.
@@ -330,6 +305,14 @@ pub fn read(
         complaint::count(Reason::PacketTooDense);
     }
     Ok(Read { began, ended })
+}
+
+/// The client of a proxy's connection is known now, and will not change: enters it, unless the connection is yet to come.
+#[inline(never)]
+fn enter_client(connection: &mut Connection) {
+    if connection.introduced {
+        clients::arrive(connection);
+    }
 }
 
 /// Notes requests that began.
@@ -413,6 +396,12 @@ fn step(context: *mut c_void, side: Side) -> i64 {
     scratch.task.began += u32::from(step.began);
     scratch.task.ended += u32::from(step.ended);
     let (began, more) = (step.began, step.more);
+    if proxies::may_tell(connection, side) {
+        proxies::note_step(connection, scratch);
+        if scratch.task.asked != 0 && !clients::ask(&scratch.client, connection.request.started) {
+            clients::estimate(&scratch.client);
+        }
+    }
     if matches!(side, Side::Request) && routes::are_counted() && began != 0 {
         routes::begin(scratch);
         return 0;

@@ -42,7 +42,7 @@ fn try_observe(ctx: &TcContext, way: Way) -> Result<(), Reason> {
     let Some(connection) = TRIAL.get_ptr_mut(0) else { return Ok(()) };
     let repeated = undo(connection);
     let Some(tcp) = packet::tcp(skb, ETHERNET_HEADER) else {
-        // What a repeated run costs before its packet is looked at, is measured with a packet that is not TCP.
+        // What a repeated run costs before its packet is looked at, is measured with one that has no IP header.
         return if repeated { Ok(()) } else { Err(Reason::Unreadable) };
     };
     if repeated {

@@ -33,6 +33,21 @@ pub fn cgroup2_root() -> Result<PathBuf, NoCgroup2> {
     choose(&cgroup2_mounts(&mountinfo), |path| fs::read_dir(path).is_ok())
 }
 
+/// Whether there are hierarchies of cgroup v1 as well. If the mounts are not known, there are none.
+#[must_use]
+pub fn cgroup1_is_mounted() -> bool {
+    has_cgroup1(&fs::read("/proc/self/mountinfo").unwrap_or_default())
+}
+
+fn has_cgroup1(mountinfo: &[u8]) -> bool {
+    mountinfo.split(|byte| *byte == b'\n').any(|line| kind(line) == Some(b"cgroup"))
+}
+
+/// The type of a mount: behind the dash with which optional fields end.
+fn kind(line: &[u8]) -> Option<&[u8]> {
+    line.split(|byte| *byte == b' ').skip(5).skip_while(|field| *field != b"-").nth(1)
+}
+
 /// A mount of cgroup2.
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
@@ -60,9 +75,7 @@ fn cgroup2_mount(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let root = fields.nth(3)?;
     let point = fields.next()?;
-    // Optional fields end with a dash; the type follows.
-    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-    (kind == b"cgroup2")
+    (kind(line)? == b"cgroup2")
         .then(|| Mount { root: unescape(root), point: PathBuf::from(OsString::from_vec(unescape(point))) })
 }
 
@@ -103,6 +116,12 @@ mod tests {
     #[test]
     fn a_hybrid_host_has_it_elsewhere() {
         assert_eq!(chosen(HYBRID, true).unwrap(), Path::new("/sys/fs/cgroup/unified"));
+    }
+
+    #[test]
+    fn hierarchies_of_version_1_are_seen() {
+        assert!(has_cgroup1(HYBRID));
+        assert!(!has_cgroup1(b"30 24 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"));
     }
 
     #[test]

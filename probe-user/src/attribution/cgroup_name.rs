@@ -6,8 +6,9 @@ const CONTAINER_ID: usize = 64;
 /// As many of them as people are shown by container engines.
 const SHORT_ID: usize = 12;
 
-/// Before the id in the name of a container's scope.
-const CONTAINER_SCOPES: [&str; 5] = ["docker-", "cri-containerd-", "crio-", "libpod-", "containerd-"];
+/// Before the id in the name of a container's scope; CRI-O and podman write it without a scope too.
+const CONTAINER_PREFIXES: [&str; 6] =
+    ["docker-", "cri-containerd-", "crio-", "libpod-", "nerdctl-", "containerd-"];
 
 /// The programs that start applications in a desktop's session (systemd.io, Desktop Environment Integration).
 const LAUNCHERS: [&str; 6] = ["gnome-", "kde-", "flatpak-", "dbus-", "xdg-", "snap-"];
@@ -15,8 +16,22 @@ const LAUNCHERS: [&str; 6] = ["gnome-", "kde-", "flatpak-", "dbus-", "xdg-", "sn
 /// The name that a path tells, if any: the deepest part that tells one, so that of a unit in a container it is the
 /// unit. A session, a slice, a user's manager or a transient unit of systemd-run tell nothing.
 pub(super) fn of_path(path: &str) -> Option<String> {
-    // With the driver `cgroupfs`, containerd has been seen to write `slice:cri-containerd:id` as one part.
-    path.rsplit(['/', ':']).find_map(of_part)
+    let mut parts = path.rsplit('/').peekable();
+    while let Some(part) = parts.next() {
+        let name = of_part(part).or_else(|| {
+            // Old versions of LXC had their containers in a directory of theirs.
+            (parts.peek() == Some(&"lxc") && !part.is_empty()).then(|| part.to_owned())
+        });
+        if name.is_some() {
+            return name;
+        }
+    }
+    None
+}
+
+/// The name of the innermost container that a path tells of.
+pub(super) fn container_of_path(path: &str) -> Option<String> {
+    path.rsplit('/').find_map(container_of_part)
 }
 
 fn of_part(part: &str) -> Option<String> {
@@ -24,11 +39,20 @@ fn of_part(part: &str) -> Option<String> {
         return of_service(name);
     }
     if let Some(name) = part.strip_suffix(".scope") {
-        return of_scope(name);
+        return container_of_part(part).or_else(|| of_scope(name));
     }
     // LXC has its containers by name, OpenRC its services.
     let named = ["lxc.payload.", "openrc."].iter().find_map(|prefix| part.strip_prefix(prefix));
-    named.filter(|name| !name.is_empty()).map(str::to_owned).or_else(|| container_id(part))
+    named.filter(|name| !name.is_empty()).map(str::to_owned).or_else(|| container_of_part(part))
+}
+
+/// The short id, if a part is that of a container, with a scope or without.
+fn container_of_part(part: &str) -> Option<String> {
+    let name = part.strip_suffix(".scope").unwrap_or(part);
+    let prefixed =
+        || CONTAINER_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).and_then(container_id);
+    // With the driver `cgroupfs`, containerd has been seen to write `slice:cri-containerd:id` as one part.
+    container_id(part.rsplit(':').next().unwrap_or(part)).or_else(prefixed)
 }
 
 fn of_service(name: &str) -> Option<String> {
@@ -38,16 +62,26 @@ fn of_service(name: &str) -> Option<String> {
     match name.strip_prefix("app-") {
         // An instance of an application is told by what follows the `@`.
         Some(application) => application_name(application.split('@').next().unwrap_or(application)),
-        None => Some(unescape(name)),
+        None => Some(unescape(without_connection(name))),
     }
 }
 
-fn of_scope(name: &str) -> Option<String> {
-    if let Some(id) =
-        CONTAINER_SCOPES.iter().find_map(|prefix| name.strip_prefix(prefix)).and_then(container_id)
-    {
-        return Some(id);
+/// The name of a unit that systemd starts for each connection, `sshd@3-192.0.2.1:22-192.0.2.9:40112`, without the
+/// connection: it would be new each time.
+fn without_connection(name: &str) -> &str {
+    let Some((unit, instance)) = name.split_once('@') else {
+        return name;
+    };
+    let number = instance.split('-').next().unwrap_or_default();
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    // Two ends with their ports. By a socket of files there are a process and a user, which tell no more.
+    if is_number && instance.matches('-').count() >= 2 && instance.matches(':').count() >= 2 {
+        return unit;
     }
+    name
+}
+
+fn of_scope(name: &str) -> Option<String> {
     if let Some(machine) = name.strip_prefix("machine-") {
         return Some(unescape(machine));
     }
@@ -65,17 +99,20 @@ fn application_name(name: &str) -> Option<String> {
     (!name.is_empty()).then(|| unescape(name))
 }
 
-/// Whether systemd-run made up the name, `run-u12` or `run-r` and 32 digits: it would be new at every start.
+/// Whether systemd-run made up the name, `run-u12`, `run-r` and 32 digits, or since version 257 `run-p12-i34`: it would
+/// be new at every start.
 fn is_transient(name: &str) -> bool {
     let Some(made_up) = name.strip_prefix("run-") else {
         return false;
     };
-    let digits = |prefix: char, radix| {
-        made_up
-            .strip_prefix(prefix)
+    let digits = |text: &str, prefix: char, radix| {
+        text.strip_prefix(prefix)
             .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|digit| digit.is_digit(radix)))
     };
-    digits('u', 10) || digits('r', 16) || digits('p', 10)
+    let process_and_number = made_up
+        .split_once('-')
+        .is_some_and(|(process, number)| digits(process, 'p', 10) && digits(number, 'i', 10));
+    digits(made_up, 'u', 10) || digits(made_up, 'r', 16) || digits(made_up, 'p', 10) || process_and_number
 }
 
 fn container_id(part: &str) -> Option<String> {
@@ -123,9 +160,48 @@ mod tests {
             "/machine.slice/libpod-ID.scope/container",
             "/system.slice/containerd.service/kubepods-besteffort-pod1f2e.slice:cri-containerd:ID",
             "/docker/ID/init.scope",
+            "/kubepods/burstable/pod1f2e3d4c-0000-1111-2222-333344445555/crio-ID",
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1f2e.slice/crio-ID.scope/container",
+            "/libpod_parent/libpod-ID",
+            "/libpod_parent/libpod-ID/container",
+            "/machine.slice/machine-libpod_pod_ID.slice/libpod-ID.scope",
+            "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope/container",
+            "/system.slice/nerdctl-ID.scope",
+            "/ecs/0123456789abcdef0123456789abcdef/ID",
         ] {
             assert_eq!(name(path), "0123456789ab", "{path}");
         }
+    }
+
+    #[test]
+    fn a_container_in_a_container_is_the_inner_one() {
+        let inner = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
+        for below in [
+            format!(
+                "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod1f2e.slice/cri-containerd-{inner}.scope"
+            ),
+            format!("kubelet/kubepods/besteffort/pod1f2e/{inner}"),
+        ] {
+            assert_eq!(name(&format!("/docker/ID/{below}")), "fedcba987654", "kind: {below}");
+        }
+        assert_eq!(name("/docker/ID/kubelet.slice/kubelet.service"), "kubelet");
+        assert_eq!(
+            name("/system.slice/web.service/libpod-payload-ID"),
+            "web",
+            "podman's container of a unit"
+        );
+        assert_eq!(name("/machine.slice/libpod-conmon-ID.scope"), "", "who watches it is not the container");
+    }
+
+    #[test]
+    fn a_unit_of_each_connection_is_one_service() {
+        assert_eq!(
+            name("/system.slice/system-sshd.slice/sshd@3-192.0.2.1:22-192.0.2.9:40112.service"),
+            "sshd"
+        );
+        assert_eq!(name("/system.slice/sshd@12-[2001:db8::1]:22-[2001:db8::2]:5.service"), "sshd");
+        assert_eq!(name("/system.slice/tunnel@10.0.0.1:22.service"), "tunnel@10.0.0.1:22");
+        assert_eq!(name("/system.slice/getty@tty1.service"), "getty@tty1");
     }
 
     #[test]
@@ -141,6 +217,7 @@ mod tests {
         assert_eq!(name("/openrc.sshd"), "sshd");
         assert_eq!(name("/lxc.payload.web1/system.slice/cron.service"), "cron");
         assert_eq!(name("/lxc.payload.web1"), "web1");
+        assert_eq!(name("/lxc/web1/system.slice"), "web1", "as versions before 4 had it");
         assert_eq!(name("/machine.slice/machine-qemu\\x2d1\\x2dvm.scope"), "qemu-1-vm");
     }
 
@@ -163,6 +240,7 @@ mod tests {
             "/user.slice/user-1000.slice/user@1000.service/init.scope",
             "/user.slice/user-0.slice/user@0.service/app.slice/run-u34.service",
             "/system.slice/run-r0123456789abcdef0123456789abcdef.scope",
+            "/system.slice/run-p4711-i4712.service",
             "/docker/0123",
         ] {
             assert_eq!(name(path), "", "{path}");

@@ -6,10 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::process::Procfs;
-
-/// The process that systemd is: it holds sockets for those that it starts.
-const INIT: u32 = 1;
+use super::process::{self, Procfs};
 
 /// A process that holds a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +17,9 @@ pub struct Holder {
     pub name: String,
 }
 
-/// The holders of these sockets, by the sockets' inodes. Of several the one with the lowest number, who most often opened
-/// it, but rather any other than init. What we may not look into (`CAP_SYS_PTRACE`) is not found.
+/// The holders of these sockets, by the sockets' inodes. Of several the one that has run for longest, since who opened a
+/// socket is older than the workers that it shares it with, but rather any other than systemd, which opens sockets for
+/// those that it starts. What we may not look into (`CAP_SYS_PTRACE`) is not found.
 #[must_use]
 pub fn of_sockets(inodes: impl IntoIterator<Item = u64>) -> HashMap<u64, Holder> {
     of_sockets_in(&Procfs::default(), inodes)
@@ -31,7 +29,7 @@ pub fn of_sockets(inodes: impl IntoIterator<Item = u64>) -> HashMap<u64, Holder>
 pub(super) fn of_sockets_in(procfs: &Procfs, inodes: impl IntoIterator<Item = u64>) -> HashMap<u64, Holder> {
     let mut inodes: HashSet<_> = inodes.into_iter().collect();
     let mut processes = procfs.processes();
-    processes.sort_unstable_by_key(|process| precedence(*process));
+    processes.sort_by_cached_key(|process| precedence(procfs, *process));
     let mut holders = HashMap::new();
     for process in processes {
         if inodes.is_empty() {
@@ -51,17 +49,32 @@ pub(super) fn of_sockets_in(procfs: &Procfs, inodes: impl IntoIterator<Item = u6
     holders
 }
 
-/// Of those who share a socket the first is the one who opened it, unless that is init.
-pub(super) fn precedence(process: u32) -> (bool, u32) {
-    (process == INIT, process)
+/// Of those who share a socket the first is the one who opened it, unless that is systemd. The number alone does not tell:
+/// numbers begin anew.
+pub(super) fn precedence(procfs: &Procfs, process: u32) -> (bool, u64, u32) {
+    let is_init = process::is_init(process, &procfs.name(process).unwrap_or_default());
+    (is_init, procfs.began(process), process)
+}
+
+/// The descriptor by which a process holds a socket.
+#[must_use]
+pub fn descriptor(process: u32, inode: u64) -> Option<i32> {
+    let directory = Procfs::default().directory(process);
+    descriptors(&directory).find_map(|(descriptor, found)| (found == inode).then_some(descriptor))
 }
 
 /// The inodes of the sockets that a process holds.
-fn sockets(directory: &Path) -> impl Iterator<Item = u64> {
+pub(super) fn sockets(directory: &Path) -> impl Iterator<Item = u64> {
+    descriptors(directory).map(|(_, inode)| inode)
+}
+
+/// The descriptors of the sockets that a process holds, with their inodes.
+fn descriptors(directory: &Path) -> impl Iterator<Item = (i32, u64)> {
     let descriptors = fs::read_dir(directory.join("fd")).into_iter().flatten().flatten();
     descriptors.filter_map(|descriptor| {
         let target = fs::read_link(descriptor.path()).ok()?;
-        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+        let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()?;
+        Some((descriptor.file_name().to_str()?.parse().ok()?, inode))
     })
 }
 

@@ -6,7 +6,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs::{self, File},
     io::{BufRead, BufReader},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use probe_common::interface::Transport;
@@ -14,8 +14,11 @@ use probe_common::interface::Transport;
 use super::{
     holders,
     pace::{Known, Leave, Pace},
-    process::Procfs,
+    process::{self, Procfs},
 };
+
+/// How long a service may take to start that systemd starts when somebody connects.
+const START: Duration = Duration::from_secs(10);
 
 /// A port of TCP or of UDP.
 type Port = (Transport, u16);
@@ -31,6 +34,19 @@ pub(super) struct Listeners {
 struct Owner {
     name: String,
     cgroup: Option<String>,
+    /// Those that hold the socket too, having opened it for this one: systemd, or a user's.
+    openers: Vec<u32>,
+}
+
+/// Whose socket a service's is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opened<'a> {
+    /// Its port.
+    pub(super) port: Port,
+    /// Its cgroup.
+    pub(super) cgroup: Option<&'a str>,
+    /// The systemd that opened it for another.
+    pub(super) by_init: Option<u32>,
 }
 
 /// A socket that listens.
@@ -41,16 +57,18 @@ struct Listener {
 }
 
 impl Listeners {
-    /// The name of the process that listens on a port: in several network namespaces there may be several, of which
-    /// the one in `cgroup` is meant, if it is among them.
+    /// The name of the service that listens on a port: in several network namespaces there may be several, of which
+    /// the one that systemd opened the socket for is meant, or the one in its cgroup, if it is among them.
     pub(super) fn owner(
         &mut self,
         procfs: &Procfs,
-        port: Port,
-        cgroup: Option<&str>,
+        Opened { port, cgroup, by_init }: Opened<'_>,
         now: Instant,
         since: Instant,
     ) -> Known<Option<String>> {
+        if let Some(init) = by_init {
+            return self.started_by(procfs, port, init, now, since);
+        }
         if !self.owners.contains_key(&port) {
             match self.pace.ask(now, since) {
                 Leave::Look => self.owners = look(procfs),
@@ -62,18 +80,59 @@ impl Listeners {
         let near = owners.iter().find(|owner| cgroup.is_some() && owner.cgroup.as_deref() == cgroup);
         Known::Yes(near.or(owners.first()).map(|owner| owner.name.clone()))
     }
+
+    /// The name of whom systemd opened the socket for; none if it has started nobody in a while, as where it accepts the
+    /// connections itself.
+    fn started_by(
+        &mut self,
+        procfs: &Procfs,
+        port: Port,
+        init: u32,
+        now: Instant,
+        since: Instant,
+    ) -> Known<Option<String>> {
+        let mut found = self.opened_by(port, init);
+        if found.is_none() && self.pace.ask(now, now) == Leave::Look {
+            self.owners = look(procfs);
+            found = self.opened_by(port, init);
+        }
+        if found.is_none() && now.saturating_duration_since(since) < START {
+            return Known::NotYet;
+        }
+        Known::Yes(found)
+    }
+
+    fn opened_by(&self, port: Port, init: u32) -> Option<String> {
+        let mut owners = self.owners.get(&port)?.iter();
+        owners.find(|owner| owner.openers.contains(&init)).map(|owner| owner.name.clone())
+    }
 }
 
 fn look(procfs: &Procfs) -> HashMap<Port, Vec<Owner>> {
     let wanted = listening(procfs, &procfs.processes());
+    let openers = openers(procfs);
     let mut holders: Vec<_> = holders::of_sockets_in(procfs, wanted.keys().copied()).into_iter().collect();
-    holders.sort_unstable_by_key(|(_, holder)| holders::precedence(holder.process));
+    holders.sort_by_cached_key(|(_, holder)| holders::precedence(procfs, holder.process));
     let mut owners: HashMap<Port, Vec<Owner>> = HashMap::new();
     for (inode, holder) in holders {
-        let owner = Owner { name: holder.name, cgroup: procfs.cgroup(holder.process) };
+        let name = procfs.service(holder.process).unwrap_or(holder.name);
+        let of_this =
+            openers.iter().filter(|(opener, held)| *opener != holder.process && held.contains(&inode));
+        let openers = of_this.map(|(opener, _)| *opener).collect();
+        let owner = Owner { name, cgroup: procfs.cgroup(holder.process), openers };
         owners.entry(wanted[&inode]).or_default().push(owner);
     }
     owners
+}
+
+/// Each systemd, with the sockets that it holds.
+fn openers(procfs: &Procfs) -> Vec<(u32, HashSet<u64>)> {
+    let mut processes = procfs.processes();
+    processes.retain(|process| process::is_init(*process, &procfs.name(*process).unwrap_or_default()));
+    processes
+        .into_iter()
+        .map(|process| (process, holders::sockets(&procfs.directory(process)).collect()))
+        .collect()
 }
 
 /// The sockets of all network namespaces to which others speak first, port by inode. One process of each namespace is asked.
@@ -157,8 +216,9 @@ mod tests {
         let port = socket.local_addr().unwrap().port();
         let procfs = Procfs::default();
         let now = Instant::now();
-        let owner = |transport| Listeners::default().owner(&procfs, (transport, port), None, now, now);
-        assert_eq!(owner(Transport::Udp), Known::Yes(procfs.name(std::process::id())));
+        let opened = |transport| Opened { port: (transport, port), cgroup: None, by_init: None };
+        let owner = |transport| Listeners::default().owner(&procfs, opened(transport), now, now);
+        assert_eq!(owner(Transport::Udp), Known::Yes(procfs.service(std::process::id())));
         assert_eq!(owner(Transport::Tcp), Known::Yes(None));
     }
 
@@ -169,8 +229,8 @@ mod tests {
         let procfs = Procfs::default();
         let now = Instant::now();
         let cgroup = procfs.cgroup(std::process::id());
-        let port = (Transport::Tcp, port);
-        let owner = Listeners::default().owner(&procfs, port, cgroup.as_deref(), now, now);
-        assert_eq!(owner, Known::Yes(procfs.name(std::process::id())));
+        let opened = Opened { port: (Transport::Tcp, port), cgroup: cgroup.as_deref(), by_init: None };
+        let owner = Listeners::default().owner(&procfs, opened, now, now);
+        assert_eq!(owner, Known::Yes(procfs.service(std::process::id())));
     }
 }

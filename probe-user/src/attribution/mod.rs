@@ -7,6 +7,7 @@
 mod cgroup_mount;
 mod cgroup_name;
 mod cgroup_tree;
+mod hierarchies;
 pub mod holders;
 mod listeners;
 mod pace;
@@ -16,9 +17,9 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration, time::
 
 use probe_common::service::{OTHER, Role, ServiceEntry, ServiceKey};
 
-pub use cgroup_mount::{NoCgroup2, cgroup2_root};
+pub use cgroup_mount::{NoCgroup2, cgroup1_is_mounted, cgroup2_root};
 use cgroup_tree::CgroupTree;
-use listeners::Listeners;
+use listeners::{Listeners, Opened};
 use pace::Known;
 use process::Procfs;
 
@@ -107,10 +108,16 @@ impl Attribution {
             Known::NotYet => return Known::NotYet,
             Known::Yes(cgroup) => cgroup.map(str::to_owned),
         };
-        if let Some(name) = cgroup.as_deref().and_then(cgroup_name::of_path) {
+        let command = text(&key.command);
+        let of_socket = cgroup.as_deref().and_then(cgroup_name::of_path);
+        // The process may know more: on a host with cgroup v1 too, of a container; and where it was moved after it had
+        // opened the socket, of its unit.
+        let asked = if key.process == 0 && of_socket.is_none() { entry.process } else { key.process };
+        let asked = (asked != 0 && !process::is_init(asked, &command)).then_some(asked);
+        let of_process = asked.and_then(|process| self.procfs.group(process, &command, cgroup.as_deref()));
+        if let Some(name) = of_process.or(of_socket) {
             return Known::Yes(Some(name));
         }
-        let command = text(&key.command);
         if !command.is_empty() && !process::is_init(entry.process, &command) {
             // The name of a main thread is the process's own.
             let leader = (key.process != 0)
@@ -121,8 +128,10 @@ impl Attribution {
         // A socket that is older than the probe, or that systemd opened for another: the one who holds it tells.
         match Role::from_key(key.role) {
             Some(Role::Server) => {
+                let by_init = (!command.is_empty()).then_some(entry.process);
                 let port = (key.transport(), key.port);
-                match self.listeners.owner(&self.procfs, port, cgroup.as_deref(), now, since) {
+                let opened = Opened { port, cgroup: cgroup.as_deref(), by_init };
+                match self.listeners.owner(&self.procfs, opened, now, since) {
                     Known::NotYet => Known::NotYet,
                     Known::Yes(owner) => {
                         Known::Yes(owner.or_else(|| (!command.is_empty()).then_some(command)))

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::hierarchies;
+
 /// A mount of procfs.
 #[derive(Clone, Debug)]
 pub(super) struct Procfs {
@@ -49,10 +51,28 @@ impl Procfs {
         name(&self.directory(process))
     }
 
-    /// The name of the process that a thread was seen in, if that is still the same process: its number may by now
-    /// belong to another, or be of another PID namespace than ours. It is the same if it has a thread of that name,
-    /// or lives in the cgroup of the socket, unless that is the root, where on some hosts everything lives.
+    /// The name of the process that a thread was seen in, if that is still the same process.
     pub(super) fn leader(&self, process: u32, thread: &str, cgroup: Option<&str>) -> Option<String> {
+        if self.is_same(process, thread, cgroup) { self.name(process) } else { None }
+    }
+
+    /// The name that the cgroups of a process tell, if that is still the process that a thread was seen in.
+    pub(super) fn group(&self, process: u32, thread: &str, cgroup: Option<&str>) -> Option<String> {
+        let text = self.is_same(process, thread, cgroup).then(|| self.cgroups(process)).flatten()?;
+        hierarchies::name(&text, cgroup)
+    }
+
+    /// The name of who holds a socket: by its cgroups, or by itself.
+    pub(super) fn service(&self, process: u32) -> Option<String> {
+        let grouped =
+            self.cgroups(process).and_then(|text| hierarchies::name(&text, hierarchies::unified(&text)));
+        grouped.or_else(|| self.name(process))
+    }
+
+    /// Whether a process is still the one that a thread was seen in: its number may by now belong to another, or be of
+    /// another PID namespace than ours. It is the same if it has a thread of that name, or lives in the cgroup of the
+    /// socket, unless that is the root, where on some hosts everything lives.
+    fn is_same(&self, process: u32, thread: &str, cgroup: Option<&str>) -> bool {
         let directory = self.directory(process);
         let has_thread = || {
             let tasks = fs::read_dir(directory.join("task")).ok();
@@ -60,13 +80,27 @@ impl Procfs {
         };
         let in_cgroup =
             || cgroup.is_some_and(|path| path != "/") && self.cgroup(process).as_deref() == cgroup;
-        if has_thread() || in_cgroup() { name(&directory) } else { None }
+        has_thread() || in_cgroup()
     }
 
     /// The path of a process's cgroup in the cgroup2 hierarchy.
     pub(super) fn cgroup(&self, process: u32) -> Option<String> {
-        let text = fs::read_to_string(self.directory(process).join("cgroup")).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+        hierarchies::unified(&self.cgroups(process)?).map(str::to_owned)
+    }
+
+    /// The text of a process's `cgroup`: its places in all hierarchies.
+    fn cgroups(&self, process: u32) -> Option<String> {
+        fs::read_to_string(self.directory(process).join("cgroup")).ok()
+    }
+
+    /// When a process began, in ticks since the machine did; 0 if that cannot be told.
+    pub(super) fn began(&self, process: u32) -> u64 {
+        let text = fs::read(self.directory(process).join("stat")).unwrap_or_default();
+        // The name is in parentheses and may hold anything.
+        let behind = text.iter().rposition(|byte| *byte == b')').map_or(0, |end| end + 1);
+        let fields = String::from_utf8_lossy(&text[behind..]);
+        // Field 22 of `proc_pid_stat(5)`; the third is the first behind the name.
+        fields.split_ascii_whitespace().nth(22 - 3).and_then(|field| field.parse().ok()).unwrap_or_default()
     }
 }
 

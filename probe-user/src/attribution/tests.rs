@@ -115,7 +115,67 @@ fn a_socket_that_systemd_opened_belongs_to_the_service() {
     node.listen(1, "net:[1]", 80, 100);
     node.process(30, "/system.slice/cups.service", &["cupsd"]);
     node.listen(30, "net:[1]", 80, 100);
-    assert_eq!(node.name(server(cgroup, "systemd"), 1), "cupsd");
+    // A container of a lower number has its own socket on a port of that number.
+    node.process(20, "/session-2.scope", &["other"]);
+    node.listen(20, "net:[2]", 80, 200);
+    assert_eq!(node.name(server(cgroup, "systemd"), 1), "cups");
+}
+
+#[test]
+fn whoever_systemd_starts_for_a_socket_is_waited_for() {
+    let mut node = Node::new();
+    let key = server(node.cgroup("init.scope"), "systemd");
+    node.process(1, "/init.scope", &["systemd"]);
+    node.listen(1, "net:[1]", 80, 100);
+    let start = Instant::now();
+    let entry = ServiceEntry { index: 1, process: 1 };
+    assert_eq!(node.attribution.name_at(start, &key, entry), None);
+    node.process(30, "/system.slice/cups.service", &["cupsd"]);
+    node.listen(30, "net:[1]", 80, 100);
+    let later = start + Duration::from_secs(1);
+    assert_eq!(node.attribution.name_at(later, &key, entry).as_deref(), Some("cups"));
+}
+
+#[test]
+fn a_socket_that_systemd_keeps_is_its_own() {
+    let mut node = Node::new();
+    let key = server(node.cgroup("init.scope"), "systemd");
+    node.process(1, "/init.scope", &["systemd"]);
+    node.listen(1, "net:[1]", 22, 100);
+    let start = Instant::now();
+    let entry = ServiceEntry { index: 1, process: 1 };
+    assert_eq!(node.attribution.name_at(start, &key, entry), None);
+    let later = start + Duration::from_secs(11);
+    assert_eq!(node.attribution.name_at(later, &key, entry).as_deref(), Some("systemd"));
+}
+
+#[test]
+fn a_container_that_only_version_1_knows_has_its_name() {
+    let mut node = Node::new();
+    let engine = node.cgroup("system.slice/containerd.service");
+    for (number, digit) in [(10, "a"), (20, "b")] {
+        node.process(number, "/system.slice/containerd.service", &["nginx"]);
+        let container =
+            format!("4:memory:/docker/{}\n0::/system.slice/containerd.service\n", digit.repeat(64));
+        fs::write(node.procfs.path().join(number.to_string()).join("cgroup"), container).unwrap();
+        let key = ServiceKey { process: number, ..server(engine, "nginx") };
+        assert_eq!(node.name(key, number), digit.repeat(12));
+    }
+    assert_eq!(node.name(ServiceKey { process: 30, ..server(engine, "dockerd") }, 30), "containerd");
+}
+
+#[test]
+fn of_those_who_share_a_socket_the_oldest_opened_it() {
+    let mut node = Node::new();
+    let cgroup = node.cgroup("session-1.scope");
+    // The numbers of processes have begun anew: the worker has the lower one.
+    for (number, name, began) in [(300, "unicorn", 1000), (20, "worker", 2000)] {
+        node.process(number, "/session-1.scope", &[name]);
+        node.listen(number, "net:[1]", 80, 100);
+        let fields = format!("{number} (a) b) S {}{began} 0\n", "0 ".repeat(18));
+        fs::write(node.procfs.path().join(number.to_string()).join("stat"), fields).unwrap();
+    }
+    assert_eq!(node.name(server(cgroup, ""), 0), "unicorn");
 }
 
 #[test]

@@ -1,17 +1,19 @@
 //! The flags of `traffic-probe run`, and what they mean together.
 
-use std::{net::SocketAddr, num::NonZeroU8, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU8, path::PathBuf, time::Duration};
 
 use clap::{
     Args,
-    builder::{BoolishValueParser, NonEmptyStringValueParser},
+    builder::{BoolishValueParser, NonEmptyStringValueParser, TypedValueParser},
     value_parser,
 };
 
-use super::{InstanceArgs, duration};
+use super::{InstanceArgs, Setting, duration, layers};
 use crate::{
     interface_filter::InterfaceGlob,
+    proxies::ProxyNetwork,
     settings::{Capacities, ErrorClass, RouteLimits, Settings, TcAttachment, TcHook, TcxOrder},
+    tier::{BadTiers, Policy},
 };
 
 /// Below this, collecting would cost more than counting.
@@ -23,6 +25,21 @@ const LONGEST_WINDOW: Duration = Duration::from_hours(1);
 /// Flags of `traffic-probe run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
+    /// TOML file with settings: the long names of these flags, and a table [tiers]; what a flag or the environment says
+    /// goes before it [default: none]
+    #[arg(long, value_name = "FILE", env = "TRAFFIC_PROBE_CONFIG")]
+    #[arg(value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
+    pub(super) config: Option<PathBuf>,
+    /// A setting of tiers, over what [tiers] in the file says, such as `high.users=500`; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', env = "TRAFFIC_PROBE_TIER")]
+    #[arg(value_parser = layers::tier)]
+    tier: Vec<toml::Table>,
+    /// The table [tiers] of the file.
+    #[arg(skip)]
+    pub(super) tiers_of_file: toml::Table,
+    /// What is set to what by whom.
+    #[arg(skip)]
+    pub(super) settings_shown: Vec<Setting>,
     /// Address and port to serve /metrics, /healthz and /readyz at
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9464", env = "TRAFFIC_PROBE_LISTEN")]
     #[arg(value_parser = address)]
@@ -60,6 +77,10 @@ pub struct RunArgs {
     /// Which answers count as errors: the server's (5xx), or also those that it blames on the client (4xx)
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_ERRORS")]
     errors: ErrorClass,
+    /// Network of proxies that are believed when they say whose request or connection it is, by the PROXY protocol,
+    /// X-Forwarded-For or Forwarded; repeatable [default: none]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', env = "TRAFFIC_PROBE_PROXIES")]
+    proxies: Vec<ProxyNetwork>,
     /// How many services the kernel's table has room for
     #[arg(long, value_name = "N", default_value_t = 4096, env = "TRAFFIC_PROBE_MAX_SERVICES")]
     #[arg(value_parser = value_parser!(u32).range(2..=1 << 20), help_heading = "Capacities")]
@@ -122,6 +143,9 @@ pub enum BadSettings {
     /// Users come and go between two passes unseen.
     #[error("--users-window 0s would count nobody: choose 1s or more")]
     UsersWindow,
+    /// Tiers that make no sense.
+    #[error(transparent)]
+    Tiers(#[from] BadTiers),
 }
 
 impl RunArgs {
@@ -142,7 +166,9 @@ impl RunArgs {
         if users_window.is_zero() {
             return Err(BadSettings::UsersWindow);
         }
+        let tiers = Policy::from_table(layers::tiers(&self.tiers_of_file, &self.tier))?;
         Ok(Settings {
+            tiers,
             listen: self.listen,
             interval,
             window,
@@ -161,6 +187,7 @@ impl RunArgs {
                     per_service: self.max_routes_per_service,
                 }),
             },
+            proxies: self.proxies.into_iter().collect(),
             pin: self.instance.pin,
             lock: self.instance.lock,
         })
@@ -237,6 +264,13 @@ mod tests {
         assert!(!settings.interfaces.admits("eth1"));
         assert!(settings.interfaces.admits("lo"));
         assert!(!settings.interfaces.admits("wlan0"));
+    }
+
+    #[test]
+    fn no_proxy_is_believed_unless_asked_for() {
+        assert!(settings(&[]).unwrap().proxies.are_none());
+        let asked = settings(&["--proxies", "10.0.0.0/8,fd00::/8", "--proxies", "192.0.2.1"]).unwrap();
+        assert_eq!(asked.proxies.entries().len(), 3);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-use super::{agent, interfaces, names, services};
+use super::{agent, interfaces, names, services, tiers};
 use crate::latest::Latest;
 
 /// Renders the latest report.
@@ -41,6 +41,7 @@ impl Collector for ReportCollector {
             if let Some(rates) = &report.rates {
                 families.extend(services::rates(rates));
                 families.extend(interfaces::rates(&report.snapshot, rates));
+                families.extend(tiers::families(&report));
             }
         }
         families.into_iter().map(MetricFamily::from).collect()

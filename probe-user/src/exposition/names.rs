@@ -132,6 +132,12 @@ metrics! {
         "TCP's smoothed round-trip time of each connection: at the handshake, then now and then while it has traffic.";
     CONCURRENT_USERS = "traffic_concurrent_users", Gauge, &["service", "port", "transport"], Count,
         "Distinct client addresses with a connection open, or with a request or a datagram in the users' window.";
+    TIER = "traffic_tier", Gauge, &["service", "port", "transport", "tier"], Count,
+        "1 for the class of the service's traffic (low, normal, high) after the thresholds in force, 0 for the others.";
+    TIER_RISING = "traffic_tier_rising", Gauge, &["service", "port", "transport"], Count,
+        "1 while the service is normal and its bandwidth is on its way to high.";
+    TIER_LOAD = "traffic_tier_load_ratio", Gauge, &["service", "port", "transport"], Ratio,
+        "Load as a part of what makes traffic high, by the measure that comes nearest to it: 1 is high.";
     INTERFACE_BYTES = "traffic_interface_bytes_total", Counter, INTERFACE, Bytes,
         "Bytes of the frames that crossed the interface.";
     INTERFACE_PACKETS = "traffic_interface_packets_total", Counter, INTERFACE, Count,

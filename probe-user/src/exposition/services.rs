@@ -48,7 +48,7 @@ pub(super) fn rates(rates: &Rates) -> Vec<Family> {
 }
 
 /// The values of the labels that say whose a series is.
-struct Identity<'a> {
+pub(super) struct Identity<'a> {
     service: &'a str,
     port: String,
     role: Role,
@@ -56,16 +56,16 @@ struct Identity<'a> {
 }
 
 impl<'a> Identity<'a> {
-    fn new(id: &'a ServiceId) -> Self {
+    pub(super) fn new(id: &'a ServiceId) -> Self {
         Self { service: &id.service, port: id.port.to_string(), role: id.role, transport: id.transport }
     }
 
-    fn labels(&self) -> [&str; 3] {
+    pub(super) fn labels(&self) -> [&str; 3] {
         [self.service, &self.port, self.role.label()]
     }
 
     /// Of TCP's series the label is empty, and so left out: they are the many, and were there first.
-    const fn transport(&self) -> &'static str {
+    pub(super) const fn transport(&self) -> &'static str {
         if matches!(self.transport, Transport::Udp) { Transport::Udp.label() } else { "" }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{HashMap, Map, MapData, MapError, PerCpuArray},
+    maps::{Map, MapData, MapError, PerCpuArray},
 };
 use probe_common::{
     counters::ServiceCounters,
@@ -37,7 +37,7 @@ use crate::{
 
 /// The maps that the agent reads.
 pub(super) struct Maps {
-    services: HashMap<MapData, ServiceKey, ServiceEntry>,
+    services: Batched<ServiceKey, ServiceEntry>,
     counters: PerCpuArray<MapData, ServiceCounters>,
     latencies: Batched<LatencyKey, LatencyCell>,
     users: UserMaps,
@@ -83,7 +83,7 @@ impl Maps {
         let capacities =
             ["SERVICES", "LATENCIES", "CLIENTS", "SKETCHES", "ROUTES"].map(|map| capacity(ebpf, map));
         Ok(Self {
-            services: take(ebpf, "SERVICES")?,
+            services: Batched::of(ebpf, "SERVICES")?,
             counters: take(ebpf, "COUNTERS")?,
             latencies: Batched::of(ebpf, "LATENCIES")?,
             users: UserMaps::take(ebpf)?,
@@ -155,21 +155,21 @@ impl Maps {
         let other =
             ServiceId { service: "other".into(), port: 0, role: Role::Server, transport: Transport::Tcp };
         names.insert(OTHER, other);
-        for entry in &self.services {
-            let (key, entry) = entry.map_err(unread("SERVICES"))?;
+        let is_kept = self.kept.is_some();
+        let read = self.services.for_each(|key, value| {
             entries += 1;
             // One that has no name yet waits for the next pass: its counters are totals.
-            let Some(service) = attribution.name(&key, &entry) else {
-                continue;
-            };
+            let [entry] = value else { return };
+            let Some(service) = attribution.name(key, entry) else { return };
             let role = Role::from_key(key.role).unwrap_or_default();
             let transport = key.transport();
             let id = ServiceId { service: service.to_string(), port: key.port, role, transport };
             names.insert(entry.index, id);
-            if self.kept.is_some() {
-                given.insert(key, service);
+            if is_kept {
+                given.insert(*key, service);
             }
-        }
+        });
+        read.map_err(MapError::IoError).map_err(unread("SERVICES"))?;
         if let Some(kept) = &mut self.kept {
             kept.keep(&given);
         }
@@ -286,7 +286,7 @@ fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
 /// another version's making, and is passed over.
 fn add_latency(service: &mut Service, key: &LatencyKey, route: Option<Arc<str>>, count: u64, sum: u64) {
     let Some(span) = Span::from_key(key.span) else { return };
-    if key.bucket == LatencyKey::ADMITTED {
+    if span == Span::Admission {
         return;
     }
     if span == Span::RoundTrip {

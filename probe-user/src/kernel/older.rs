@@ -1,6 +1,7 @@
 //! Connections that are older than the probe: found in the kernel's socket tables, in every network namespace, and taken
 //! up by the kernel side before the first pass.
 
+mod listeners;
 mod sockets;
 
 use std::{collections::HashMap, io, net::IpAddr};
@@ -23,22 +24,25 @@ const ETHERNET_HEADER: usize = 14;
 
 /// Has the kernel side take up what there is. A connection that is not found in this way is known from its next packet
 /// on, so what goes wrong here is said and stops nothing.
-pub(super) fn take_up(ebpf: &Ebpf) {
-    let Some(Program::CgroupSkb(program)) = ebpf.program(ADOPT) else { return };
+pub(super) fn take_up(ebpf: &mut Ebpf) {
     let (mut connections, mut failed) = (0, None);
     let mut found = Vec::new();
     for namespace in netns::all() {
-        match namespace.inside(sockets::connected).flatten() {
-            Ok(connected) => found.push((namespace, connected)),
+        match namespace.inside(sockets::all).flatten() {
+            Ok(sockets) => found.push((namespace, sockets)),
             Err(error) => failed = Some(error),
         }
     }
     // Once for all namespaces: it is a look at every descriptor of every process.
-    let inodes = found.iter().flat_map(|(_, connected)| connected).map(|socket| socket.inode);
-    let holders = holders::of_sockets(inodes.filter(|inode| *inode != 0));
-    for (namespace, connected) in &found {
-        match namespace.inside(|| adopt(program, connected, &holders)).flatten() {
-            Ok(()) => connections += connected.len(),
+    let connected = found.iter().flat_map(|(_, sockets)| &sockets.connected).map(|socket| socket.inode);
+    let listening: Vec<u64> = found.iter().flat_map(|(_, sockets)| sockets.listening.clone()).collect();
+    let inodes = connected.chain(listening.iter().copied()).filter(|inode| *inode != 0);
+    let holders = holders::of_sockets(inodes);
+    listeners::name_owners(ebpf, &listening, &holders);
+    let Some(Program::CgroupSkb(program)) = ebpf.program(ADOPT) else { return };
+    for (namespace, sockets) in &found {
+        match namespace.inside(|| adopt(program, &sockets.connected, &holders)).flatten() {
+            Ok(()) => connections += sockets.connected.len(),
             Err(error) => failed = Some(error),
         }
     }
@@ -76,13 +80,7 @@ fn adopt(program: &CgroupSkb, connected: &[Connected], holders: &HashMap<u64, Ho
 
 /// A connection as the kernel side is told of it.
 fn named(socket: &Connected, holder: Option<&Holder>) -> Older {
-    let mut command = [0; 16];
-    if let Some(holder) = holder {
-        // The last byte stays zero, as in the kernel's own names of tasks.
-        for (to, from) in command[..15].iter_mut().zip(holder.name.bytes()) {
-            *to = from;
-        }
-    }
+    let command = holder.map_or([0; 16], |holder| command(&holder.name));
     Older {
         local: words(socket.local.0),
         remote: words(socket.remote.0),
@@ -92,6 +90,16 @@ fn named(socket: &Connected, holder: Option<&Holder>) -> Older {
         command,
         process: holder.map_or(0, |holder| holder.process),
     }
+}
+
+/// A name as the kernel has it.
+fn command(name: &str) -> [u8; 16] {
+    let mut command = [0; 16];
+    // The last byte stays zero, as in the kernel's own names of tasks.
+    for (to, from) in command[..15].iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    command
 }
 
 fn words(address: IpAddr) -> [u32; 4] {

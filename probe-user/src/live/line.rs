@@ -96,10 +96,14 @@ mod tests {
         };
         let mut requests = RequestRates { requests: 1_234.4, ..RequestRates::default() };
         requests.durations.add(of_nanoseconds(12_000_000), 100, 0);
-        let service =
-            ServiceRates { received: 156_250.0, sent: 250e6, requests: [(Protocol::Http1, requests)].into() };
+        let service = ServiceRates {
+            received: 156_250.0,
+            sent: 250e6,
+            opened: 0.0,
+            requests: [(Protocol::Http1, requests)].into(),
+        };
         let rates = Rates { services: [(id, service)].into(), ..Rates::default() };
-        Report { snapshot: Arc::new(snapshot), rates: Some(rates) }
+        Report { snapshot: Arc::new(snapshot), rates: Some(rates), tiers: BTreeMap::new() }
     }
 
     #[test]
@@ -120,7 +124,7 @@ mod tests {
         let rates = Rates::default();
         let snapshot = Snapshot { services: BTreeMap::new(), ..(*report().snapshot).clone() };
         assert_eq!(
-            summary(&Report { snapshot: Arc::new(snapshot), rates: Some(rates) }),
+            summary(&Report { snapshot: Arc::new(snapshot), rates: Some(rates), tiers: BTreeMap::new() }),
             "0 services · 0 req/s · in 0, out 0 bit/s · 0 users"
         );
     }

@@ -17,6 +17,7 @@ use crate::{
     live::{Screen, ScreenKind, summary},
     report::Report,
     settings::Settings,
+    tier::Judge,
     window::Window,
 };
 
@@ -88,6 +89,7 @@ impl Ticker {
     /// Ticks until stopped. The probe is dropped, and so detached, on return.
     pub(super) fn run(mut self, settings: &Settings, stopped: &Stopped) {
         let mut window = Window::new(settings.window, settings.errors);
+        let mut judge = Judge::new(settings.tiers.clone(), settings.window);
         let mut health = Health::Collecting;
         let mut next_summary = Instant::now() + SUMMARY_EVERY;
         let mut due = Instant::now();
@@ -104,7 +106,7 @@ impl Ticker {
             match self.probe.collect(settings.users_window, &mut self.attribution) {
                 Ok(snapshot) => {
                     health = health.recovered();
-                    let report = Arc::new(window.push(snapshot));
+                    let report = Arc::new(window.push(snapshot).judged_by(&mut judge));
                     self.latest.publish(Arc::clone(&report));
                     self.show(&report, &mut next_summary);
                 }

@@ -41,7 +41,7 @@ fn report(taken: Instant) -> Arc<Report> {
         unmeasured: Vec::new(),
         tables: Vec::new(),
     };
-    Arc::new(Report { snapshot: Arc::new(snapshot), rates: None })
+    Arc::new(Report { snapshot: Arc::new(snapshot), rates: None, tiers: BTreeMap::new() })
 }
 
 #[test]

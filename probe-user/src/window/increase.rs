@@ -27,6 +27,7 @@ pub(super) struct Increase {
 pub(super) struct ServiceIncrease {
     pub(super) received: Volume,
     pub(super) sent: Volume,
+    pub(super) opened: u64,
     pub(super) requests: BTreeMap<Protocol, Requests>,
 }
 
@@ -101,6 +102,7 @@ impl ServiceIncrease {
         let mut increase = Self {
             received: volume_since(earlier.received, later.received),
             sent: volume_since(earlier.sent, later.sent),
+            opened: later.connections.opened.saturating_sub(earlier.connections.opened),
             requests: BTreeMap::new(),
         };
         for (kind, durations) in &later.requests {
@@ -120,10 +122,11 @@ impl ServiceIncrease {
 
     fn is_empty(&self) -> bool {
         let nothing = Volume::default();
-        self.received == nothing && self.sent == nothing && self.requests.is_empty()
+        self.received == nothing && self.sent == nothing && self.opened == 0 && self.requests.is_empty()
     }
 
     fn add(&mut self, other: &Self) {
+        self.opened += other.opened;
         for (sum, volume) in [(&mut self.received, other.received), (&mut self.sent, other.sent)] {
             sum.bytes += volume.bytes;
             sum.packets += volume.packets;
@@ -136,6 +139,7 @@ impl ServiceIncrease {
     }
 
     fn subtract(&mut self, other: &Self) {
+        self.opened -= other.opened;
         self.received = volume_since(other.received, self.received);
         self.sent = volume_since(other.sent, self.sent);
         for (protocol, requests) in &other.requests {

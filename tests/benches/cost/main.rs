@@ -3,6 +3,7 @@
 //! Conditions are paired and interleaved: within a case, each round measures all of them right after each other, in an
 //! order that rotates, and they are compared round by round. What drifts, drifts for all of them.
 
+mod agent;
 mod application;
 mod cpu;
 mod empty;
@@ -52,6 +53,7 @@ fn measure(part: Part, options: &Options) -> Result<Measured> {
     match part {
         Part::Application => application::measure(options),
         Part::Kernel => kernel::measure(options),
+        Part::Agent => agent::measure(options),
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) enum Part {
     Application,
     /// What the programs in the kernel take.
     Kernel,
+    /// What the agent takes, by number of series.
+    Agent,
 }
 
 impl Options {
@@ -66,6 +68,7 @@ impl fmt::Display for Part {
         f.write_str(match self {
             Self::Application => "application",
             Self::Kernel => "kernel",
+            Self::Agent => "agent",
         })
     }
 }

@@ -19,6 +19,7 @@
 //! | `bandwidth` | the bytes of services and interfaces |
 //! | `churn` | interfaces that come, go, change their names, and rest on each other |
 //! | `offload` | frames that the kernel splits and joins |
+//! | `names` | who a service is, in whatever it runs |
 //! | `neighbours` | other programs on the same hooks of interfaces |
 //! | `tags` | frames of VLANs |
 //! | `users` | clients and connections |
@@ -27,9 +28,12 @@
 //! | `floods` | what anybody can send in any number |
 //! | `quota` | one service that asks for more series than it may have |
 //! | `older` | servers and connections that were there before it |
+//! | `proxied` | clients behind proxies |
+//! | `proxied_fields` | clients whom a proxy names in its requests |
 //! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
 //! | `exposition` | what promtool says of its metrics |
+//! | `tiers` | a service driven across the thresholds of its class |
 //! | `ending` | leaving nothing in the kernel |
 //! | `survival` | state that is pinned: nothing missed and nothing counted twice, whatever becomes of the agent |
 //! | `errors` | one clear sentence for each way in which it cannot start |
@@ -50,11 +54,14 @@ mod handshakes;
 mod in_flight;
 mod latency;
 mod lossy;
+mod names;
 mod neighbours;
 mod offload;
 mod older;
 mod phases;
 mod pipelining;
+mod proxied;
+mod proxied_fields;
 mod quota;
 mod replay;
 mod requests;
@@ -64,6 +71,7 @@ mod survival;
 mod tags;
 mod tcp_health;
 mod tcp_truth;
+mod tiers;
 mod traces;
 mod users;
 mod writes;

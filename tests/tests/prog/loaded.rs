@@ -19,8 +19,12 @@ use probe_common::{
 };
 use probe_user::{
     kernel::{Features, Heads, load},
+    proxies::Proxies,
     settings::{Capacities, RouteLimits},
 };
+
+/// How many services there is room for.
+pub(crate) const SERVICES: u32 = 16;
 
 static TELL: Once = Once::new();
 
@@ -64,11 +68,15 @@ impl Loaded {
 
     /// The same, perhaps with routes counted.
     pub(crate) fn with_routes(link_header: u64, routes: Option<RouteLimits>) -> Self {
+        Self::with_features(link_header, routes, Features::of_this_kernel())
+    }
+
+    /// The same, by what a kernel or a host has.
+    pub(crate) fn with_features(link_header: u64, routes: Option<RouteLimits>, features: Features) -> Self {
         let capacities =
-            Capacities { services: 16, series: 4096, series_per_service: 4096, clients: 16, routes };
-        let features = Features::of_this_kernel();
+            Capacities { services: SERVICES, series: 4096, series_per_service: 65_536, clients: 16, routes };
         tell(features);
-        let mut ebpf = load(features, capacities).unwrap_or_else(|error| panic!("{error}"));
+        let mut ebpf = load(features, capacities, &Proxies::NONE).unwrap_or_else(|error| panic!("{error}"));
         let map = ebpf.take_map("INTERFACES").expect("the object has the map");
         let interfaces = PerCpuHashMap::try_from(map).expect("the map has the type that both sides share");
         let mut loaded = Self { ebpf, interfaces, features };

@@ -18,6 +18,7 @@ use crate::{
     report::Report,
     settings::ErrorClass,
     snapshot::{Connections, InFlight, InterfaceVolumes, RequestKind, Service, ServiceId, Snapshot, Table},
+    tier::{Judge, Policy},
     window::Window,
 };
 
@@ -28,7 +29,8 @@ pub(super) fn report(name: &str) -> Report {
     let start = Instant::now();
     let mut window = Window::new(Duration::from_secs(10), ErrorClass::Server);
     window.push(empty(start));
-    window.push(busy(name, start + Duration::from_secs(10)))
+    let mut judge = Judge::new(Policy::default(), Duration::from_secs(10));
+    window.push(busy(name, start + Duration::from_secs(10))).judged_by(&mut judge)
 }
 
 /// The same, of an agent that counts routes.

@@ -24,18 +24,32 @@ pub(super) struct Connected {
     pub(super) inode: u64,
 }
 
-/// The connected sockets of this thread's network namespace.
-pub(super) fn connected() -> io::Result<Vec<Connected>> {
+/// The sockets of a network namespace that are older than the probe.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) connected: Vec<Connected>,
+    /// The inodes of those that listen.
+    pub(super) listening: Vec<u64>,
+}
+
+/// The sockets of this thread's network namespace.
+pub(super) fn all() -> io::Result<Sockets> {
+    let connected = of_states(connected)?;
+    let listening = of_states(|| StateFlags::LISTEN)?;
+    Ok(Sockets { connected, listening: listening.into_iter().map(|socket| socket.inode).collect() })
+}
+
+fn of_states(states: fn() -> StateFlags) -> io::Result<Vec<Connected>> {
     let mut found = Vec::new();
     for (family, anyone) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
-        dump(family, anyone, &mut found)?;
+        dump(family, anyone, states(), &mut found)?;
     }
     Ok(found)
 }
 
 /// Established and not yet gone. What is half open becomes a connection under the probe's eyes, and what waits for late
 /// packets is none any more.
-fn states() -> StateFlags {
+fn connected() -> StateFlags {
     StateFlags::ESTABLISHED
         | StateFlags::FIN_WAIT1
         | StateFlags::FIN_WAIT2
@@ -44,17 +58,12 @@ fn states() -> StateFlags {
         | StateFlags::CLOSING
 }
 
-fn dump(family: u8, socket_id: SocketId, found: &mut Vec<Connected>) -> io::Result<()> {
+fn dump(family: u8, socket_id: SocketId, states: StateFlags, found: &mut Vec<Connected>) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
-    let request = InetRequest {
-        family,
-        protocol: IPPROTO_TCP,
-        extensions: ExtensionFlags::empty(),
-        states: states(),
-        socket_id,
-    };
+    let request =
+        InetRequest { family, protocol: IPPROTO_TCP, extensions: ExtensionFlags::empty(), states, socket_id };
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());

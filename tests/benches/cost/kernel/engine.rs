@@ -13,6 +13,7 @@ use probe_common::{
 };
 use probe_user::{
     kernel::{Features, load},
+    proxies::Proxies,
     settings::Capacities,
 };
 
@@ -46,8 +47,15 @@ pub(crate) struct Engine {
 impl Engine {
     /// Loads them with the tables of the defaults.
     pub(crate) fn load() -> Result<Self> {
-        let capacities = Capacities { services: 4096, series: 65_536, clients: 262_144 };
-        let mut ebpf = load(Features::of_this_kernel(), capacities)?;
+        // The defaults: routes are not counted.
+        let capacities = Capacities {
+            services: 4096,
+            series: 65_536,
+            series_per_service: 65_536,
+            clients: 262_144,
+            routes: None,
+        };
+        let mut ebpf = load(Features::of_this_kernel(), capacities, &Proxies::NONE)?;
         for name in [RECEIVE, TRANSMIT] {
             program(&mut ebpf, name)?.load().with_context(|| format!("cannot load {name}"))?;
         }
@@ -80,7 +88,7 @@ impl Engine {
             beyond.iter().all(|place| changed.contains(place)),
             "a repeated run changed the words {beyond:?} of the connection, the first one {changed:?}"
         );
-        let before = self.test(hook, &Packet::datagram(), repeats)?;
+        let before = self.test(hook, &Packet::short(), repeats)?;
         Ok(Took { run, before })
     }
 

@@ -50,7 +50,7 @@ pub(crate) fn measure(options: &Options) -> Result<(Vec<Table>, Value)> {
         let _alone = machine::take(Use::Alone)?;
         let server = Server::start(load)?;
         let rate = load.warm_up(&server)?;
-        for round in 0..options.rounds().min(5) {
+        for round in 0..options.rounds().min(if options.quick { 3 } else { 5 }) {
             eprintln!("bench:   {}, `bpf_stats`, round {}", load.name(), round + 1);
             for condition in [Condition::Empty, Condition::Probe] {
                 let attached = Attached::attach(condition)?;

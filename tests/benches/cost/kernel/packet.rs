@@ -156,13 +156,10 @@ impl Packet {
         frame
     }
 
-    /// A frame that is not TCP.
-    pub(crate) fn datagram() -> Vec<u8> {
-        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
-            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
-            .udp(1, 1);
-        let mut frame = Vec::new();
-        builder.write(&mut frame, &[0; 64]).expect("a vector takes what is written to it");
-        frame
+    /// A frame too short for an IP header: programs leave it alone at once. It says that it is of an experimental protocol
+    /// (IEEE 802, local), since the kernel runs no packet that says IP and has not enough of it.
+    pub(crate) fn short() -> Vec<u8> {
+        const LOCAL_EXPERIMENT: [u8; 2] = [0x88, 0xb5];
+        [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2][..], &LOCAL_EXPERIMENT, &[0; 6]].concat()
     }
 }
