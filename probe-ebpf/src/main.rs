@@ -22,6 +22,7 @@ mod maps;
 mod packet;
 mod proxies;
 mod quota;
+mod refusal;
 mod routes;
 mod scratch;
 mod services;

@@ -10,14 +10,8 @@ use probe_common::{
 use crate::{
     atomic, complaint, latency,
     maps::{LATENCIES, SERIES_QUOTA, SERVICE_ENTRIES},
+    refusal::Refusal,
 };
-
-/// -EEXIST
-const EXISTS: i32 = -17;
-/// -E2BIG
-const FULL: i32 = -7;
-/// -ENOMEM
-const NO_MEMORY: i32 = -12;
 
 /// What a series adds to the number of its service's entries: its sign is one, and the upper half counts series.
 const SERIES: u64 = 1 << 32 | 1;
@@ -70,12 +64,12 @@ fn has_room(key: &mut LatencyKey, held: *mut u64, any: LatencyCell) -> bool {
 
 #[inline(always)]
 fn insert(key: &LatencyKey, held: *mut u64, sum: u64, count: u64) {
-    match LATENCIES.insert(key, LatencyCell { count, sum }, u64::from(BPF_NOEXIST)) {
+    let Err(error) = LATENCIES.insert(key, LatencyCell { count, sum }, u64::from(BPF_NOEXIST)) else {
         // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
-        Ok(()) => unsafe { atomic::add(held, 1) },
-        // Another CPU made the entry in between.
-        Err(EXISTS) if latency::bump(key, sum, count) => {}
-        Err(FULL | NO_MEMORY) => complaint::count_many(Reason::LatencyFull, count),
-        Err(_) => complaint::count_many(Reason::Contended, count),
+        return unsafe { atomic::add(held, 1) };
+    };
+    let refusal = Refusal::of(error);
+    if !matches!(refusal, Refusal::LostRace) || !latency::bump(key, sum, count) {
+        complaint::count_many(refusal.reason(Reason::LatencyFull), count);
     }
 }

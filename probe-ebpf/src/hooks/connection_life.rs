@@ -130,7 +130,7 @@ fn enter_client(
     {
         let address = begun.client().unwrap_or(connection.client);
         let client = ClientKey { address, service: connection.service };
-        if !clients::ask(&client, connection.last_request) {
+        if !clients::enter(&client, 0, connection.last_request) {
             clients::estimate(&client);
         }
     }
