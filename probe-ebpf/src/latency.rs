@@ -2,7 +2,7 @@
 
 use probe_common::{
     bucket,
-    exchange::{Exchange, LatencyCell, LatencyKey, Span},
+    exchange::{Exchange, LatencyKey, Span},
     protocol::Protocol,
     route,
 };

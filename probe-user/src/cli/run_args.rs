@@ -91,7 +91,7 @@ pub struct RunArgs {
     max_series: u32,
     /// How many of them one service may have: what its clients make up beyond goes under method OTHER and the status's class
     #[arg(long, value_name = "N", default_value_t = 8192, env = "TRAFFIC_PROBE_MAX_SERIES_PER_SERVICE")]
-    #[arg(value_parser = value_parser!(u32).range(2..=1 << 24), help_heading = "Capacities")]
+    #[arg(value_parser = value_parser!(u32).range(64..=1 << 24), help_heading = "Capacities")]
     max_series_per_service: u32,
     /// How many clients it has room for, over all services
     #[arg(long, value_name = "N", default_value_t = 262_144, env = "TRAFFIC_PROBE_MAX_CLIENTS")]
