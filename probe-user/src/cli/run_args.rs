@@ -56,6 +56,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "60s", env = "TRAFFIC_PROBE_USERS_WINDOW")]
     #[arg(value_parser = duration::parse)]
     users_window: Duration,
+    /// For how long nothing happens to a service before it leaves the kernel's tables, and its series with it; 0s: it stays
+    #[arg(long, value_name = "DURATION", default_value = "1h", env = "TRAFFIC_PROBE_IDLE_AFTER")]
+    #[arg(value_parser = duration::parse)]
+    idle_after: Duration,
     /// Interfaces to count, by glob, or with `!` before it not to count; repeatable [default: all]
     #[arg(long, value_name = "GLOB", value_delimiter = ',', env = "TRAFFIC_PROBE_INTERFACES")]
     interfaces: Vec<InterfaceGlob>,
@@ -173,6 +177,7 @@ impl RunArgs {
             interval,
             window,
             users_window,
+            idle_after: (!self.idle_after.is_zero()).then_some(self.idle_after),
             interfaces: self.interfaces.into_iter().collect(),
             xdp: self.xdp,
             tc: TcAttachment { hook: self.tc_hook, order: self.tcx_order, priority: self.tc_priority },
@@ -221,6 +226,7 @@ mod tests {
         assert_eq!(settings.interval, Duration::from_secs(1));
         assert_eq!(settings.window, Duration::from_secs(10));
         assert_eq!(settings.users_window, Duration::from_mins(1));
+        assert_eq!(settings.idle_after, Some(Duration::from_hours(1)));
         assert_eq!(settings.errors, ErrorClass::Server);
         let capacities = Capacities {
             services: 4096,

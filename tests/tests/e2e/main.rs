@@ -25,6 +25,7 @@
 //! | `users` | clients and connections |
 //! | `datagrams` | services over UDP |
 //! | `crowd` | more users than there is room for |
+//! | `expiry` | services that nobody uses any more |
 //! | `floods` | what anybody can send in any number |
 //! | `quota` | one service that asks for more series than it may have |
 //! | `older` | servers and connections that were there before it |
@@ -48,6 +49,7 @@ mod datagrams;
 mod drivers;
 mod ending;
 mod errors;
+mod expiry;
 mod exposition;
 mod floods;
 mod handshakes;
