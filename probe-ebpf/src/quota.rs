@@ -49,11 +49,12 @@ fn has_room(key: &mut LatencyKey, held: *mut u64, any: LatencyCell) -> bool {
     }
     let (span, bucket) = (key.span, key.bucket);
     (key.span, key.bucket) = (Span::Admission as u8, 0);
-    let mut admitted = LATENCIES.get_ptr_mut(&*key).is_some();
+    let sign: &LatencyKey = key;
+    let mut admitted = LATENCIES.get_ptr_mut(sign).is_some();
     if !admitted && (count >> 32) < u64::from(quota / 16) {
         admitted = true;
         // Another CPU may be faster, and where the table is full, the entry itself will tell. What is in it is not read.
-        if LATENCIES.insert(&*key, any, u64::from(BPF_NOEXIST)).is_ok() {
+        if LATENCIES.insert(sign, any, u64::from(BPF_NOEXIST)).is_ok() {
             // SAFETY: as above.
             unsafe { atomic::add(held, SERIES) };
         }

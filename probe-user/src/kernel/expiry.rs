@@ -97,7 +97,7 @@ impl Expiry {
             .map(|(_, entry)| entry.index)
             .collect();
         for index in unbroken {
-            self.tables.forget(&mut self.parked, index)?;
+            self.parked.forget(index)?;
         }
         let going = self.parked.going();
         if going.is_empty() {
@@ -116,7 +116,7 @@ impl Expiry {
             self.tables.give_back(index)?;
         }
         for index in going {
-            self.tables.forget(&mut self.parked, index)?;
+            self.parked.forget(index)?;
         }
         Ok(())
     }
@@ -216,7 +216,7 @@ impl Expiry {
         let lives_on: BTreeSet<&ServiceId> =
             names.iter().filter(|(index, _)| !free.contains(index)).map(|(_, id)| id).collect();
         for &index in free {
-            self.tables.let_go(&mut self.parked, index)?;
+            self.parked.let_go(index)?;
             if let Some(id) = names.get(&index).filter(|id| lives_on.contains(id)) {
                 add_counters(self.carried.of(id), &last[&index]);
             }
@@ -237,7 +237,7 @@ impl Expiry {
                 known.forget(index);
             }
             self.tables.give_back(index)?;
-            self.tables.forget(&mut self.parked, index)?;
+            self.parked.forget(index)?;
             self.idleness.forget(index);
         }
         tracing::debug!("{} services were idle, and have left the kernel's tables", free.len());

@@ -17,13 +17,15 @@ use probe_common::{
 };
 use probe_tests::{
     agent::{Agent, Setup},
+    cgroup::Cgroup,
     client::{Client, Request},
     expect::gauges_are,
     http1,
     metrics::{Role, Scrape, Series},
     pins::PinDirectory,
-    poll,
+    poll, process,
     server::Server,
+    tool,
 };
 
 fn ok(mut stream: TcpStream) -> Result<()> {
@@ -56,6 +58,10 @@ fn entries(scrape: &Scrape, table: &str) -> f64 {
 /// How many found no room.
 fn turned_away(scrape: &Scrape) -> f64 {
     scrape.sum(&Series::named("traffic_probe_unmeasured_total").with("reason", "services_full"))
+}
+
+fn is(value: f64, count: u64) -> bool {
+    (value - count as f64).abs() < f64::EPSILON
 }
 
 /// Whether any series of a port is there.
@@ -122,9 +128,46 @@ fn an_idle_service_leaves_and_begins_at_zero_when_it_comes_back() -> Result<()> 
     let expected = [counted(idle.port(), 5), counted(kept.port(), 5), counted(busy.port(), asked)].concat();
     let scrape = gauges_are(&agent, &expected)?;
     let opened = Series::at("traffic_connections_opened_total", idle.port(), Role::Server);
-    ensure!(scrape.sum(&opened) == 1.0, "connections do not begin at zero");
+    ensure!(is(scrape.sum(&opened), 1), "connections do not begin at zero");
     drop((steady, keeping));
     [idle, busy, kept].into_iter().try_for_each(Server::finish)
+}
+
+/// Two callers of one name, in cgroups that do not tell any: what one of them did stays in what is shown of both when it
+/// leaves.
+#[test]
+fn what_is_shown_of_a_name_does_not_go_down_when_one_who_bears_it_leaves() -> Result<()> {
+    const EARLY: u64 = 4;
+    let sessions = [Cgroup::new("user.slice/session-1.scope")?, Cgroup::new("user.slice/session-2.scope")?];
+    let flags = ["--idle-after", "2s", "--users-window", "1s"];
+    let agent = Setup::default().flags(&flags).ticking_every("200ms").alone().start()?;
+    let server = serve()?;
+    let ask_from = |session: &Cgroup, path: &str| -> Result<()> {
+        let mut command = tool::command("curl")?;
+        command.args(["--silent", "--fail", "--noproxy", "*", &format!("http://{}{path}", server.address())]);
+        session.enter(&mut command)?;
+        process::run_well(&mut command, Duration::from_secs(10)).map(drop)
+    };
+    for _ in 0..EARLY {
+        ask_from(&sessions[0], "/")?;
+    }
+    let series = || Series::requests(server.port(), Role::Client).with("service", "curl");
+    let (mut shown, mut asked) = (0.0, 0);
+    ask_from(&sessions[1], "/")?;
+    poll::until("both of them", || Ok((indices(&agent, server.port())?.len() == 3).then_some(())))?;
+    poll::until("the first to leave", || {
+        ask_from(&sessions[1], "/")?;
+        asked += 1;
+        let now = agent.scrape()?.sum(&series());
+        ensure!(now >= shown, "{shown} requests were shown, and then {now}");
+        shown = now;
+        Ok((indices(&agent, server.port())?.len() == 2).then_some(()))
+    })?;
+    let all = EARLY + 1 + asked;
+    println!("{EARLY} requests of one, {} of the other", asked + 1);
+    gauges_are(&agent, &[(series(), all), (Series::requests(server.port(), Role::Server), all)])?;
+    drop(agent);
+    server.finish()
 }
 
 /// A UDP socket keeps its service, whatever its silence.
@@ -174,12 +217,12 @@ fn services_in_sequence_find_room_in_a_small_table() -> Result<()> {
         poll::until("each of the services", || {
             let scrape = agent.scrape()?;
             let all = servers.iter().flat_map(|server| counted(server.port(), 2));
-            let missing = all.filter(|(series, count)| scrape.sum(series) != *count as f64).count();
+            let missing = all.filter(|(series, count)| !is(scrape.sum(series), *count)).count();
             Ok((missing == 0).then_some(()))
         })?;
         servers.into_iter().try_for_each(Server::finish)?;
         poll::until("room for others", || Ok((entries(&agent.scrape()?, "services") < 100.0).then_some(())))?;
-        ensure!(turned_away(&agent.scrape()?) == before, "a service of batch {batch} found no room");
+        ensure!(turned_away(&agent.scrape()?) <= before, "a service of batch {batch} found no room");
     }
     Ok(())
 }

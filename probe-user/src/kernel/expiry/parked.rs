@@ -3,10 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aya::maps::{HashMap, Map, MapData, MapError};
+use aya::maps::{HashMap, Map, MapData};
 use probe_common::service::{ParkedService, ServiceEntry, ServiceKey};
 
-use crate::kernel::{error::StartError, pinning::Pins};
+use super::tables::{deleted, refused};
+use crate::kernel::{
+    error::{CollectError, StartError},
+    pinning::Pins,
+};
 
 const MAP: &str = "PARKED_SERVICES";
 
@@ -57,12 +61,12 @@ impl Parked {
     }
 
     /// Notes a service before it is taken from the table.
-    pub(super) fn park(&mut self, key: ServiceKey, entry: ServiceEntry) -> Result<(), MapError> {
+    pub(super) fn park(&mut self, key: ServiceKey, entry: ServiceEntry) -> Result<(), CollectError> {
         self.write(entry.index, ParkedService { key, process: entry.process, going: 0 })
     }
 
     /// Notes that nothing of what was counted is to be believed from now on.
-    pub(super) fn let_go(&mut self, index: u32) -> Result<(), MapError> {
+    pub(super) fn let_go(&mut self, index: u32) -> Result<(), CollectError> {
         match self.services.get(&index) {
             Some(parked) => self.write(index, ParkedService { going: 1, ..*parked }),
             None => Ok(()),
@@ -70,14 +74,14 @@ impl Parked {
     }
 
     /// Forgets one whose index is no longer its own.
-    pub(super) fn forget(&mut self, index: u32) -> Result<(), MapError> {
+    pub(super) fn forget(&mut self, index: u32) -> Result<(), CollectError> {
         self.services.remove(&index);
-        self.map.as_mut().map_or(Ok(()), |map| map.remove(&index))
+        self.map.as_mut().map_or(Ok(()), |map| deleted(map.remove(&index)).map_err(refused(MAP)))
     }
 
-    fn write(&mut self, index: u32, parked: ParkedService) -> Result<(), MapError> {
+    fn write(&mut self, index: u32, parked: ParkedService) -> Result<(), CollectError> {
         if let Some(map) = &mut self.map {
-            map.insert(index, parked, 0)?;
+            map.insert(index, parked, 0).map_err(refused(MAP))?;
         }
         self.services.insert(index, parked);
         Ok(())

@@ -49,12 +49,12 @@ fn shared<T: TryFrom<Map, Error = MapError>>(ebpf: &Ebpf, map: &'static str) -> 
 }
 
 /// Says which map did not do what was asked of it.
-fn refused(map: &'static str) -> impl Fn(MapError) -> CollectError {
+pub(super) fn refused(map: &'static str) -> impl Fn(MapError) -> CollectError {
     move |source| CollectError::Map { map, source }
 }
 
 /// A deletion of what is gone is none.
-fn deleted(result: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn deleted(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
@@ -93,18 +93,8 @@ impl Tables {
         key: ServiceKey,
         entry: ServiceEntry,
     ) -> Result<(), CollectError> {
-        parked.park(key, entry).map_err(refused("PARKED_SERVICES"))?;
+        parked.park(key, entry)?;
         deleted(self.services.remove(&key)).map_err(refused("SERVICES"))
-    }
-
-    /// Notes that what was counted of a service is about to be cleared away.
-    pub(super) fn let_go(&mut self, parked: &mut Parked, index: u32) -> Result<(), CollectError> {
-        parked.let_go(index).map_err(refused("PARKED_SERVICES"))
-    }
-
-    /// Forgets the note of a service.
-    pub(super) fn forget(&mut self, parked: &mut Parked, index: u32) -> Result<(), CollectError> {
-        deleted(parked.forget(index)).map_err(refused("PARKED_SERVICES"))
     }
 
     /// Clears away all that was counted under these indices, which nobody uses, and shows what the histograms had.
