@@ -87,9 +87,9 @@ impl Flood {
                 _ => ip.udp(from, port).write(&mut packet, b"flood")?,
             }
             if matches!(number % 8, 3 | 7) {
-                sent.astray += 1
+                sent.astray += 1;
             } else {
-                sent.datagrams += 1
+                sent.datagrams += 1;
             }
             self.interface.write_all(&packet).with_context(|| format!("cannot write to {INTERFACE}"))?;
             if number % ANSWERS == 0 {
