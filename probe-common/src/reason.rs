@@ -44,13 +44,15 @@ pub enum Reason {
     ProxyHeader = 18,
     /// A request whose `X-Forwarded-For` or `Forwarded` names no client that can be told.
     ForwardedUnread = 19,
+    /// A segment was received that TCP does not take, by its numbers: only its packet is counted.
+    OutOfWindow = 20,
     /// A service has as many latency entries as its quota: counted under method `OTHER` and the class of the status.
-    ServiceSeriesFull = 20,
+    ServiceSeriesFull = 21,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -71,6 +73,7 @@ impl Reason {
         Self::RoutesFull,
         Self::ProxyHeader,
         Self::ForwardedUnread,
+        Self::OutOfWindow,
         Self::ServiceSeriesFull,
     ];
 
@@ -101,6 +104,7 @@ impl Reason {
             Self::RoutesFull => "routes_full",
             Self::ProxyHeader => "proxy_header",
             Self::ForwardedUnread => "forwarded_unread",
+            Self::OutOfWindow => "out_of_window",
             Self::ServiceSeriesFull => "service_series_full",
         }
     }
