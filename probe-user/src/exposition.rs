@@ -40,4 +40,4 @@ impl Exposition {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,5 +1,6 @@
 //! The agent of traffic-probe. Data flows one way: the kernel's maps, [`snapshot::Snapshot`], [`window`], exporters.
 
+pub mod api;
 pub mod attribution;
 pub mod check;
 pub mod cli;

@@ -82,9 +82,16 @@ impl Rates {
     /// The requests of all services in a role, merged.
     #[must_use]
     pub fn requests(&self, role: Role) -> RequestRates {
-        let mut sum = RequestRates::default();
         let of_role = self.services.iter().filter(|(id, _)| id.role == role);
-        for rates in of_role.flat_map(|(_, service)| service.requests.values()) {
+        RequestRates::sum(of_role.flat_map(|(_, service)| service.requests.values()))
+    }
+}
+
+impl RequestRates {
+    /// Several, merged.
+    pub fn sum<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut sum = Self::default();
+        for rates in all {
             sum.requests += rates.requests;
             sum.transactions += rates.transactions;
             sum.durations.merge(&rates.durations);

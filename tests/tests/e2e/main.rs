@@ -30,6 +30,7 @@
 //! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
 //! | `exposition` | what promtool says of its metrics |
+//! | `api` | what the JSON API is described to be, and the metrics |
 //! | `tiers` | a service driven across the thresholds of its class |
 //! | `ending` | leaving nothing in the kernel |
 //! | `survival` | state that is pinned: nothing missed and nothing counted twice, whatever becomes of the agent |
@@ -37,6 +38,7 @@
 //! | `traces` | the tests themselves: they leave nothing behind either |
 
 mod access_log;
+mod api;
 mod bandwidth;
 mod bodies;
 mod churn;

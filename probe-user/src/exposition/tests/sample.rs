@@ -25,7 +25,7 @@ use crate::{
 const MILLISECOND: u64 = 1_000_000;
 
 /// Ten seconds in which a server answered a hundred requests of a caller, a millisecond each.
-pub(super) fn report(name: &str) -> Report {
+pub(crate) fn report(name: &str) -> Report {
     let start = Instant::now();
     let mut window = Window::new(Duration::from_secs(10), ErrorClass::Server);
     window.push(empty(start));
@@ -34,7 +34,7 @@ pub(super) fn report(name: &str) -> Report {
 }
 
 /// The same, of an agent that counts routes.
-pub(super) fn report_by_route(route: &str) -> Report {
+pub(crate) fn report_by_route(route: &str) -> Report {
     let mut report = report("nginx");
     let mut snapshot = Snapshot::clone(&report.snapshot);
     for service in snapshot.services.values_mut() {
@@ -46,7 +46,7 @@ pub(super) fn report_by_route(route: &str) -> Report {
 }
 
 /// The same, an hour later.
-pub(super) fn idle_report() -> Report {
+pub(crate) fn idle_report() -> Report {
     let start = Instant::now();
     let mut window = Window::new(Duration::from_secs(10), ErrorClass::Server);
     window.push(busy("nginx", start));
