@@ -16,6 +16,7 @@ mod stream;
 mod tick;
 mod tier;
 
+pub use answer::Problem;
 pub use event::{Event, NodeSummary, ServiceSummary};
 pub use interface::{Interface, InterfaceTraffic, Interfaces, NodeBandwidth};
 pub use routes::router;

@@ -18,6 +18,7 @@ pub mod logs;
 pub mod netns;
 pub mod replay;
 pub mod report;
+pub mod reporting;
 pub mod run;
 pub mod server;
 pub mod settings;

@@ -32,6 +32,7 @@ pub mod process;
 pub mod server;
 pub mod stream;
 pub mod summary;
+pub mod tls;
 pub mod tool;
 pub mod tun;
 pub mod ways;

@@ -15,8 +15,8 @@ use utoipa::{OpenApi, openapi::OpenApi as Document};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Event, Interfaces, Services, Tiers,
-    answer::{self, Failure, Problem},
+    Event, Interfaces, Problem, Services, Tiers,
+    answer::{self, Failure},
     description::Description,
     documents::{Current, Documents},
     filter::{self, ServiceFilter, TierFilter},

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use serde_json::Value;
 
-use super::{Interfaces, Services, Tiers, answer::Problem, documents::Documents};
+use super::{Interfaces, Problem, Services, Tiers, documents::Documents};
 use crate::{
     exposition::tests::sample,
     latest::Latest,

@@ -31,6 +31,7 @@
 //! | `drivers` | XDP |
 //! | `exposition` | what promtool says of its metrics |
 //! | `api` | what the JSON API is described to be, and the metrics |
+//! | `report` | what a client of it tells people |
 //! | `tiers` | a service driven across the thresholds of its class |
 //! | `ending` | leaving nothing in the kernel |
 //! | `survival` | state that is pinned: nothing missed and nothing counted twice, whatever becomes of the agent |
@@ -60,6 +61,7 @@ mod older;
 mod phases;
 mod pipelining;
 mod replay;
+mod report;
 mod requests;
 mod responses;
 mod routes;
