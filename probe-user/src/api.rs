@@ -10,6 +10,7 @@ mod documents;
 mod event;
 mod filter;
 mod interface;
+mod resources;
 mod routes;
 mod service;
 mod stream;
@@ -19,6 +20,7 @@ mod tier;
 pub use answer::Problem;
 pub use event::{Event, NodeSummary, ServiceSummary};
 pub use interface::{Interface, InterfaceTraffic, Interfaces, NodeBandwidth};
+pub use resources::{CpuTime, LoadAverages, Node, Pressure, Room, ServiceResources};
 pub use routes::router;
 pub use service::{
     Amounts, Connections, Latency, Phase, Rates, RequestKind, Requests, Role, Service, Services, Summary,

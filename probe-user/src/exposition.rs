@@ -5,6 +5,7 @@ mod collector;
 mod family;
 mod interfaces;
 pub mod names;
+mod resources;
 mod services;
 mod text;
 mod tiers;

@@ -19,6 +19,7 @@ pub mod netns;
 pub mod replay;
 pub mod report;
 pub mod reporting;
+pub mod resources;
 pub mod run;
 pub mod server;
 pub mod settings;

@@ -10,6 +10,7 @@ use probe_common::{
 
 use crate::{
     histogram::Histogram,
+    resources::Resources,
     snapshot::{ServiceId, Snapshot},
     tier::{Judge, Judgement},
 };
@@ -23,6 +24,8 @@ pub struct Report {
     pub rates: Option<Rates>,
     /// The tier of each server; none as long as there are no rates.
     pub tiers: BTreeMap<ServiceId, Judgement>,
+    /// What services and the node use.
+    pub resources: Arc<Resources>,
 }
 
 /// What traffic came to over a window.
@@ -74,6 +77,13 @@ impl Report {
         if let Some(rates) = &self.rates {
             self.tiers = judge.judge(&self.snapshot, rates);
         }
+        self
+    }
+
+    /// The report, with what services and the node use.
+    #[must_use]
+    pub fn with_resources(mut self, resources: Resources) -> Self {
+        self.resources = Arc::new(resources);
         self
     }
 }

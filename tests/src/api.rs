@@ -124,6 +124,9 @@ pub fn figures_of_service(service: &Value) -> Result<Vec<Figure>> {
                 }
             }
             ("tier", tier) => figures.extend(figures_of_tier(tier, &identified)?),
+            ("resources", resources) => figures.extend(figures_of_resources(resources, &|metric| {
+                Series::of(format!("traffic_service_{metric}")).with("service", &name)
+            })?),
             (metric, value) => figures.extend(figures_of(metric, value, &identified(metric))?),
         }
     }
@@ -208,6 +211,40 @@ fn figures_of_tier(tier: &Value, identified: &dyn Fn(&str) -> Series) -> Result<
     });
     figures.extend(figures_of("tier/load_ratio", &tier["load_ratio"], &identified("tier_load_ratio"))?);
     Ok(figures)
+}
+
+/// The figures of what a service or the node uses.
+pub fn figures_of_resources(resources: &Value, identified: &dyn Fn(&str) -> Series) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for (metric, value) in resources.as_object().context("resources")? {
+        let series = identified(metric);
+        match value {
+            Value::Null => {}
+            Value::Array(parts) => {
+                for part in parts {
+                    let labels = part.as_object().context("a part")?.iter();
+                    let series = labels
+                        .filter_map(|(label, value)| Some((label.as_str(), value.as_str()?)))
+                        .fold(series.clone(), |series, (label, value)| {
+                            series.with(known_label(label), value)
+                        });
+                    figures.extend(figures_of(metric, &part["seconds"], &series)?);
+                }
+            }
+            Value::Object(parts) => {
+                let label = if metric == "load" { "period" } else { "state" };
+                for (part, value) in parts {
+                    figures.extend(figures_of(metric, value, &series.clone().with(label, part))?);
+                }
+            }
+            value => figures.extend(figures_of(metric, value, &series)?),
+        }
+    }
+    Ok(figures)
+}
+
+fn known_label(field: &str) -> &'static str {
+    ["resource", "extent", "mode"].into_iter().find(|label| *label == field).unwrap_or("unknown")
 }
 
 /// A number, or an object whose fields are the values of a label.

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod api;
 pub mod bpf;
+pub mod burner;
 pub mod capture;
 pub mod cgroup;
 pub mod client;

@@ -30,6 +30,9 @@ pub(super) enum Failure {
     /// No service of that name, or none that fits the query.
     #[error("no service `{0}` fits that: /api/v1/services lists those that there are")]
     NoService(String),
+    /// Procfs does not tell.
+    #[error("what the node uses cannot be read: is /proc mounted?")]
+    NoNode,
     /// Nothing is there.
     #[error("nothing is at {0}: /api/v1/openapi.json lists what is")]
     NoPath(String),
@@ -49,7 +52,7 @@ pub(super) enum Failure {
 impl Failure {
     const fn status(&self) -> StatusCode {
         match self {
-            Self::NotYet | Self::Crowded(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotYet | Self::NoNode | Self::Crowded(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Query(_) => StatusCode::BAD_REQUEST,
             Self::NoService(_) | Self::NoPath(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,

@@ -12,7 +12,7 @@ use axum::body::Bytes;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Event, Interfaces, Service, Tick, Tiers};
+use super::{Event, Interfaces, Node, Service, Tick, Tiers};
 use crate::{latest::Latest, report::Report, snapshot::ServiceId};
 
 /// The documents of the latest report.
@@ -107,6 +107,11 @@ impl Current {
 
     pub(super) fn interfaces(&self) -> serde_json::Result<Bytes> {
         once(&self.rendered.interfaces, || json(&Interfaces::of(&self.report, self.rendered.tick))).cloned()
+    }
+
+    /// Not kept: it is short. None if the node cannot be read.
+    pub(super) fn node(&self) -> serde_json::Result<Option<Bytes>> {
+        Node::of(&self.report, self.rendered.tick).map(|node| json(&node)).transpose()
     }
 
     /// Not kept: it is short, and who asks for it asks for some of it.

@@ -15,7 +15,7 @@ use utoipa::{OpenApi, openapi::OpenApi as Document};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Event, Interfaces, Problem, Services, Tiers,
+    Event, Interfaces, Node, Problem, Services, Tiers,
     answer::{self, Failure},
     description::Description,
     documents::{Current, Documents},
@@ -55,6 +55,7 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(services))
         .routes(routes!(service))
         .routes(routes!(interfaces))
+        .routes(routes!(node))
         .routes(routes!(tiers))
         .routes(routes!(follow))
         .routes(routes!(openapi))
@@ -117,6 +118,18 @@ async fn service(State(api): State<Api>, name: Result<Path<String>, PathRejectio
 )]
 async fn interfaces(State(api): State<Api>) -> Answer {
     api.render(|current| Ok(current.interfaces()?)).await
+}
+
+/// What the node uses: CPU, memory, load and pressure
+#[utoipa::path(
+    get, path = "/api/v1/node", tag = "traffic", operation_id = "node",
+    responses(
+        (status = 200, description = "What procfs tells", body = Node),
+        (status = 503, description = "Nothing was collected yet, or procfs cannot be read", body = Problem),
+    ),
+)]
+async fn node(State(api): State<Api>) -> Answer {
+    api.render(|current| current.node()?.ok_or(Failure::NoNode)).await
 }
 
 /// The tier of each server, and what it calls for

@@ -4,7 +4,7 @@ use probe_common::{exchange::ABORTED, interface, protocol::Protocol, service};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Tick, Tier};
+use super::{ServiceResources, Tick, Tier};
 use crate::{
     histogram::Histogram,
     report::{Report, RequestRates, ServiceRates},
@@ -47,6 +47,8 @@ pub struct Service {
     pub requests: Vec<Requests>,
     /// What was judged of its traffic; null in the role client, and until there are rates.
     pub tier: Option<Tier>,
+    /// What all services of this name use together; null where its cgroups are not its own.
+    pub resources: Option<ServiceResources>,
 }
 
 /// On which end of its connections a service is.
@@ -204,6 +206,7 @@ impl Service {
                 .filter_map(|protocol| Requests::of(protocol, totals, rates))
                 .collect(),
             tier: report.tiers.get(id).map(Tier::from),
+            resources: report.resources.services.get(&id.service).map(ServiceResources::from),
         }
     }
 }

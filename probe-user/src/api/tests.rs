@@ -87,7 +87,7 @@ fn errors_are_sentences_in_json() {
 #[test]
 fn before_the_first_report_there_is_nothing() {
     with_server(Arc::default(), |address| {
-        for path in ["services", "services/nginx", "interfaces", "tiers"] {
+        for path in ["services", "services/nginx", "interfaces", "node", "tiers"] {
             let (status, error) = refused(address, &format!("/api/v1/{path}"));
             assert_eq!((status, error.starts_with("nothing was collected yet")), (503, true), "{path}");
         }

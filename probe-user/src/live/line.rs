@@ -89,7 +89,12 @@ mod tests {
             requests: [(Protocol::Http1, requests)].into(),
         };
         let rates = Rates { services: [(id, service)].into(), ..Rates::default() };
-        Report { snapshot: Arc::new(snapshot), rates: Some(rates), tiers: BTreeMap::new() }
+        Report {
+            snapshot: Arc::new(snapshot),
+            rates: Some(rates),
+            tiers: BTreeMap::new(),
+            resources: Arc::default(),
+        }
     }
 
     #[test]
@@ -110,7 +115,12 @@ mod tests {
         let rates = Rates::default();
         let snapshot = Snapshot { services: BTreeMap::new(), ..(*report().snapshot).clone() };
         assert_eq!(
-            summary(&Report { snapshot: Arc::new(snapshot), rates: Some(rates), tiers: BTreeMap::new() }),
+            summary(&Report {
+                snapshot: Arc::new(snapshot),
+                rates: Some(rates),
+                tiers: BTreeMap::new(),
+                resources: Arc::default()
+            }),
             "0 services · 0 req/s · in 0, out 0 bit/s · 0 users"
         );
     }

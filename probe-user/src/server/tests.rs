@@ -41,7 +41,12 @@ pub(crate) fn report(taken: Instant) -> Arc<Report> {
         unmeasured: Vec::new(),
         tables: Vec::new(),
     };
-    Arc::new(Report { snapshot: Arc::new(snapshot), rates: None, tiers: BTreeMap::new() })
+    Arc::new(Report {
+        snapshot: Arc::new(snapshot),
+        rates: None,
+        tiers: BTreeMap::new(),
+        resources: Arc::default(),
+    })
 }
 
 #[test]

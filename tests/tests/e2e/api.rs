@@ -11,6 +11,8 @@ use anyhow::{Context, Result, ensure};
 use probe_tests::{
     agent::{Agent, Setup},
     api::{self, Description, Figure},
+    burner::Burner,
+    cgroup::Cgroup,
     client::{Client, Request},
     echo::{self, Echo},
     metrics::{Role, Scrape, Series},
@@ -20,7 +22,7 @@ use probe_tests::{
 use serde_json::Value;
 
 /// What the API is asked for in a test, with the path that describes it.
-fn questions(nginx: &Nginx) -> [(&'static str, String, u16); 12] {
+fn questions(nginx: &Nginx) -> [(&'static str, String, u16); 13] {
     let port = nginx.port();
     [
         ("/api/v1/services", "/api/v1/services".into(), 200),
@@ -31,6 +33,7 @@ fn questions(nginx: &Nginx) -> [(&'static str, String, u16); 12] {
         ("/api/v1/services/{name}", "/api/v1/services/nginx?role=both".into(), 400),
         ("/api/v1/services/{name}", "/api/v1/services/nobody".into(), 404),
         ("/api/v1/interfaces", "/api/v1/interfaces".into(), 200),
+        ("/api/v1/node", "/api/v1/node".into(), 200),
         ("/api/v1/tiers", "/api/v1/tiers".into(), 200),
         ("/api/v1/tiers", format!("/api/v1/tiers?port={port}"), 200),
         ("/api/v1/tiers", "/api/v1/tiers?role=server".into(), 400),
@@ -44,6 +47,9 @@ struct Busy {
     nginx: Nginx,
     _echo: Echo,
     _waiting: Client,
+    // Before its cgroup.
+    _burner: Burner,
+    _cgroup: Cgroup,
 }
 
 impl Busy {
@@ -57,10 +63,15 @@ impl Busy {
         }
         client.exchange(&Request::new("POST", "/upload").body(100_000))?;
         echo::ask(&echo::client(Ipv4Addr::LOCALHOST)?, echo.address(), b"a datagram")?;
+        let cgroup = Cgroup::new(&format!("system.slice/unit-{}.service", nginx.port()))?;
+        let burner = Burner::start(|command| cgroup.enter(command))?;
+        burner.burn(Duration::from_millis(10))?;
         let mut waiting = Client::connect(nginx.ipv4())?;
         waiting.send(&Request::new("GET", "/after/15s"))?;
         mark.rises_by_exactly(&Role::BOTH.map(|role| (Series::requests(nginx.port(), role), 7)))?;
-        Ok(Self { agent, nginx, _echo: echo, _waiting: waiting })
+        let cpu = Series::named("traffic_service_cpu_seconds_total");
+        poll::until("what the unit uses to be known", || Ok(agent.scrape()?.get(&cpu)))?;
+        Ok(Self { agent, nginx, _echo: echo, _waiting: waiting, _burner: burner, _cgroup: cgroup })
     }
 }
 
@@ -122,7 +133,15 @@ fn figures_are_those_of_the_metrics() -> Result<()> {
     for interface in interfaces["interfaces"].as_array().context("interfaces")? {
         figures.extend(api::figures_of_interface(interface)?);
     }
-    compare(&figures, &scrape, "interface")
+    compare(&figures, &scrape, "interface")?;
+
+    let (mut node, scrape) = api::with_metrics(agent, "/api/v1/node")?;
+    node.as_object_mut().context("node")?.remove("tick");
+    let figures = api::figures_of_resources(&node, &|metric| Series::of(format!("traffic_node_{metric}")))?;
+    for label in ["mode", "state", "period"] {
+        compare(&figures, &scrape, label)?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -32,6 +32,7 @@
 //! | `exposition` | what promtool says of its metrics |
 //! | `api` | what the JSON API is described to be, and the metrics |
 //! | `report` | what a client of it tells people |
+//! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
 //! | `ending` | leaving nothing in the kernel |
 //! | `survival` | state that is pinned: nothing missed and nothing counted twice, whatever becomes of the agent |
@@ -63,6 +64,7 @@ mod pipelining;
 mod replay;
 mod report;
 mod requests;
+mod resources;
 mod responses;
 mod routes;
 mod survival;

@@ -8,6 +8,7 @@ mod engine;
 mod frames;
 mod interfaces;
 mod loaded;
+mod resources;
 mod routes;
 mod sockets;
 mod trial;
