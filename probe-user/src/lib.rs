@@ -16,6 +16,7 @@ pub mod latest;
 pub mod live;
 pub mod logs;
 pub mod netns;
+pub mod proxies;
 pub mod replay;
 pub mod report;
 pub mod reporting;

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod behind;
 pub mod bpf;
 pub mod burner;
 pub mod capture;
