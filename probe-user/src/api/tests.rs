@@ -13,6 +13,7 @@ use crate::{
     latest::Latest,
     report::Report,
     server::tests::{get, report, with_server},
+    snapshot::{ServiceId, Snapshot},
 };
 
 fn serving(report: Report, ask: impl FnOnce(SocketAddr)) {
@@ -134,4 +135,26 @@ fn a_report_is_serialised_once() {
     let kept = documents.current().unwrap().event().unwrap();
     latest.publish(report(Instant::now()));
     assert_ne!(documents.current().unwrap().event().unwrap(), kept, "those of the next tick");
+}
+
+/// What docs/api.md says of it, with `--release`.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_many_services() {
+    const SERVICES: usize = 4096;
+    let mut report = sample::report("nginx");
+    let sample = Arc::unwrap_or_clone(report.snapshot);
+    let (id, service) = sample.services.iter().nth(1).unwrap();
+    let many = (0..SERVICES).map(|number| {
+        (ServiceId { service: format!("{}-{number}", id.service), ..id.clone() }, service.clone())
+    });
+    report.snapshot = Snapshot { services: many.collect(), ..sample }.into();
+    let latest = Arc::new(Latest::default());
+    latest.publish(report.into());
+    let documents = Documents::new(latest);
+    for time in ["first", "second"] {
+        let began = Instant::now();
+        let length = documents.current().unwrap().services(|_| true).unwrap().unwrap().len();
+        println!("{SERVICES} services, {length} bytes, the {time} time: {:?}", began.elapsed());
+    }
 }
