@@ -77,8 +77,17 @@ impl Meter {
             }
             self.looked_up.insert(key, name);
         }
+        self.forget(snapshot, attribution);
+    }
+
+    /// Drops services that have gone. Should they come again, they are looked up again.
+    fn forget(&mut self, snapshot: &Snapshot, attribution: &Attribution) {
         let there: BTreeSet<_> = snapshot.services.keys().map(|id| id.service.as_str()).collect();
+        let before = self.services.len();
         self.services.retain(|name, _| there.contains(&**name));
+        if self.services.len() < before {
+            self.looked_up.retain(|_, name| there.contains(&**name));
+        }
         if self.looked_up.len() > attribution.named_count() {
             let named: BTreeSet<_> = attribution.named().map(|(key, _)| *key).collect();
             self.looked_up.retain(|key, _| named.contains(key));
@@ -136,7 +145,12 @@ fn sum(total: Option<Duration>, now: Option<Duration>, before: Option<Duration>)
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::MetadataExt};
+
+    use probe_common::{interface::Transport, service::Role};
+
     use super::*;
+    use crate::snapshot::{Service, ServiceId};
 
     fn place(name: &str) -> Place {
         Place { unified: Some(name.into()), ..Place::default() }
@@ -159,6 +173,44 @@ mod tests {
         assert_eq!(after("b", usage(51)), (104, Some(154)));
         assert_eq!(after("a", Usage::default()), (104, Some(51)), "what has gone was used all the same");
         assert_eq!(after("b", usage(2)), (106, Some(2)), "made anew at the same place");
+    }
+
+    /// A snapshot with servers of these names.
+    fn snapshot(names: &[&str]) -> Snapshot {
+        let id = |name: &&str| ServiceId {
+            service: (*name).to_owned(),
+            port: 80,
+            role: Role::Server,
+            transport: Transport::Tcp,
+        };
+        let services = names.iter().map(|name| (id(name), Service::default())).collect();
+        Snapshot {
+            taken: Instant::now(),
+            collection: Duration::ZERO,
+            services,
+            interfaces: BTreeMap::new(),
+            node: [0, 0],
+            unmeasured: Vec::new(),
+            tables: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_service_that_goes_and_comes_again_is_looked_up_again() {
+        let root = tempfile::tempdir().unwrap();
+        let cgroup = root.path().join("system.slice/web.service");
+        fs::create_dir_all(&cgroup).unwrap();
+        fs::write(cgroup.join("cpu.stat"), "usage_usec 5000000\n").unwrap();
+        let mut attribution = Attribution::new(root.path().into());
+        let key = ServiceKey { cgroup: fs::metadata(&cgroup).unwrap().ino(), ..ServiceKey::default() };
+        attribution.recall(key, "web".into());
+        let mut meter = Meter::default();
+        let mut cpu = |names: &[&str]| {
+            let resources = meter.read(&snapshot(names), &mut attribution);
+            resources.services.get("web").and_then(|used| used.cpu)
+        };
+        let five = Some(Duration::from_secs(5));
+        assert_eq!([cpu(&["web"]), cpu(&["web", "b"]), cpu(&["b"]), cpu(&["web"])], [five, five, None, five]);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use super::{
 };
 use crate::{
     latest::Latest,
+    report::Report,
     server::tests::{report, with_server},
+    snapshot::{ServiceId, Snapshot},
 };
 
 struct Follower(BufReader<TcpStream>);
@@ -72,6 +74,38 @@ fn who_is_slow_gets_the_latest_and_nothing_is_kept() {
     let seen = reports.borrow_and_update().clone().unwrap();
     assert!(seen.snapshot.services.keys().any(|id| id.service == "999"));
     assert!(!reports.has_changed().unwrap(), "no other is waiting");
+}
+
+/// A report with so many services, by names of the number's.
+fn large(number: usize) -> Report {
+    const SERVICES: usize = 2000;
+    let mut report = sample::report("nginx");
+    let sample = Arc::unwrap_or_clone(report.snapshot);
+    let (id, service) = sample.services.iter().nth(1).unwrap();
+    let name = |of: usize| format!("service-{of:04}-of-tick-{number}");
+    let many = (0..SERVICES).map(|of| (ServiceId { service: name(of), ..id.clone() }, service.clone()));
+    report.snapshot = Snapshot { services: many.collect(), taken: Instant::now(), ..sample }.into();
+    report
+}
+
+/// More than the buffers of a connection hold.
+#[test]
+fn who_does_not_read_misses_events_and_goes_on_with_the_latest() {
+    const TICKS: usize = 40;
+    let latest = Arc::new(Latest::default());
+    latest.publish(large(0).into());
+    with_server(Arc::clone(&latest), |address| {
+        let mut follower = Follower::new(address);
+        for tick in 1..=TICKS {
+            latest.publish(large(tick).into());
+        }
+        let last = format!("service-0000-of-tick-{TICKS}");
+        let mut events = 1;
+        while follower.event().active[0].service != last {
+            events += 1;
+        }
+        assert!(events < TICKS, "all of {events} events were kept");
+    });
 }
 
 #[test]
