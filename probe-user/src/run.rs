@@ -17,6 +17,7 @@ use crate::{
     exposition::Exposition,
     instance::Instance,
     kernel::Probe,
+    kubernetes::Cluster,
     latest::Latest,
     live::{Screen, ScreenKind},
     server,
@@ -43,7 +44,8 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     // Signals are caught before anything is attached: one that comes in between must detach too.
     let stop = runtime.block_on(async { Stop::catch() }).context("cannot catch signals")?;
     let mut probe = Probe::start(settings, &cgroup)?;
-    let mut attribution = Attribution::new(cgroup);
+    let cluster = Cluster::join(&settings.cluster, &runtime);
+    let mut attribution = Attribution::new(cgroup).in_cluster(cluster);
     probe.recall_names(&mut attribution);
     let latest = Arc::new(Latest::default());
     let ticker = Ticker { attribution, probe, latest: Arc::clone(&latest), screen: screen.clone() };

@@ -8,7 +8,7 @@ use clap::{
     value_parser,
 };
 
-use super::{InstanceArgs, Setting, duration, layers};
+use super::{ClusterArgs, InstanceArgs, Setting, duration, layers};
 use crate::{
     interface_filter::InterfaceGlob,
     settings::{Capacities, ErrorClass, RouteLimits, Settings, TcAttachment, TcHook, TcxOrder},
@@ -101,6 +101,8 @@ pub struct RunArgs {
     max_routes_per_service: NonZeroU8,
     #[command(flatten)]
     instance: InstanceArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 /// Settings that contradict each other.
@@ -179,6 +181,7 @@ impl RunArgs {
             },
             pin: self.instance.pin,
             lock: self.instance.lock,
+            cluster: self.cluster.settings(),
         })
     }
 }

@@ -71,6 +71,7 @@ fn busy(name: &str, taken: Instant) -> Snapshot {
         port: 80,
         role,
         transport: Transport::Tcp,
+        place: None,
     };
     let quic = ServiceId { transport: Transport::Udp, ..identity(name, Role::Server) };
     let datagrams = Service {
