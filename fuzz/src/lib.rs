@@ -6,11 +6,13 @@
 //! - [`conversation`]: requests and answers as one would write them down;
 //! - [`reference`]: HTTP/1 framing over whole streams, as a reader believes it;
 //! - [`lines`]: the same for single lines;
+//! - [`proxies`]: clients that proxies name, target and reference;
 //! - [`routes`]: the template of a path;
 //! - [`targets`]: what a fuzzer runs. Each panics where engine and reference differ.
 
 pub mod conversation;
 pub mod lines;
+pub mod proxies;
 pub mod reference;
 pub mod replay;
 pub mod routes;

@@ -11,7 +11,8 @@ const SPACES: usize = 4;
 const LONGEST_METHOD: usize = 24;
 
 /// The method of a request line (RFC 9112, section 3). A line that is not shown whole is believed only with a standard
-/// method; a method that is none of those must be of capital letters, `-` and `_`.
+/// method; a method that is none of those must be of capital letters, `-` and `_`, and not
+/// `PROXY`, which begins a header of the PROXY protocol.
 #[must_use]
 pub fn request_line(line: &[u8], extent: Extent) -> Option<Method> {
     let name = line.split(|byte| *byte == b' ').next().filter(|name| name.len() < line.len())?;
@@ -23,7 +24,8 @@ pub fn request_line(line: &[u8], extent: Extent) -> Option<Method> {
         return None;
     };
     let plausible = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
-    let other = !name.is_empty() && name.len() <= LONGEST_METHOD && name.iter().all(plausible);
+    let other =
+        !name.is_empty() && name != b"PROXY" && name.len() <= LONGEST_METHOD && name.iter().all(plausible);
     let method = method.or(other.then_some(Method::Other))?;
     // With a target between method and version there are twelve bytes at least.
     (minor.is_ascii_digit() && line.len() >= 12).then_some(method)

@@ -6,6 +6,7 @@ use probe_common::{
     window::{CARRY, READ, Window},
 };
 
+pub use crate::proxies::{forwarded, proxy_protocol};
 use crate::{lines, reference, routes, run::run, script::Script};
 
 /// A line in a window as it lies in one in a run: with its ending, if it is shown whole, and other bytes around it.
@@ -62,6 +63,7 @@ pub fn request_line(input: &[u8]) {
     if let (true, Some(name)) =
         (taken && shown.line.starts_with(request.method.unwrap_or_default().as_bytes()), request.method)
         && name.len() <= 24
+        && name != "PROXY"
         && name.bytes().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte))
         && shown.extent == Extent::Whole
     {

@@ -13,14 +13,19 @@ use crate::{
     flow::{Flow, GUESSED, Part},
     pending::Pending,
     protocol::Protocol,
+    proxied::Counting,
     reason::Reason,
     sequence::distance,
 };
 
+mod client;
 mod message;
+mod prelude;
 mod reading;
 #[cfg(test)]
 mod tests;
+
+pub use client::Told;
 
 /// Where a connection is in its life.
 #[repr(u8)]
@@ -126,7 +131,7 @@ const ATTEMPTS: u8 = 16;
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
     // Read with every packet, written hardly ever.
-    /// The client's address, of a connection that was accepted.
+    /// The client's address, of a connection that was accepted; the proxy's, of one that is for nobody else.
     pub client: [u8; 16],
     /// Who opened the socket, if the probe saw it.
     pub owner: Owner,
@@ -154,8 +159,8 @@ pub struct Connection {
     pub attempts: u8,
     /// Which directions have ended: [`Side::bit`].
     pub fins: u8,
-    /// Whether its client found no room in the table, and is in the estimate: see [`crate::sketch`].
-    pub estimated: bool,
+    /// How its client is counted, of a connection that was accepted.
+    pub counting: Counting,
     /// Whether it has been counted as reset. Written with every packet: a branch around that would have the verifier
     /// follow all that comes behind twice.
     pub reset: bool,
@@ -214,7 +219,7 @@ impl Default for Connection {
             timed: 0,
             attempts: 0,
             fins: 0,
-            estimated: false,
+            counting: Counting::Connected,
             reset: false,
             deliveries: Deliveries::default(),
             response: Flow::default(),

@@ -27,6 +27,27 @@ pub enum Part {
     Stream = 8,
     /// Part of a message went by unread; it ends with the turn of the conversation.
     Lost = 9,
+    /// The end of the signature of a PROXY header.
+    Signature = 10,
+    /// The values in a PROXY header, of known length.
+    Values = 11,
+    /// From here on a byte at a time: the four bytes behind the signature of a PROXY header.
+    Binary = 12,
+    /// The source's address in it.
+    Source = 13,
+    /// A PROXY header as text.
+    Text = 14,
+    /// The value of a field that names clients.
+    Value = 15,
+}
+
+impl Part {
+    /// Whether it is read a byte at a time.
+    #[inline(always)]
+    #[must_use]
+    pub const fn by_byte(self) -> bool {
+        self as u8 >= Self::Binary as u8
+    }
 }
 
 /// The head had `Content-Length`.

@@ -6,7 +6,7 @@
 use crate::{protocol::Method, swar::LOWER, window::Window};
 
 /// Eight bytes as a little-endian word.
-const fn word(text: [u8; 8]) -> u64 {
+pub(crate) const fn word(text: [u8; 8]) -> u64 {
     u64::from_le_bytes(text)
 }
 
@@ -68,6 +68,9 @@ pub fn method(window: &mut Window, start: usize) -> Option<Method> {
         Method::Trace
     } else if head(6) == word(*b"QUERY \0\0") {
         Method::Query
+    } else if head(6) == word(*b"PROXY \0\0") {
+        // A header of the PROXY protocol, whatever it ends in.
+        return None;
     } else {
         return other_method(window, start);
     };

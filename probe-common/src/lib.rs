@@ -11,6 +11,7 @@
     reason = "sequence numbers, indices and buckets are cut to their width on purpose, and a check would be a panic"
 )]
 
+pub mod address_text;
 pub mod bucket;
 pub mod connection;
 pub mod counters;
@@ -18,12 +19,15 @@ pub mod datagram;
 pub mod deliveries;
 pub mod exchange;
 pub mod flow;
+pub mod forwarded;
 pub mod http1;
 pub mod interface;
 pub mod older;
 pub mod pending;
 pub mod phase;
 pub mod protocol;
+pub mod proxied;
+pub mod proxy_protocol;
 pub mod reason;
 pub mod route;
 pub mod sequence;

@@ -40,11 +40,15 @@ pub enum Reason {
     SketchesFull = 16,
     /// No room for another route of a service: counted under the route `other`.
     RoutesFull = 17,
+    /// A PROXY header that makes no sense: the connection is taken for the proxy's own.
+    ProxyHeader = 18,
+    /// A request whose `X-Forwarded-For` or `Forwarded` names no client that can be told.
+    ForwardedUnread = 19,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -63,6 +67,8 @@ impl Reason {
         Self::Undelivered,
         Self::SketchesFull,
         Self::RoutesFull,
+        Self::ProxyHeader,
+        Self::ForwardedUnread,
     ];
 
     /// How many reasons there are: the size of the kernel's table of them.
@@ -90,6 +96,8 @@ impl Reason {
             Self::Undelivered => "undelivered",
             Self::SketchesFull => "sketches_full",
             Self::RoutesFull => "routes_full",
+            Self::ProxyHeader => "proxy_header",
+            Self::ForwardedUnread => "forwarded_unread",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The part of a packet's payload that is being read, and where its bytes come from.
 
-use crate::swar;
+use crate::{proxied::Proxied, swar};
 
 /// Where the bytes of a packet's payload are: an skb, a slice, a capture.
 pub trait Payload {
@@ -41,11 +41,14 @@ pub struct Window {
     /// Where the latest request line begins and ends.
     line: [u32; 2],
     bytes: [u8; SIZE],
+    /// Of a connection whose client is counted by its requests: brought by the caller before the first step of a segment,
+    /// and kept by it behind the last one.
+    pub proxied: Proxied,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { base: 0, length: 0, passed: 0, line: [0; 2], bytes: [0; SIZE] }
+        Self { base: 0, length: 0, passed: 0, line: [0; 2], bytes: [0; SIZE], proxied: Proxied::default() }
     }
 }
 

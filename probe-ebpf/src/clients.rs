@@ -3,6 +3,7 @@
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_ns};
 use probe_common::{
     connection::Connection,
+    proxied::Counting,
     reason::Reason,
     sketch::SketchKey,
     user::{Client, ClientKey},
@@ -28,7 +29,7 @@ pub fn arrive(connection: &mut Connection) {
         // Another CPU made the entry in between.
         Err(EXISTS) if add(&key, 1, 0) => {}
         Err(_) => {
-            connection.estimated = true;
+            connection.counting = Counting::Estimated;
             complaint::count(Reason::ClientsFull);
             estimate(&key);
         }
@@ -39,12 +40,32 @@ pub fn arrive(connection: &mut Connection) {
 #[inline(always)]
 pub fn leave(connection: &Connection) {
     let key = ClientKey { address: connection.client, service: connection.service };
-    if connection.estimated {
-        // It is a user for as long as the window from now on.
-        estimate(&key);
-    } else {
+    match connection.counting {
         // No entry: the agent forgot it, or a reset socket leaves twice.
-        let _ = add(&key, -1, connection.last_request);
+        Counting::Connected => _ = add(&key, -1, connection.last_request),
+        // It is a user for as long as the window from now on.
+        Counting::Estimated => estimate(&key),
+        // Its clients were entered as they asked.
+        Counting::ByRequest => {}
+    }
+}
+
+/// A client has made a request through a proxy: it is a user for as long as the window from then on. False if there
+/// was no room, and it is to be estimated: by the caller, as two functions within each other are more than the stack has
+/// room for.
+#[inline(never)]
+pub fn ask(key: &ClientKey, last_request: u64) -> bool {
+    if add(key, 0, last_request) {
+        return true;
+    }
+    match CLIENTS.insert(key, Client { open: 0, last_request }, u64::from(BPF_NOEXIST)) {
+        Ok(()) => true,
+        // Another CPU made the entry in between.
+        Err(EXISTS) if add(key, 0, last_request) => true,
+        Err(_) => {
+            complaint::count(Reason::ClientsFull);
+            false
+        }
     }
 }
 

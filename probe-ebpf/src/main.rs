@@ -20,6 +20,7 @@ mod hooks;
 mod latency;
 mod maps;
 mod packet;
+mod proxies;
 mod routes;
 mod scratch;
 mod services;

@@ -6,6 +6,8 @@
 //! | map | key | value | bytes an entry | written by | deleted by | when full |
 //! |---|---|---|---|---|---|---|
 //! | `SOCKETS` | socket | `Connection` | 1 KiB a socket | socket and connection programs | the kernel, with the socket | `socket_state` |
+//! | `PROXIED` | socket | `Proxied` | 0.2 KiB a proxy's socket | socket and connection programs | the kernel, with the socket | `socket_state` |
+//! | `PROXIES` | network | whether believed | 40 | agent, before programs are loaded | never | cannot be |
 //! | `DATAGRAMS` | UDP socket | `DatagramSocket` | 128 a socket | `datagram_sockets`, socket programs | the kernel, with the socket | `socket_state` |
 //! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | never, so far | counted to service 0 |
 //! | `ROUTES` | `RouteKey` | index | 130 | whoever sees a route first | never, so far | `routes_full`, and to route 0 |
@@ -32,7 +34,7 @@ use aya_ebpf::{
     Global,
     bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_SK_STORAGE},
     macros::{btf_map, map},
-    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, Queue},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, Queue},
 };
 use probe_common::{
     connection::Connection,
@@ -40,6 +42,7 @@ use probe_common::{
     datagram::DatagramSocket,
     exchange::{LatencyCell, LatencyKey},
     interface::InterfaceCounters,
+    proxied::Proxied,
     reason::Reason,
     route::RouteKey,
     service::{ServiceEntry, ServiceKey},
@@ -87,6 +90,14 @@ impl<T> SocketStorage<T> {
 /// and so knows its service without a look-up.
 #[btf_map]
 pub static SOCKETS: SocketStorage<Connection> = SocketStorage::new();
+
+/// What else is kept of the sockets whose peer is a proxy that is believed.
+#[btf_map]
+pub static PROXIED: SocketStorage<Proxied> = SocketStorage::new();
+
+/// Networks of proxies, IPv4 as IPv4-mapped IPv6: 1 where a proxy is believed.
+#[map]
+pub static PROXIES: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
 
 /// The state of each UDP socket.
 #[btf_map]
@@ -173,6 +184,10 @@ pub static STATES_BY_SOCK_OPS: Global<u8> = Global::new(0);
 /// Whether the host has hierarchies of cgroup v1 beside that of v2.
 #[unsafe(no_mangle)]
 pub static CGROUPS_OF_TWO_VERSIONS: Global<u8> = Global::new(0);
+
+/// Whether there is a proxy that is believed.
+#[unsafe(no_mangle)]
+pub static PROXIES_CONFIGURED: Global<u8> = Global::new(0);
 
 /// How many routes a service may have, up to 255; 0 if routes are not counted.
 #[unsafe(no_mangle)]

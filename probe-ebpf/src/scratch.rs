@@ -7,6 +7,7 @@
 use probe_common::{
     exchange::Exchange,
     route::{RouteKey, Template},
+    user::ClientKey,
     window::Window,
 };
 
@@ -36,6 +37,10 @@ pub struct Task {
     pub ended: u32,
     /// 1 while the template of a request's path is being made.
     pub template: u32,
+    /// 1 if the client of the connection was told by its requests before it was read.
+    pub spoken_for: u32,
+    /// 1 if a request's head has named its client: see [`Scratch::client`].
+    pub asked: u32,
 }
 
 /// What a step came to: see [`probe_common::connection::Step`].
@@ -63,6 +68,8 @@ pub struct Scratch {
     pub step: Flags,
     /// The request that has come to its end with it, if one has.
     pub exchange: Exchange,
+    /// Whom a request is from, where a proxy says so.
+    pub client: ClientKey,
     /// The buffer.
     pub window: Window,
     /// The template of the latest request's path.

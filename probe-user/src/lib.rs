@@ -17,6 +17,7 @@ pub mod live;
 pub mod logs;
 pub mod netns;
 pub mod place;
+pub mod proxies;
 pub mod replay;
 pub mod report;
 pub mod run;

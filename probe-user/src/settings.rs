@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU8, path::PathBuf, time::Duration};
 
-use crate::{interface_filter::InterfaceFilter, tier::Policy};
+use crate::{interface_filter::InterfaceFilter, proxies::Proxies, tier::Policy};
 
 /// The settings of the agent.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Settings {
     pub tiers: Policy,
     /// Sizes of the kernel's tables.
     pub capacities: Capacities,
+    /// Proxies that are believed when they say who a client is.
+    pub proxies: Proxies,
     /// Where programs and maps are pinned, to outlive the agent; if at all.
     pub pin: Option<PathBuf>,
     /// Directory whose lock keeps a second agent away.

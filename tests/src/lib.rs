@@ -4,6 +4,7 @@
 //! test that fails, and unwinds, leaves as little behind as one that passes.
 
 pub mod agent;
+pub mod behind;
 pub mod bpf;
 pub mod capture;
 pub mod cgroup;

@@ -4,4 +4,5 @@
 mod corpus;
 mod delivery;
 mod properties;
+mod proxies;
 mod strategy;

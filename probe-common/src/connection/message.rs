@@ -8,6 +8,7 @@ use crate::{
     http1::{self, Extent, Field},
     pending::Request,
     protocol::{Method, Protocol},
+    proxied::{Counting, News},
     reason::Reason,
     service::Role,
     window::Window,
@@ -47,29 +48,41 @@ impl Connection {
     /// Reads a line: all of it, or the start of one that is too long.
     #[inline(always)]
     pub(super) fn line(&mut self, side: Side, now: u64, window: &mut Window, line: &Line) -> Outcome {
-        let flow = self.flow(side);
         let empty = line.start == line.end;
-        let outcome = match flow.part {
+        let outcome = match self.flow(side).part {
             // Empty lines before a message are to be ignored (RFC 9112, section 2.2).
             Part::Start if empty => Outcome::Nothing,
             Part::Start => match side {
                 Side::Request => self.request_start(window, line),
                 Side::Response => self.response_start(window, line),
             },
-            Part::Fields => field(flow, window, line),
+            Part::Fields => {
+                if matches!(side, Side::Request) && self.by_request() && self.begins_value(window, line) {
+                    return Outcome::Nothing;
+                }
+                field(self.flow(side), window, line)
+            }
+            Part::Signature if matches!(side, Side::Request) => self.signature(window, line),
             Part::Tail => {
+                let flow = self.flow(side);
                 flow.part = flow.after;
                 return Outcome::Nothing;
             }
-            Part::ChunkSize => chunk(flow, window, line),
+            Part::ChunkSize => chunk(self.flow(side), window, line),
             Part::Trailer if empty => Outcome::Ended { at: now },
             _ => Outcome::Nothing,
         };
         let flow = self.flow(side);
         if matches!(outcome, Outcome::Headed) {
+            if matches!(side, Side::Request) {
+                // Of no meaning where the client is known.
+                window.proxied.news = News::Asked;
+            }
             return self.head_end(side, now);
         }
-        if matches!(line.extent, Extent::Start) && !matches!(flow.part, Part::Lost | Part::Stream) {
+        let read_on = (matches!(side, Side::Request) && flow.part.by_byte())
+            || matches!(flow.part, Part::Lost | Part::Stream);
+        if matches!(line.extent, Extent::Start) && !read_on {
             flow.after = flow.part;
             flow.part = Part::Tail;
         }
@@ -85,10 +98,22 @@ impl Connection {
         if guess && http1::method(window, line.start).is_none() {
             return self.not_a_message(side);
         }
+        if matches!(side, Side::Request) && self.goes_on_by_byte(window, line) {
+            return Outcome::Nothing;
+        }
         let flow = self.flow(side);
         window.take_carry(line.end, &mut flow.carry);
         flow.carried = (line.end - line.start) as u8;
         Outcome::Nothing
+    }
+
+    /// Whether the rest of a line that is not all there is read a byte at a time, and none of it kept.
+    #[inline(always)]
+    fn goes_on_by_byte(&mut self, window: &mut Window, line: &Line) -> bool {
+        if matches!(self.request.part, Part::Fields) && self.by_request() {
+            return self.begins_value(window, line);
+        }
+        self.unfinished_prelude(window, line)
     }
 
     #[inline(always)]
@@ -100,8 +125,11 @@ impl Connection {
         let guessed = self.request.facts & GUESSED != 0;
         let believed = method.filter(|method| !guessed || *method as u8 != Method::Other as u8);
         let Some(method) = believed else {
-            return self.not_a_message(Side::Request);
+            return self.no_request(window, line);
         };
+        if self.by_request() {
+            window.proxied.begin_head();
+        }
         self.request.facts = 0;
         self.protocol = Protocol::Http1;
         self.attempts = 0;
@@ -128,7 +156,7 @@ impl Connection {
 
     /// What should have been a message's first line is something else.
     #[inline(always)]
-    fn not_a_message(&mut self, side: Side) -> Outcome {
+    pub(super) fn not_a_message(&mut self, side: Side) -> Outcome {
         if !matches!(self.protocol, Protocol::Unknown) {
             let flow = self.flow(side);
             if flow.facts & GUESSED == 0 {
@@ -148,6 +176,10 @@ impl Connection {
             return Outcome::Nothing;
         }
         self.protocol = Protocol::Opaque;
+        if self.by_request() {
+            // There will be none.
+            self.counting = Counting::Connected;
+        }
         self.request.part = Part::Stream;
         self.response.part = Part::Stream;
         Outcome::Opaque

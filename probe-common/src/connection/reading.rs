@@ -1,6 +1,6 @@
 //! Reading a segment: from one line to the next, over content without looking at it.
 
-use super::{Connection, Segment, Step, message::Outcome};
+use super::{Connection, Segment, Side, Step, message::Outcome};
 use crate::{
     flow::Part,
     http1::Extent,
@@ -15,6 +15,8 @@ pub(super) struct Line {
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) extent: Extent,
+    /// Index behind what the cursor has left behind.
+    pub(super) behind: usize,
 }
 
 /// What [`Connection::next_line`] found.
@@ -38,7 +40,12 @@ impl Connection {
         window: &mut Window,
         payload: &(impl Payload + ?Sized),
     ) -> Step {
-        let outcome = self.read(segment, now, window, payload);
+        let by_byte = matches!(segment.side, Side::Request) && self.request.part.by_byte();
+        let outcome = if by_byte {
+            self.read_byte(segment, window, payload)
+        } else {
+            self.read(segment, now, window, payload)
+        };
         // One place, so that what follows is compiled and verified once.
         let mut step = self.conclude(segment.side, outcome);
         self.settle(segment, &mut step);
@@ -70,7 +77,7 @@ impl Connection {
             if matches!(flow.part, Part::Content) {
                 return Outcome::Ended { at: now };
             }
-            flow.part = Part::ChunkSize;
+            flow.part = if matches!(flow.part, Part::Values) { Part::Start } else { Part::ChunkSize };
             return Outcome::Nothing;
         }
         match flow.part {
@@ -118,7 +125,10 @@ impl Connection {
             flow.started = now;
         }
         let first = window.forget(first as u64) as usize;
-        let first = if flow.carried == 0 && matches!(flow.part, Part::Fields | Part::Trailer) {
+        // Fields that name a client frame nothing.
+        let skims = !(matches!(segment.side, Side::Request) && self.by_request());
+        let flow = self.flow(segment.side);
+        let first = if skims && flow.carried == 0 && matches!(flow.part, Part::Fields | Part::Trailer) {
             let matters = skim::fields(window, first);
             flow.cursor = flow.cursor.wrapping_add((matters - first) as u32);
             matters
@@ -131,7 +141,12 @@ impl Connection {
             flow.cursor = flow.cursor.wrapping_add((newline + 1 - first) as u32);
             flow.carried = 0;
             let cut = newline > start && window.byte(newline - 1) == b'\r';
-            return Found::Line(Line { start, end: newline - usize::from(cut), extent: Extent::Whole });
+            return Found::Line(Line {
+                start,
+                end: newline - usize::from(cut),
+                extent: Extent::Whole,
+                behind: newline + 1,
+            });
         }
         if window.more_behind(segment.length) {
             if first != CARRY {
@@ -141,19 +156,19 @@ impl Connection {
             }
         } else if end - start <= CARRY {
             flow.cursor = segment.end();
-            return Found::Unfinished(Line { start, end, extent: Extent::Start });
+            return Found::Unfinished(Line { start, end, extent: Extent::Start, behind: end });
         }
         flow.cursor = flow.cursor.wrapping_add((end - first) as u32);
         flow.carried = 0;
         if matches!(flow.part, Part::Tail) {
             return Found::Nothing;
         }
-        Found::Line(Line { start, end, extent: Extent::Start })
+        Found::Line(Line { start, end, extent: Extent::Start, behind: end })
     }
 
     /// Says whether a segment has more, and where it has not, whether something behind it went by already.
     #[inline(always)]
-    fn settle(&mut self, segment: &Segment, step: &mut Step) {
+    pub(super) fn settle(&mut self, segment: &Segment, step: &mut Step) {
         let flow = self.flow(segment.side);
         if matches!(flow.part, Part::Stream | Part::Lost) || !flow.synced {
             return;

@@ -11,6 +11,7 @@ mod disorder;
 mod escaped;
 mod framing;
 mod properties;
+mod proxied;
 mod times;
 
 /// First sequence numbers, so that both directions wrap within a conversation.

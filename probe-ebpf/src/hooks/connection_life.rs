@@ -12,16 +12,17 @@ use aya_ebpf::{
 };
 use probe_common::{
     connection::{Connection, Stage},
+    proxied::Proxied,
     reason::Reason,
     service::Role,
-    user::mapped,
+    user::{ClientKey, mapped},
 };
 
 use super::{early, segment::Heads, socket_state};
 use crate::{
     atomic, clients, complaint, latency,
     maps::{SOCKETS, STATES_BY_SOCK_OPS},
-    services,
+    proxies, services,
 };
 
 const AF_INET: u32 = 2;
@@ -84,6 +85,7 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
     connection.fins = 0;
     if matches!(role, Role::Server) {
         connection.client = remote(ops);
+        connection.counting = proxies::counting_of(&connection.client);
     }
     if !connection.introduced {
         // Neither its SYN nor its listener was seen: the attaching came in between.
@@ -105,13 +107,40 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
     if matches!(role, Role::Server) {
         // SAFETY: a field of the context, in network order.
         let port = u32::from_be(unsafe { (*ops).remote_port }) as u16;
-        early::start(connection, received, port);
+        let begun = early::start(connection, received, port);
+        enter_client(ops, connection, begun)?;
     }
     follow_states(ctx);
-    if matches!(role, Role::Server) {
-        clients::arrive(connection);
-    }
     Ok(())
+}
+
+/// Enters the client of a connection, or makes ready for those that a proxy will name.
+#[inline(always)]
+fn enter_client(
+    ops: *mut bpf_sock_ops,
+    connection: &mut Connection,
+    begun: Option<&Proxied>,
+) -> Result<(), Reason> {
+    if !proxies::speak_on(connection) {
+        clients::arrive(connection);
+        return Ok(());
+    }
+    if let Some(begun) = begun
+        && connection.pending.waiting() > 0
+    {
+        let address = begun.client().unwrap_or(connection.client);
+        let client = ClientKey { address, service: connection.service };
+        if !clients::ask(&client, connection.last_request) {
+            clients::estimate(&client);
+        }
+    }
+    // SAFETY: a field of the context.
+    let sk = unsafe { (*ops).__bindgen_anon_2.sk };
+    if sk.is_null() {
+        return Err(Reason::SocketState);
+    }
+    // SAFETY: a full socket, as the verifier makes sure.
+    unsafe { proxies::follow(sk.cast(), begun) }
 }
 
 /// Counts the round-trip time that the handshake showed.

@@ -10,18 +10,27 @@ use probe_common::{
     flow::{Flow, Part},
     pending::Pending,
     protocol::Protocol,
+    proxied::{Counting, Proxied},
     reason::Reason,
     service::Role,
 };
 
-use super::segment::{self, Heads};
-use crate::{atomic, maps::EARLY, packet::Tcp, services};
+use super::segment::{self, At, Heads};
+use crate::{
+    atomic,
+    maps::EARLY,
+    packet::{self, Tcp},
+    proxies::{self, Kept},
+    services,
+};
 
 /// The state of a connection that is about to be.
 #[repr(C)]
 pub struct Early {
     /// What its first segment came to.
     connection: Connection,
+    /// What its peer says of clients, if that is a proxy that is believed.
+    pub proxied: Proxied,
     /// Where that began.
     sequence: u32,
     /// Bytes of payload in it.
@@ -54,6 +63,15 @@ pub fn read(
     early.connection.role = Role::Server as u8;
     early.connection.stage = Stage::Open;
     early.connection.fins = 0;
+    early.connection.counting = Counting::Connected;
+    if proxies::are_configured()
+        && let Some(source) = packet::source(skb)
+    {
+        early.connection.client = source;
+        early.connection.counting = proxies::counting_of(&source);
+        // SAFETY: the map's value, as above.
+        unsafe { proxies::clear(&raw mut early.proxied) };
+    }
     early.connection.request.begin_at(tcp.sequence);
     early.sequence = tcp.sequence;
     early.port = tcp.source;
@@ -71,20 +89,21 @@ pub fn read(
     if accepted.due {
         // SAFETY: a helper without arguments.
         let now = unsafe { bpf_ktime_get_ns() };
-        early.began = segment::read(ctx, skb, &mut early.connection, &segment, tcp.offset, now, heads)?.began;
+        let at = At { offset: tcp.offset, now };
+        early.began = segment::read(ctx, skb, &mut early.connection, &segment, at, heads, Kept::Early)?.began;
     }
     Ok(())
 }
 
 /// Starts a connection with what came before it, if something did; `received` is the first sequence number that the
-/// connection expects.
+/// connection expects. Returns what was said of clients.
 #[inline(always)]
-pub fn start(connection: &mut Connection, received: u32, port: u16) {
-    let Some(early) = EARLY.get_ptr_mut(0) else { return };
+pub fn start(connection: &mut Connection, received: u32, port: u16) -> Option<&'static Proxied> {
+    let early = EARLY.get_ptr_mut(0)?;
     // SAFETY: as in `read`.
     let early = unsafe { &mut *early };
     if early.valid == 0 || early.sequence != received || early.port != port {
-        return;
+        return None;
     }
     early.valid = 0;
     connection.request = early.connection.request;
@@ -98,4 +117,10 @@ pub fn start(connection: &mut Connection, received: u32, port: u16) {
         unsafe { atomic::add(&raw mut (*counters).received.bytes, u64::from(early.fresh)) };
     }
     segment::begin(connection.service, connection.protocol.measured(), early.began);
+    if !proxies::are_configured() {
+        return None;
+    }
+    connection.client = early.connection.client;
+    connection.counting = early.connection.counting;
+    Some(&early.proxied)
 }

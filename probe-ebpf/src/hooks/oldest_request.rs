@@ -5,6 +5,7 @@ use core::{ffi::c_void, ptr};
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use probe_common::{
     connection::{Connection, Stage},
+    proxied::Counting,
     user::ClientKey,
 };
 
@@ -40,7 +41,9 @@ pub fn observe(element: *const Element) {
         bpf_sk_storage_get(SOCKETS.as_ptr(), socket, ptr::null_mut(), 0).cast::<Connection>().as_ref()
     };
     let Some(connection) = connection else { return };
-    if connection.estimated && matches!(connection.stage, Stage::Open | Stage::Joined) {
+    if matches!(connection.counting, Counting::Estimated)
+        && matches!(connection.stage, Stage::Open | Stage::Joined)
+    {
         // Its client is a user as long as it is connected, whichever part of the window it is.
         clients::estimate(&ClientKey { address: connection.client, service: connection.service });
     }

@@ -14,6 +14,7 @@ use probe_common::{
     exchange::Exchange,
     interface::Way,
     protocol::Protocol,
+    proxied::Counting,
     reason::Reason,
     service::Role,
     window::{CARRY, Payload, READ, SIZE, Unreadable},
@@ -21,9 +22,10 @@ use probe_common::{
 
 use super::lock;
 use crate::{
-    atomic, complaint, latency,
+    atomic, clients, complaint, latency,
     maps::STATES_BY_SOCK_OPS,
     packet::Tcp,
+    proxies::{self, Kept},
     routes,
     scratch::{self, Flags, Scratch, Task},
     services,
@@ -115,7 +117,8 @@ fn follow_alone(
     if !due {
         return Ok(());
     }
-    let read = read(ctx, skb, connection, &segment, tcp.offset, now, heads)?;
+    let at = At { offset: tcp.offset, now };
+    let read = read(ctx, skb, connection, &segment, at, heads, Kept::WithSocket)?;
     let protocol = connection.protocol.measured();
     if read.began != 0 {
         begin(connection.service, protocol, read.began);
@@ -224,20 +227,33 @@ pub struct Read {
     pub ended: u32,
 }
 
-/// Reads what begins or ends in a segment.
+/// Where the payload of a segment is in its packet, and when that came.
+#[derive(Clone, Copy)]
+pub struct At {
+    /// In bytes.
+    pub offset: u32,
+    /// In nanoseconds of the monotonic clock.
+    pub now: u64,
+}
+
+/// Reads what begins or ends in a segment. `kept` is where that is which is known of a proxy's connection.
 #[inline(always)]
 pub fn read(
     ctx: &impl EbpfContext,
     skb: *mut __sk_buff,
     connection: &mut Connection,
     segment: &Segment,
-    offset: u32,
-    now: u64,
+    at: At,
     heads: Heads,
+    kept: Kept,
 ) -> Result<Read, Reason> {
     if matches!(heads, Heads::PassOver) {
         connection.protocol = Protocol::Opaque;
         complaint::count(Reason::KernelTooOld);
+        if proxies::speak_on(connection) {
+            connection.counting = Counting::Connected;
+            enter_client(connection);
+        }
         return Ok(Read { began: 0, ended: 0 });
     }
     let service = connection.service;
@@ -245,8 +261,8 @@ pub fn read(
     // SAFETY: a slot that is this run's own until it is given back.
     unsafe {
         (*scratch).task = Task {
-            now,
-            offset,
+            now: at.now,
+            offset: at.offset,
             sequence: segment.sequence,
             length: segment.length,
             fin: u32::from(segment.fin),
@@ -254,7 +270,12 @@ pub fn read(
             began: 0,
             ended: 0,
             template: 0,
+            spoken_for: u32::from(proxies::speak_on(connection)),
+            asked: 0,
         };
+    }
+    if proxies::may_tell(connection, segment.side) {
+        proxies::bring(skb, scratch, kept);
     }
     let mut reading = Reading { connection, scratch, skb };
     let step = match segment.side {
@@ -266,6 +287,15 @@ pub fn read(
     // SAFETY: as above.
     let (escaped, began, ended) =
         unsafe { ((*scratch).task.escaped, (*scratch).task.began, (*scratch).task.ended) };
+    if proxies::are_configured() {
+        // SAFETY: as above.
+        let spoken_for = unsafe { (*scratch).task.spoken_for } != 0;
+        if spoken_for && !proxies::speak_on(connection) {
+            enter_client(connection);
+        } else if spoken_for && matches!(segment.side, Side::Request) {
+            proxies::keep(skb, scratch, kept);
+        }
+    }
     scratch::give_back(scratch);
     if escaped != 0 {
         // It has been counted where it happened.
@@ -275,6 +305,14 @@ pub fn read(
         complaint::count(Reason::PacketTooDense);
     }
     Ok(Read { began, ended })
+}
+
+/// The client of a proxy's connection is known now, and will not change: enters it, unless the connection is yet to come.
+#[inline(never)]
+fn enter_client(connection: &mut Connection) {
+    if connection.introduced {
+        clients::arrive(connection);
+    }
 }
 
 /// Notes requests that began.
@@ -358,6 +396,12 @@ fn step(context: *mut c_void, side: Side) -> i64 {
     scratch.task.began += u32::from(step.began);
     scratch.task.ended += u32::from(step.ended);
     let (began, more) = (step.began, step.more);
+    if proxies::may_tell(connection, side) {
+        proxies::note_step(connection, scratch);
+        if scratch.task.asked != 0 && !clients::ask(&scratch.client, connection.request.started) {
+            clients::estimate(&scratch.client);
+        }
+    }
     if matches!(side, Side::Request) && routes::are_counted() && began != 0 {
         routes::begin(scratch);
         return 0;

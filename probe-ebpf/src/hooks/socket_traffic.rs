@@ -23,7 +23,7 @@ use super::{
     early,
     segment::{self, Heads},
 };
-use crate::{atomic, clients, complaint, latency, maps::SOCKETS, packet, services};
+use crate::{atomic, clients, complaint, latency, maps::SOCKETS, packet, proxies, services};
 
 const AF_INET: u32 = 2;
 const IPPROTO_TCP: u32 = 6;
@@ -174,11 +174,23 @@ pub fn introduce(
         // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
         unsafe { atomic::add(&raw mut (*counters).joined, 1) };
         if server {
-            connection.client = remote_address(sk);
-            clients::arrive(connection);
+            enter_client(connection, sk);
         }
     }
     assigned
+}
+
+/// Enters the client of a connection that is older than the probe.
+#[inline(always)]
+fn enter_client(connection: &mut Connection, sk: *mut bpf_sock) {
+    connection.client = remote_address(sk);
+    connection.counting = proxies::counting_of(&connection.client);
+    if !proxies::speak_on(connection) {
+        clients::arrive(connection);
+    // SAFETY: a full socket.
+    } else if let Err(reason) = unsafe { proxies::follow(sk.cast(), None) } {
+        complaint::count(reason);
+    }
 }
 
 /// The port at the other end of a socket.

@@ -11,6 +11,7 @@ use clap::{
 use super::{ClusterArgs, InstanceArgs, Setting, duration, layers};
 use crate::{
     interface_filter::InterfaceGlob,
+    proxies::ProxyNetwork,
     settings::{Capacities, ErrorClass, RouteLimits, Settings, TcAttachment, TcHook, TcxOrder},
     tier::{BadTiers, Policy},
 };
@@ -76,6 +77,10 @@ pub struct RunArgs {
     /// Which answers count as errors: the server's (5xx), or also those that it blames on the client (4xx)
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_ERRORS")]
     errors: ErrorClass,
+    /// Network of proxies that are believed when they say whose request or connection it is, by the PROXY protocol,
+    /// X-Forwarded-For or Forwarded; repeatable [default: none]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', env = "TRAFFIC_PROBE_PROXIES")]
+    proxies: Vec<ProxyNetwork>,
     /// How many services the kernel's table has room for
     #[arg(long, value_name = "N", default_value_t = 4096, env = "TRAFFIC_PROBE_MAX_SERVICES")]
     #[arg(value_parser = value_parser!(u32).range(2..=1 << 20), help_heading = "Capacities")]
@@ -179,6 +184,7 @@ impl RunArgs {
                     per_service: self.max_routes_per_service,
                 }),
             },
+            proxies: self.proxies.into_iter().collect(),
             pin: self.instance.pin,
             lock: self.instance.lock,
             cluster: self.cluster.settings(),
@@ -250,6 +256,13 @@ mod tests {
         assert!(!settings.interfaces.admits("eth1"));
         assert!(settings.interfaces.admits("lo"));
         assert!(!settings.interfaces.admits("wlan0"));
+    }
+
+    #[test]
+    fn no_proxy_is_believed_unless_asked_for() {
+        assert!(settings(&[]).unwrap().proxies.are_none());
+        let asked = settings(&["--proxies", "10.0.0.0/8,fd00::/8", "--proxies", "192.0.2.1"]).unwrap();
+        assert_eq!(asked.proxies.entries().len(), 3);
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Probe {
         cgroup: &Path,
         pins: Option<&Pins>,
     ) -> Result<Self, StartError> {
-        let mut ebpf = load(features, settings.capacities)?;
+        let mut ebpf = load(features, settings.capacities, &settings.proxies)?;
         if let Some(pins) = pins {
             object::pin(&mut ebpf, pins)?;
         }
@@ -161,7 +161,7 @@ impl Probe {
     /// Takes up what an earlier agent left at work: nothing is loaded, nothing attached a second time.
     fn take_up(settings: &Settings, features: Features, pins: &Pins) -> Result<Self, StartError> {
         let sockets = attach::take_up(features, pins)?;
-        let mut ebpf = object::open(features, settings.capacities, pins)?;
+        let mut ebpf = object::open(features, settings, pins)?;
         let messages = Messages::of(&mut ebpf);
         let oldest = features.tells_reads().then(|| OldestRequests::take_up(&mut ebpf, pins)).transpose()?;
         let maps = Maps::take(&mut ebpf, settings.capacities, oldest, Some(Names::open(pins)?))?;
@@ -202,7 +202,8 @@ impl Probe {
 /// The layout of what this agent pins.
 fn layout(settings: &Settings, features: Features) -> Layout {
     let (capacities, tc) = (settings.capacities, settings.tc);
-    object::layout(Making { features, capacities, tc, namespace: network_namespace() })
+    let proxies = settings.proxies.clone();
+    object::layout(&Making { features, capacities, tc, namespace: network_namespace(), proxies })
 }
 
 /// The network namespace that interfaces are counted in, by its inode.

@@ -2,7 +2,10 @@
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::Queue,
+    maps::{
+        Queue,
+        lpm_trie::{Key, LpmTrie},
+    },
     programs::{Program, ProgramType, SchedClassifier},
     sys::{BpfHelper, is_helper_supported},
     util::KernelVersion,
@@ -13,7 +16,11 @@ use super::{
     given_ports::given_ports,
     pinning::{Layout, Making, Pins},
 };
-use crate::{attribution::cgroup1_is_mounted, settings::Capacities};
+use crate::{
+    attribution::cgroup1_is_mounted,
+    proxies::{Entry, Proxies},
+    settings::{Capacities, Settings},
+};
 
 /// The kernel side, as `cargo xtask build` made it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe-ebpf"));
@@ -114,10 +121,12 @@ pub(super) const INTERFACE_DRIVER: &str = "interface_driver";
 ///
 /// # Errors
 /// A sentence for each thing that the kernel can refuse.
-pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartError> {
+pub fn load(features: Features, capacities: Capacities, proxies: &Proxies) -> Result<Ebpf, StartError> {
     let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
-    let globals = Globals::of(features, capacities);
-    let mut ebpf = loader(&globals, capacities).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
+    let globals = Globals::of(features, capacities, proxies);
+    let mut ebpf =
+        loader(&globals, capacities, proxies).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
+    believe(&mut ebpf, proxies)?;
     let (receive, transmit) = features.socket_programs();
     let everywhere =
         [receive, transmit, CONNECTIONS, DATAGRAM_SOCKETS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
@@ -135,10 +144,10 @@ pub fn load(features: Features, capacities: Capacities) -> Result<Ebpf, StartErr
 }
 
 /// Opens the object over the maps that an earlier agent pinned. No program is loaded: they are at their hooks.
-pub(super) fn open(features: Features, capacities: Capacities, pins: &Pins) -> Result<Ebpf, StartError> {
+pub(super) fn open(features: Features, settings: &Settings, pins: &Pins) -> Result<Ebpf, StartError> {
     let maps = pins.maps()?;
-    let globals = Globals::of(features, capacities);
-    let mut loader = loader(&globals, capacities);
+    let globals = Globals::of(features, settings.capacities, &settings.proxies);
+    let mut loader = loader(&globals, settings.capacities, &settings.proxies);
     for (name, path) in &maps {
         loader.map_pin_path(name, path.as_path());
     }
@@ -172,7 +181,7 @@ fn open_program(ebpf: &mut Ebpf, name: &'static str, pins: &Pins) -> Result<(), 
 }
 
 /// The layout of what [`load`] makes in this way.
-pub(super) fn layout(how: Making) -> Layout {
+pub(super) fn layout(how: &Making) -> Layout {
     Layout::of(OBJECT, how)
 }
 
@@ -181,21 +190,25 @@ struct Globals {
     by_sock_ops: u8,
     cgroups_of_two_versions: u8,
     given_ports: [u16; 2],
+    proxies: u8,
     /// 0: routes are not counted.
     routes_per_service: u8,
 }
 
 impl Globals {
-    fn of(features: Features, capacities: Capacities) -> Self {
-        let by_sock_ops = u8::from(features.states == StateSource::SockOps);
-        let cgroups_of_two_versions = u8::from(features.cgroups == Cgroups::Hybrid);
-        let routes_per_service = capacities.routes.map_or(0, |limits| limits.per_service.get());
-        Self { by_sock_ops, cgroups_of_two_versions, given_ports: given_ports(), routes_per_service }
+    fn of(features: Features, capacities: Capacities, proxies: &Proxies) -> Self {
+        Self {
+            by_sock_ops: u8::from(features.states == StateSource::SockOps),
+            cgroups_of_two_versions: u8::from(features.cgroups == Cgroups::Hybrid),
+            given_ports: given_ports(),
+            proxies: u8::from(!proxies.are_none()),
+            routes_per_service: capacities.routes.map_or(0, |limits| limits.per_service.get()),
+        }
     }
 }
 
 /// What loads the object, with its settings.
-fn loader(globals: &Globals, capacities: Capacities) -> EbpfLoader<'_> {
+fn loader<'a>(globals: &'a Globals, capacities: Capacities, proxies: &Proxies) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     if let Some(limits) = capacities.routes {
         loader.map_max_entries("ROUTES", limits.total).map_max_entries("ROUTE_COUNTS", capacities.services);
@@ -206,6 +219,8 @@ fn loader(globals: &Globals, capacities: Capacities) -> EbpfLoader<'_> {
         .override_global("ROUTES_PER_SERVICE", &globals.routes_per_service, true)
         .override_global("FIRST_GIVEN_PORT", &globals.given_ports[0], true)
         .override_global("LAST_GIVEN_PORT", &globals.given_ports[1], true)
+        .override_global("PROXIES_CONFIGURED", &globals.proxies, true)
+        .map_max_entries("PROXIES", u32::try_from(proxies.entries().len()).unwrap_or(u32::MAX).max(1))
         .map_max_entries("SERVICES", capacities.services)
         .map_max_entries("FREE_SERVICES", capacities.services)
         .map_max_entries("COUNTERS", capacities.services)
@@ -243,6 +258,19 @@ fn load_tracepoint(
     };
     let loaded = program.load(tracepoint, btf);
     loaded.map_err(|error| StartError::Program { program: name, reason: reason(&error) })
+}
+
+/// Fills the table of networks whose proxies are believed.
+fn believe(ebpf: &mut Ebpf, proxies: &Proxies) -> Result<(), StartError> {
+    const MAP: &str = "PROXIES";
+    let map = ebpf.map_mut(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;
+    let mut trie: LpmTrie<_, [u8; 16], u8> =
+        LpmTrie::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
+    for Entry { address, prefix, believed } in proxies.entries() {
+        trie.insert(&Key::new(prefix, address), u8::from(believed), 0)
+            .map_err(|source| StartError::Map { map: MAP, source })?;
+    }
+    Ok(())
 }
 
 /// Fills the queue of free indices for services; 0 is not among them, it is the service `other`.

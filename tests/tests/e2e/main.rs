@@ -27,6 +27,8 @@
 //! | `crowd` | more users than there is room for |
 //! | `floods` | what anybody can send in any number |
 //! | `older` | servers and connections that were there before it |
+//! | `proxied` | clients behind proxies |
+//! | `proxied_fields` | clients whom a proxy names in its requests |
 //! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
 //! | `exposition` | what promtool says of its metrics |
@@ -57,6 +59,8 @@ mod offload;
 mod older;
 mod phases;
 mod pipelining;
+mod proxied;
+mod proxied_fields;
 mod replay;
 mod requests;
 mod responses;

@@ -19,6 +19,7 @@ use probe_common::{
 };
 use probe_user::{
     kernel::{Features, Heads, load},
+    proxies::Proxies,
     settings::{Capacities, RouteLimits},
 };
 
@@ -71,7 +72,7 @@ impl Loaded {
     pub(crate) fn with_features(link_header: u64, routes: Option<RouteLimits>, features: Features) -> Self {
         let capacities = Capacities { services: 16, series: 4096, clients: 16, routes };
         tell(features);
-        let mut ebpf = load(features, capacities).unwrap_or_else(|error| panic!("{error}"));
+        let mut ebpf = load(features, capacities, &Proxies::NONE).unwrap_or_else(|error| panic!("{error}"));
         let map = ebpf.take_map("INTERFACES").expect("the object has the map");
         let interfaces = PerCpuHashMap::try_from(map).expect("the map has the type that both sides share");
         let mut loaded = Self { ebpf, interfaces, features };

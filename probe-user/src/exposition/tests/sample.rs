@@ -15,6 +15,7 @@ use probe_common::{
 
 use crate::{
     histogram::Histogram,
+    place::Place,
     report::Report,
     settings::ErrorClass,
     snapshot::{Connections, InFlight, InterfaceVolumes, RequestKind, Service, ServiceId, Snapshot, Table},
@@ -124,4 +125,23 @@ fn milliseconds(count: u64) -> Histogram {
     let mut histogram = Histogram::default();
     histogram.add(of_nanoseconds(MILLISECOND), count, count * MILLISECOND);
     histogram
+}
+
+/// The same, of an agent on a node of a cluster.
+pub(super) fn report_in_cluster(place: &Place) -> Report {
+    let mut report = report("nginx");
+    let there = |id: ServiceId| ServiceId { place: Some(place.clone().into()), ..id };
+    let mut snapshot = Snapshot::clone(&report.snapshot);
+    snapshot.services = std::mem::take(&mut snapshot.services)
+        .into_iter()
+        .map(|(id, service)| (there(id), service))
+        .collect();
+    report.snapshot = snapshot.into();
+    if let Some(rates) = &mut report.rates {
+        rates.services =
+            std::mem::take(&mut rates.services).into_iter().map(|(id, rates)| (there(id), rates)).collect();
+    }
+    report.tiers =
+        std::mem::take(&mut report.tiers).into_iter().map(|(id, judgement)| (there(id), judgement)).collect();
+    report
 }

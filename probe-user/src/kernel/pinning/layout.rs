@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     kernel::Features,
+    proxies::Proxies,
     settings::{Capacities, TcAttachment},
 };
 
@@ -24,7 +25,7 @@ const PREFIX: &str = "layout-";
 pub(in crate::kernel) struct Layout(String);
 
 /// How an object is loaded and attached, as far as what an earlier agent did would not do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::kernel) struct Making {
     /// What the kernel has.
     pub(in crate::kernel) features: Features,
@@ -34,11 +35,13 @@ pub(in crate::kernel) struct Making {
     pub(in crate::kernel) tc: TcAttachment,
     /// The network namespace: interfaces are numbered by it.
     pub(in crate::kernel) namespace: u64,
+    /// Proxies that are believed: a connection is judged once, when it is established.
+    pub(in crate::kernel) proxies: Proxies,
 }
 
 impl Layout {
     /// The layout of an object that is loaded and attached in this way.
-    pub(in crate::kernel) fn of(object: &[u8], how: Making) -> Self {
+    pub(in crate::kernel) fn of(object: &[u8], how: &Making) -> Self {
         // The standard library may hash in another way in a later version: that is a layout replaced in vain.
         let mut hasher = DefaultHasher::new();
         (VERSION, object, how).hash(&mut hasher);
@@ -80,21 +83,29 @@ mod tests {
         capacities: Capacities { services: 4096, series: 65_536, clients: 262_144, routes: None },
         tc: TcAttachment { hook: TcHook::Auto, order: TcxOrder::Head, priority: 3 },
         namespace: 1,
+        proxies: Proxies::NONE,
     };
 
     #[test]
     fn whatever_programs_and_maps_were_made_from_makes_another_layout() {
-        let layout = Layout::of(b"object", HOW);
-        assert_eq!(layout, Layout::of(b"object", HOW));
+        let layout = Layout::of(b"object", &HOW);
+        assert_eq!(layout, Layout::of(b"object", &HOW));
         let others = [
-            Layout::of(b"other", HOW),
+            Layout::of(b"other", &HOW),
             Layout::of(
                 b"object",
-                Making { features: Features { heads: Heads::PassedOver, ..HOW.features }, ..HOW },
+                &Making { features: Features { heads: Heads::PassedOver, ..HOW.features }, ..HOW },
             ),
-            Layout::of(b"object", Making { capacities: Capacities { clients: 64, ..HOW.capacities }, ..HOW }),
-            Layout::of(b"object", Making { tc: TcAttachment { order: TcxOrder::Tail, ..HOW.tc }, ..HOW }),
-            Layout::of(b"object", Making { namespace: 2, ..HOW }),
+            Layout::of(
+                b"object",
+                &Making { capacities: Capacities { clients: 64, ..HOW.capacities }, ..HOW },
+            ),
+            Layout::of(b"object", &Making { tc: TcAttachment { order: TcxOrder::Tail, ..HOW.tc }, ..HOW }),
+            Layout::of(b"object", &Making { namespace: 2, ..HOW }),
+            Layout::of(
+                b"object",
+                &Making { proxies: std::iter::once("::1".parse().unwrap()).collect(), ..HOW },
+            ),
         ];
         assert!(others.iter().all(|other| *other != layout));
         assert!(others.iter().all(|other| Layout::is_name(&other.0)));

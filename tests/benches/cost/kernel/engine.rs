@@ -13,6 +13,7 @@ use probe_common::{
 };
 use probe_user::{
     kernel::{Features, load},
+    proxies::Proxies,
     settings::Capacities,
 };
 
@@ -48,7 +49,7 @@ impl Engine {
     pub(crate) fn load() -> Result<Self> {
         // The defaults: routes are not counted.
         let capacities = Capacities { services: 4096, series: 65_536, clients: 262_144, routes: None };
-        let mut ebpf = load(Features::of_this_kernel(), capacities)?;
+        let mut ebpf = load(Features::of_this_kernel(), capacities, &Proxies::NONE)?;
         for name in [RECEIVE, TRANSMIT] {
             program(&mut ebpf, name)?.load().with_context(|| format!("cannot load {name}"))?;
         }

@@ -166,7 +166,7 @@ fn detach_removes_the_filters_of_a_killed_agent_and_nobody_elses() -> Result<()>
     // A neighbour's, of the same name and place: only the handle tells that it is not ours.
     let capacities = Capacities { services: 64, series: 64, clients: 64, routes: None };
     netns.inside(|| {
-        let mut ebpf = load(Features::of_this_kernel(), capacities)?;
+        let mut ebpf = load(Features::of_this_kernel(), capacities, &probe_user::proxies::Proxies::NONE)?;
         let program: &mut SchedClassifier =
             ebpf.program_mut("interface_receive").context("the object lacks a program")?.try_into()?;
         let options = TcAttachOptions::Netlink(NlOptions::default());
