@@ -5,6 +5,7 @@
 mod bench;
 mod build;
 mod clean;
+mod cluster;
 mod exec;
 mod fuzz;
 mod lint;
@@ -43,6 +44,9 @@ enum Command {
     Bench(bench::Options),
     /// Fuzzes the engine and its parsers, guided by coverage
     Fuzz(fuzz::Options),
+    /// A real Kubernetes of one node on this machine: up, down, kubectl, helm
+    #[command(subcommand)]
+    Cluster(cluster::Options),
     /// Checks the format, clippy's opinion of every crate, and that no machine's path is in a file
     Lint,
     /// Removes what was built, and says what remains outside of the tree
@@ -73,6 +77,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Test(options) => test::test(options),
         Command::Bench(options) => bench::bench(options),
         Command::Fuzz(options) => fuzz::fuzz(options),
+        Command::Cluster(options) => cluster::cluster(options),
         Command::Lint => lint::lint(),
         Command::Clean(options) => clean::clean(options),
         Command::AsRoot(changes) => changes.apply(),
