@@ -45,7 +45,7 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     let stop = runtime.block_on(async { Stop::catch() }).context("cannot catch signals")?;
     let mut probe = Probe::start(settings, &cgroup)?;
     let cluster = Cluster::join(&settings.cluster, &runtime);
-    let mut attribution = Attribution::new(cgroup).in_cluster(cluster);
+    let mut attribution = Attribution::new(cgroup).listening().in_cluster(cluster);
     probe.recall_names(&mut attribution);
     let latest = Arc::new(Latest::default());
     let ticker = Ticker { attribution, probe, latest: Arc::clone(&latest), screen: screen.clone() };

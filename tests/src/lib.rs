@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod capture;
 pub mod cgroup;
 pub mod client;
+pub mod cluster;
 pub mod dns;
 pub mod echo;
 pub mod expect;

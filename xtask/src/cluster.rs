@@ -64,6 +64,16 @@ pub(crate) enum Options {
         #[arg(required = true)]
         archives: Vec<PathBuf>,
     },
+    /// Kills a daemon, such as kube-apiserver, and keeps it from coming back
+    Stop {
+        /// The program's name
+        daemon: String,
+    },
+    /// Lets a daemon come back that was stopped
+    Start {
+        /// The program's name
+        daemon: String,
+    },
     /// The node itself, in its namespaces: started by `up`
     #[command(hide = true)]
     Node,
@@ -101,6 +111,8 @@ pub(crate) fn cluster(options: &Options) -> Result<()> {
             Err(exec::replace(cluster.on_node(program)?.args(arguments)))
         }
         Options::Load { archives } => cluster.load(archives),
+        Options::Stop { daemon } => cluster.stop(daemon),
+        Options::Start { daemon } => cluster.start(daemon),
         Options::Node => node::be(&cluster),
     }
 }
@@ -147,14 +159,14 @@ impl Cluster {
         let started = Instant::now();
         // What a machine that went down left.
         self.remove_state()?;
-        for directory in ["log", "cni", "images", "plugins"] {
+        for directory in ["log", "cni", "images", "plugins", "running", "stopped"] {
             let directory = self.file(directory);
             fs::create_dir_all(&directory)
                 .with_context(|| format!("could not create {}", directory.display()))?;
         }
         pki::make(self)?;
         files::write(self)?;
-        images::pause(self)?;
+        images::make(self)?;
         self.cgroups.make()?;
         let mut node = self.start_node()?;
         let ready = self.wait_for_node(&mut node);
@@ -233,6 +245,25 @@ impl Cluster {
         Ok(())
     }
 
+    fn stop(&self, daemon: &str) -> Result<()> {
+        let running = self.file("running").join(daemon);
+        let pid = fs::read_to_string(&running)
+            .with_context(|| format!("no daemon {daemon} runs in the cluster"))?;
+        self.write(Path::new("stopped").join(daemon), "")?;
+        exec::run(Command::new("kill").args(["-KILL", pid.trim()]))?;
+        // The node removes the file once it has seen it end.
+        let started = Instant::now();
+        while running.exists() && started.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn start(&self, daemon: &str) -> Result<()> {
+        let stopped = self.file("stopped").join(daemon);
+        fs::remove_file(&stopped).with_context(|| format!("{daemon} was not stopped"))
+    }
+
     /// A command in the node's namespaces, as the cluster's administrator.
     fn on_node(&self, program: &str) -> Result<Command> {
         let pid = fs::read_to_string(self.file("pid")).ok().filter(|_| self.file("ready").exists());
@@ -247,4 +278,25 @@ impl Cluster {
         let file = self.file(name);
         fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))
     }
+}
+
+/// The ring `kubernetes`: brings a cluster with the image of this tree, has cargo run the tests in it, and ends it. One that
+/// is up already is used, and stays.
+pub(crate) fn ring(mut cargo: Command, arguments: &[String]) -> Result<()> {
+    let us = std::env::current_exe().context("could not find out where this program lies")?;
+    let xtask = |words: &[&str]| exec::run(Command::new(&us).args(words));
+    let archive = workspace::target().join("image/traffic-probe.tar");
+    xtask(&["image", "--archive", &archive.display().to_string()])?;
+    let was_up = directory().join("ready").exists();
+    if !was_up {
+        xtask(&["cluster", "up"])?;
+    }
+    let loaded = xtask(&["cluster", "load", &archive.display().to_string()]);
+    let ran = loaded.and_then(|()| {
+        // One node has room for one probe.
+        cargo.arg("--").arg("--test-threads=1").args(arguments).env("TRAFFIC_PROBE_XTASK", &us);
+        exec::run(&mut cargo)
+    });
+    let ended = if was_up { Ok(()) } else { xtask(&["cluster", "down"]) };
+    ran.and(ended)
 }

@@ -8,6 +8,7 @@ mod clean;
 mod cluster;
 mod exec;
 mod fuzz;
+mod image;
 mod lint;
 mod privilege;
 mod run;
@@ -44,6 +45,8 @@ enum Command {
     Bench(bench::Options),
     /// Fuzzes the engine and its parsers, guided by coverage
     Fuzz(fuzz::Options),
+    /// Builds a container image with the agent alone, by buildah, podman or docker
+    Image(image::Options),
     /// A real Kubernetes of one node on this machine: up, down, kubectl, helm
     #[command(subcommand)]
     Cluster(cluster::Options),
@@ -77,6 +80,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Test(options) => test::test(options),
         Command::Bench(options) => bench::bench(options),
         Command::Fuzz(options) => fuzz::fuzz(options),
+        Command::Image(options) => image::image(options),
         Command::Cluster(options) => cluster::cluster(options),
         Command::Lint => lint::lint(),
         Command::Clean(options) => clean::clean(options),

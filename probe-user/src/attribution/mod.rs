@@ -6,6 +6,7 @@
 
 mod cgroup_mount;
 mod cgroup_name;
+mod cgroup_news;
 mod cgroup_tree;
 mod hierarchies;
 pub mod holders;
@@ -72,6 +73,18 @@ impl Attribution {
             waiting: HashMap::new(),
             look_at: FEW_NAMES,
         }
+    }
+
+    /// The same, told by the kernel of cgroups as they come, so that those which live for less than a pass are known.
+    #[must_use]
+    pub fn listening(mut self) -> Self {
+        if let Err(error) = self.cgroups.listen() {
+            tracing::warn!(
+                "the kernel does not tell of new cgroups ({error}): containers that live for less than a second may go by \
+                 their process; see fs.inotify.max_user_watches in inotify(7)"
+            );
+        }
+        self
     }
 
     /// The same on a node of a Kubernetes cluster, if it is one.

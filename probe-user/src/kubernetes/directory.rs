@@ -225,8 +225,6 @@ mod tests {
         directory.end_list(now);
     }
 
-    const SECOND: Duration = Duration::from_secs(1);
-
     #[test]
     fn a_container_is_known_by_its_id() {
         let now = Instant::now();
@@ -260,7 +258,7 @@ mod tests {
     fn the_first_list_is_waited_for_and_not_for_ever() {
         let now = Instant::now();
         let mut directory = Directory::new(now);
-        assert_eq!(found(&directory, "u1", "aa", now, now + FIRST_LIST - SECOND), "not yet");
+        assert_eq!(found(&directory, "u1", "aa", now, now + FIRST_LIST.mul_f32(0.9)), "not yet");
         assert_eq!(found(&directory, "u1", "aa", now, now + FIRST_LIST), "nothing");
         directory.conclude_without_server();
         assert_eq!(found(&directory, "u1", "aa", now, now), "nothing", "it will not come");

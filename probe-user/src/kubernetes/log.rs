@@ -32,8 +32,8 @@ pub(super) fn without_server(error: &anyhow::Error) {
 impl Told {
     /// The pods are known.
     pub(super) fn listed(&mut self, pods: usize, node: &str) {
-        if let Some(before) = self.becomes(State::Listed) {
-            let again = if before.is_some() { " again" } else { "" };
+        let again = if self.0.is_some() { " again" } else { "" };
+        if self.becomes(State::Listed) {
             tracing::info!("the Kubernetes API server tells{again} of the pods on {node}: {pods} now");
         }
     }
@@ -44,7 +44,7 @@ impl Told {
             tracing::debug!("the watch on pods begins anew: {error}");
             return false;
         };
-        if self.becomes(state).is_some() {
+        if self.becomes(state) {
             let why = match state {
                 State::Forbidden => {
                     "does not let us read pods; allow the service account to list and watch pods of all namespaces"
@@ -57,10 +57,9 @@ impl Told {
         state != State::Unreachable
     }
 
-    /// What it was before, if it changes.
-    fn becomes(&mut self, state: State) -> Option<Option<State>> {
-        let before = self.0.replace(state);
-        (before != Some(state)).then_some(before)
+    /// Whether that is a change.
+    fn becomes(&mut self, state: State) -> bool {
+        self.0.replace(state) != Some(state)
     }
 }
 
@@ -68,8 +67,8 @@ impl Told {
 fn state(error: &watcher::Error) -> Option<State> {
     use kube::Error::Api;
     let code = match error {
-        watcher::Error::WatchError(status) => status.code,
-        watcher::Error::InitialListFailed(Api(status))
+        watcher::Error::WatchError(status)
+        | watcher::Error::InitialListFailed(Api(status))
         | watcher::Error::WatchStartFailed(Api(status))
         | watcher::Error::WatchFailed(Api(status)) => status.code,
         _ => 0,
@@ -96,10 +95,10 @@ mod tests {
     #[test]
     fn each_change_is_said_once() {
         let mut told = Told::default();
-        assert_eq!(told.becomes(State::Unreachable), Some(None));
-        assert_eq!(told.becomes(State::Unreachable), None);
-        assert_eq!(told.becomes(State::Listed), Some(Some(State::Unreachable)));
-        assert_eq!(told.becomes(State::Listed), None);
+        assert!(told.becomes(State::Unreachable));
+        assert!(!told.becomes(State::Unreachable));
+        assert!(told.becomes(State::Listed));
+        assert!(!told.becomes(State::Listed));
     }
 
     #[test]

@@ -38,15 +38,17 @@ struct Container {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(default)]
 struct Status {
-    container_statuses: Vec<ContainerStatus>,
-    init_container_statuses: Vec<ContainerStatus>,
-    ephemeral_container_statuses: Vec<ContainerStatus>,
+    #[serde(rename = "containerStatuses")]
+    containers: Vec<ContainerStatus>,
+    #[serde(rename = "initContainerStatuses")]
+    init: Vec<ContainerStatus>,
+    #[serde(rename = "ephemeralContainerStatuses")]
+    ephemeral: Vec<ContainerStatus>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct ContainerStatus {
     name: String,
     /// `containerd://`, `cri-o://` or `docker://` and the id; empty until there is a container.
@@ -86,10 +88,8 @@ impl Pod {
 
     /// Its containers that there are: id and name.
     pub(super) fn containers(&self) -> impl Iterator<Item = (&str, &str)> {
-        let Status { container_statuses, init_container_statuses, ephemeral_container_statuses } =
-            &self.status;
-        let all =
-            container_statuses.iter().chain(init_container_statuses).chain(ephemeral_container_statuses);
+        let Status { containers, init, ephemeral } = &self.status;
+        let all = containers.iter().chain(init).chain(ephemeral);
         all.filter_map(|status| Some((status.id.split_once("://")?.1, status.name.as_str())))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
@@ -27,13 +28,34 @@ impl Daemon {
         self
     }
 
+    /// Its program's name.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The file that tells its process while it runs.
+    pub(super) fn running(&self, cluster: &Cluster) -> PathBuf {
+        cluster.file("running").join(self.name)
+    }
+
+    /// Whether somebody wants it not to run.
+    pub(super) fn is_stopped(&self, cluster: &Cluster) -> bool {
+        cluster.file("stopped").join(self.name).exists()
+    }
+
     /// Starts it; what it says goes to its log.
     pub(super) fn start(mut self, cluster: &Cluster) -> Result<Child> {
         let log = cluster.log(self.name);
-        let log = File::create(&log).with_context(|| format!("could not create {}", log.display()))?;
+        let opened = File::options().create(true).append(true).open(&log);
+        let log = opened.with_context(|| format!("could not open {}", log.display()))?;
         let errors = log.try_clone().context("could not open a log twice")?;
         self.command.stdin(Stdio::null()).stdout(log).stderr(errors);
-        self.command.spawn().with_context(|| format!("could not start `{}`", exec::quoted(&self.command)))
+        let child = self
+            .command
+            .spawn()
+            .with_context(|| format!("could not start `{}`", exec::quoted(&self.command)))?;
+        cluster.write(self.running(cluster), child.id().to_string())?;
+        Ok(child)
     }
 }
 
@@ -80,7 +102,7 @@ pub(super) fn api_server(cluster: &Cluster) -> Daemon {
 }
 
 pub(super) fn controller_manager(cluster: &Cluster) -> Daemon {
-    let file = |flag: &str, path: std::path::PathBuf| format!("{flag}={}", path.display());
+    let file = |flag: &str, path: PathBuf| format!("{flag}={}", path.display());
     Daemon::new("kube-controller-manager").flags([
         file("kubeconfig", cluster.administrator()),
         "leader-elect=false".into(),

@@ -3,14 +3,17 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 
-use super::{API_SERVER, Cluster, NODE, NODE_ADDRESS, PATIENCE, daemons};
+use super::{
+    API_SERVER, Cluster, NODE, NODE_ADDRESS, PATIENCE,
+    daemons::{self, Daemon},
+};
 use crate::exec;
 
 /// Directories that are the kubelet's and containerd's by habit: the node has its own, in its state.
@@ -36,25 +39,53 @@ pub(super) fn be(cluster: &Cluster) -> Result<()> {
         ip(&["address", "add", &format!("{address}/32"), "dev", "lo"])?;
     }
     let mut running = Vec::new();
-    let mut start = |daemon: daemons::Daemon| -> Result<()> {
-        running.push(daemon.start(cluster)?);
+    let mut start = |daemon: fn(&Cluster) -> Daemon| -> Result<()> {
+        running.push(Running { daemon, child: Some(daemon(cluster).start(cluster)?) });
         Ok(())
     };
-    start(daemons::etcd(cluster))?;
-    start(daemons::containerd(cluster))?;
-    start(daemons::api_server(cluster))?;
+    start(daemons::etcd)?;
+    start(daemons::containerd)?;
+    start(daemons::api_server)?;
     wait_for("containerd", || Path::new("/run/containerd/containerd.sock").exists())?;
     import_images(cluster)?;
     wait_for("kube-apiserver", || succeeds("kubectl", &["get", "--raw", "/readyz"]))?;
-    start(daemons::controller_manager(cluster))?;
-    start(daemons::scheduler(cluster))?;
-    start(daemons::kubelet(cluster))?;
+    start(daemons::controller_manager)?;
+    start(daemons::scheduler)?;
+    start(daemons::kubelet)?;
     let ready = "--for=condition=Ready";
     wait_for("kubelet", || succeeds("kubectl", &["wait", ready, &format!("node/{NODE}"), "--timeout=20s"]))?;
     wait_for("kube-controller-manager", || succeeds("kubectl", &["get", "serviceaccount", "default"]))?;
     cluster.write("ready", "")?;
     loop {
-        thread::park();
+        thread::sleep(Duration::from_millis(50));
+        for daemon in &mut running {
+            daemon.tend(cluster)?;
+        }
+    }
+}
+
+/// A daemon that is to run as long as the node does.
+struct Running {
+    daemon: fn(&Cluster) -> Daemon,
+    child: Option<Child>,
+}
+
+impl Running {
+    /// Starts it again if it ended, unless somebody stopped it.
+    fn tend(&mut self, cluster: &Cluster) -> Result<()> {
+        let daemon = (self.daemon)(cluster);
+        if let Some(child) = &mut self.child {
+            let Some(status) = child.try_wait().context("could not wait for a daemon")? else {
+                return Ok(());
+            };
+            eprintln!("{} ended with {status}", daemon.name());
+            self.child = None;
+            let _ = fs::remove_file(daemon.running(cluster));
+        }
+        if !daemon.is_stopped(cluster) {
+            self.child = Some(daemon.start(cluster)?);
+        }
+        Ok(())
     }
 }
 

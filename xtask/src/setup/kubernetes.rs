@@ -30,7 +30,7 @@ const HELM: (&str, &str) = ("helm.sh/helm/v3/cmd/helm", "v3.22.0");
 const OLDEST_GO: (u32, u32) = (1, 26);
 
 /// What of a node Debian has.
-pub(super) const TOOLS: [Tool; 10] = [
+pub(super) const TOOLS: [Tool; 11] = [
     tool("etcd", "etcd-server", "the API server keeps its objects in it"),
     tool("containerd", "containerd", "runs the pods' containers"),
     tool("runc", "runc", "starts a container"),
@@ -41,6 +41,7 @@ pub(super) const TOOLS: [Tool; 10] = [
     tool("iptables", "iptables", "the plug-ins of the pods' network look for it"),
     tool("h2load", "nghttp2-client", "load of an exact number of requests"),
     tool("nginx", "nginx-light", "the server that goes into the tests' image"),
+    tool("curl", "curl", "single requests"),
 ];
 
 /// It brings no program of the search path, but a directory of them.
@@ -96,14 +97,16 @@ fn programs(steps: &mut Steps) -> Result<PathBuf> {
         if partial.join(program).is_file() {
             continue;
         }
-        let finished = partial.join(format!("{program}.unfinished"));
+        let unfinished = partial.join(format!("{program}.unfinished"));
         let mut go = go("build");
-        go.args(["-mod=readonly", "-ldflags=-s -w", "-o"]).arg(&finished);
+        // As Kubernetes' own builds tell their version.
+        let told = format!("-X k8s.io/component-base/version.gitVersion=v{VERSION}");
+        go.args(["-mod=readonly", &format!("-ldflags=-s -w {told}"), "-o"]).arg(&unfinished);
         go.arg(format!("k8s.io/kubernetes/cmd/{program}"));
         go.current_dir(workspace::root().join("xtask/cluster"));
         exec::run_long(&format!("compiling {program}, {number} of {}", PROGRAMS.len()), &mut go)?;
-        fs::rename(&finished, partial.join(program))
-            .with_context(|| format!("could not rename {}", finished.display()))?;
+        fs::rename(&unfinished, partial.join(program))
+            .with_context(|| format!("could not rename {}", unfinished.display()))?;
     }
     cached::adopt(&partial, &directory, last)?;
     Ok(directory)
@@ -170,7 +173,7 @@ mod tests {
     #[test]
     fn the_module_requires_just_the_version_that_the_cache_is_named_after() {
         let module = fs::read_to_string(workspace::root().join("xtask/cluster/go.mod")).unwrap();
-        assert!(module.contains(&format!("\nrequire k8s.io/kubernetes v{VERSION}\n")), "{module}");
+        assert!(module.contains(&format!("k8s.io/kubernetes v{VERSION}\n")), "{module}");
         for program in PROGRAMS {
             assert!(module.contains(&format!("k8s.io/kubernetes/cmd/{program}\n")), "{program}");
         }

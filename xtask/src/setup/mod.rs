@@ -60,6 +60,8 @@ pub(crate) enum Group {
     Fuzz,
     /// Virtual machines, in which the tests run under other kernels
     Kernels,
+    /// What a static binary and its image take
+    Image,
     /// A Kubernetes node; only if asked for, since its programs are compiled
     Cluster,
 }
@@ -157,6 +159,9 @@ fn system_part(groups: &[Group], plan: Option<&Plan>, steps: &mut Steps) -> Resu
     }
     if wanted(Group::Kernels) {
         machine::system_part(&mut changes, steps)?;
+    }
+    if wanted(Group::Image) {
+        tools::collect(&tools::IMAGE, &mut changes, steps)?;
     }
     if wanted(Group::Cluster) {
         kubernetes::system_part(&mut changes, steps)?;

@@ -1,0 +1,5 @@
+//! The probe on a real Kubernetes node: `cargo xtask test kubernetes`. One test at a time, since a node has one probe.
+
+mod names;
+mod objects;
+mod server;
