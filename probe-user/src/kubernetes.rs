@@ -5,6 +5,7 @@
 
 mod directory;
 mod log;
+mod owner;
 mod pod;
 mod watch;
 mod workload;
@@ -15,6 +16,7 @@ use std::{
 };
 
 use directory::{Directory, Found};
+pub use owner::Owner;
 use tokio::runtime::Runtime;
 
 use crate::{

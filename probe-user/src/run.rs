@@ -16,8 +16,8 @@ use crate::{
     check::privileges,
     exposition::Exposition,
     instance::Instance,
-    kernel::Probe,
-    kubernetes::Cluster,
+    kernel::{self, Probe},
+    kubernetes::{Cluster, Owner},
     latest::Latest,
     live::{Screen, ScreenKind},
     server,
@@ -45,6 +45,7 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     let stop = runtime.block_on(async { Stop::catch() }).context("cannot catch signals")?;
     let mut probe = Probe::start(settings, &cgroup)?;
     let cluster = Cluster::join(&settings.cluster, &runtime);
+    let owner = settings.cluster.owner.as_ref().map(|name| Owner::find(name, &runtime));
     let mut attribution = Attribution::new(cgroup).listening().in_cluster(cluster);
     probe.recall_names(&mut attribution);
     let latest = Arc::new(Latest::default());
@@ -55,6 +56,7 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     ticking.stop.shut();
     let joined = ticking.thread.join();
     screen.finish();
+    let uninstalled = settings.pin.is_some() && owner.is_some_and(|owner| owner.is_gone(&runtime));
     runtime.shutdown_background();
     ended?;
     joined.map_err(|_| {
@@ -62,6 +64,11 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     })?;
     match &settings.pin {
         None => tracing::info!("detached"),
+        Some(directory) if uninstalled => {
+            if let Some(removed) = kernel::remove_pinned(directory)? {
+                tracing::info!("the DaemonSet is gone: removed {}: {removed}", directory.display());
+            }
+        }
         Some(directory) => tracing::info!(
             "ended; the kernel goes on counting for the next agent with --pin {0}, until `traffic-probe detach --pin {0}`",
             directory.display()

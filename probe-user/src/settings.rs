@@ -1,6 +1,6 @@
 //! What the agent needs to know to run, after flags and environment have been read and checked: see [`crate::cli`].
 
-use std::{net::SocketAddr, num::NonZeroU8, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroU8, path::PathBuf, time::Duration};
 
 use crate::{interface_filter::InterfaceFilter, proxies::Proxies, tier::Policy};
 
@@ -111,6 +111,23 @@ pub struct ClusterSettings {
     pub node: String,
     /// The identity labels that services get beside name and port.
     pub labels: Vec<PlaceLabel>,
+    /// The `DaemonSet` that runs the agent, without which nothing stays pinned.
+    pub owner: Option<OwnerName>,
+}
+
+/// A `DaemonSet`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for OwnerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 /// Whether to look for a Kubernetes cluster.

@@ -231,21 +231,38 @@ impl<'a> Namespace<'a> {
 
     /// Sends so many requests from within a pod's container, each of which must be answered by 2xx.
     pub fn send(&self, pod: &str, container: &str, to: &str, requests: u64, clients: u32) -> Result<()> {
+        self.drive(pod, container, to, requests, clients, &[])
+    }
+
+    /// The same at a pace: so many requests a second of each client.
+    pub fn send_at(
+        &self,
+        pod: &str,
+        container: &str,
+        to: &str,
+        requests: u64,
+        clients: u32,
+        rate: u32,
+    ) -> Result<()> {
+        self.drive(pod, container, to, requests, clients, &["--rps", &rate.to_string()])
+    }
+
+    fn drive(
+        &self,
+        pod: &str,
+        container: &str,
+        to: &str,
+        requests: u64,
+        clients: u32,
+        flags: &[&str],
+    ) -> Result<()> {
         let (count, clients) = (requests.to_string(), clients.to_string());
-        let said = self.kubectl(&[
-            "exec",
-            pod,
-            "-c",
-            container,
-            "--",
-            "h2load",
-            "--h1",
-            "-n",
-            &count,
-            "-c",
-            &clients,
-            &format!("http://{to}/"),
-        ])?;
+        let mut command =
+            vec!["exec", pod, "-c", container, "--", "h2load", "--h1", "-n", &count, "-c", &clients];
+        command.extend(flags);
+        let to = format!("http://{to}/");
+        command.push(&to);
+        let said = self.kubectl(&command)?;
         ensure!(
             said.contains(&format!(" {requests} succeeded, 0 failed"))
                 && said.contains(&format!("{requests} 2xx")),

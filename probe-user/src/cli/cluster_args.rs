@@ -2,7 +2,7 @@
 
 use clap::{Args, builder::NonEmptyStringValueParser};
 
-use crate::settings::{ClusterAccess, ClusterSettings, PlaceLabel};
+use crate::settings::{ClusterAccess, ClusterSettings, OwnerName, PlaceLabel};
 
 /// Flags about Kubernetes.
 #[derive(Clone, Debug, Args)]
@@ -24,6 +24,9 @@ pub(super) struct ClusterArgs {
     )]
     #[arg(default_values_t = PlaceLabel::ALL)]
     kubernetes_labels: Vec<PlaceLabel>,
+    /// The daemon set that runs the agent: once it is gone, an agent that ends removes what it pinned [default: none]
+    #[arg(long, value_name = "NAMESPACE/NAME", env = "TRAFFIC_PROBE_PIN_OWNER", value_parser = owner)]
+    pin_owner: Option<OwnerName>,
 }
 
 impl ClusterArgs {
@@ -32,8 +35,17 @@ impl ClusterArgs {
             access: self.kubernetes,
             node: self.node_name.unwrap_or_else(host_name),
             labels: self.kubernetes_labels,
+            owner: self.pin_owner,
         }
     }
+}
+
+fn owner(typed: &str) -> Result<OwnerName, String> {
+    let (namespace, name) = typed
+        .split_once('/')
+        .filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty() && !name.contains('/'))
+        .ok_or_else(|| format!("`{typed}` names no DaemonSet: write its namespace, a slash, and its name"))?;
+    Ok(OwnerName { namespace: namespace.to_owned(), name: name.to_owned() })
 }
 
 /// The host's name, in lower case as names of nodes are.
@@ -62,6 +74,15 @@ mod tests {
         assert_eq!(settings(&[]).labels, PlaceLabel::ALL);
         let chosen = settings(&["--kubernetes-labels", "namespace,workload"]).labels;
         assert_eq!(chosen, [PlaceLabel::Namespace, PlaceLabel::Workload]);
+    }
+
+    #[test]
+    fn an_owner_has_a_namespace_and_a_name() {
+        let owner = settings(&["--pin-owner", "probes/traffic-probe"]).owner.unwrap();
+        assert_eq!((owner.namespace.as_str(), owner.name.as_str()), ("probes", "traffic-probe"));
+        for refused in ["traffic-probe", "/x", "x/", "a/b/c"] {
+            assert!(super::owner(refused).unwrap_err().contains("names no DaemonSet"), "{refused}");
+        }
     }
 
     #[test]

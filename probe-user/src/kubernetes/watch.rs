@@ -62,7 +62,7 @@ fn take(directory: &mut Directory, event: &Event<Pod>) -> bool {
 }
 
 /// A client as the pod's service account, or outside of a cluster as the user's kubeconfig says.
-async fn client() -> anyhow::Result<Client> {
+pub(super) async fn client() -> anyhow::Result<Client> {
     let config = Config::infer().await?;
     Ok(Client::try_from(config)?)
 }

@@ -1,5 +1,6 @@
 //! The probe on a real Kubernetes node: `cargo xtask test kubernetes`. One test at a time, since a node has one probe.
 
+mod install;
 mod names;
 mod objects;
 mod server;

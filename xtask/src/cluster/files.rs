@@ -68,6 +68,8 @@ fn kubelet(cluster: &Cluster) -> String {
          makeIPTablesUtilChains: false\n\
          resolvConf: {}\n\
          volumePluginDir: {}\n\
+         # What cannot be fetched again is not removed, however full the disk is.\n\
+         imageGCHighThresholdPercent: 100\n\
          evictionHard: {{memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%}}\n\
          authentication: {{x509: {{clientCAFile: {}}}, webhook: {{enabled: true}}, anonymous: {{enabled: false}}}}\n\
          authorization: {{mode: Webhook}}\n",
