@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
+    machine::{self, Turn, Use},
     metrics::{Scrape, Series},
     poll,
 };
@@ -17,7 +18,10 @@ use crate::{
 /// Where the release is installed.
 pub const RELEASE: &str = "traffic-probe";
 /// The chart.
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/helm/traffic-probe");
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/helm/traffic-probe");
+
+/// The kustomize base.
+pub const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kustomize/base");
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -158,12 +162,14 @@ pub struct Pod {
 #[derive(Debug)]
 pub struct Release<'a> {
     cluster: &'a Cluster,
+    // Of other runs of the suite on this machine, those that fill every table have it alone.
+    _turn: Turn,
 }
 
 impl<'a> Release<'a> {
     /// Installs it with these values, and waits until it counts.
     pub fn install(cluster: &'a Cluster, values: &[&str]) -> Result<Self> {
-        let release = Self { cluster };
+        let release = Self { cluster, _turn: machine::take(Use::Shared)? };
         release.upgrade(values)?;
         Ok(release)
     }

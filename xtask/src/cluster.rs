@@ -286,6 +286,7 @@ pub(crate) fn ring(mut cargo: Command, arguments: &[String]) -> Result<()> {
     let us = std::env::current_exe().context("could not find out where this program lies")?;
     let xtask = |words: &[&str]| exec::run(Command::new(&us).args(words));
     let archive = workspace::target().join("image/traffic-probe.tar");
+    xtask(&["manifests", "--check"])?;
     xtask(&["image", "--archive", &archive.display().to_string()])?;
     let was_up = directory().join("ready").exists();
     if !was_up {

@@ -10,6 +10,7 @@ mod exec;
 mod fuzz;
 mod image;
 mod lint;
+mod manifests;
 mod privilege;
 mod run;
 mod setup;
@@ -47,6 +48,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Builds a container image with the agent alone, by buildah, podman or docker
     Image(image::Options),
+    /// Renders the kustomize base from the chart
+    Manifests(manifests::Options),
     /// A real Kubernetes of one node on this machine: up, down, kubectl, helm
     #[command(subcommand)]
     Cluster(cluster::Options),
@@ -81,6 +84,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Bench(options) => bench::bench(options),
         Command::Fuzz(options) => fuzz::fuzz(options),
         Command::Image(options) => image::image(options),
+        Command::Manifests(options) => manifests::manifests(options),
         Command::Cluster(options) => cluster::cluster(options),
         Command::Lint => lint::lint(),
         Command::Clean(options) => clean::clean(options),

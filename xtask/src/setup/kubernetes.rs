@@ -71,11 +71,16 @@ pub(crate) fn kubernetes() -> Result<Kubernetes> {
     prepare(&mut Steps::new(Detail::Changes))
 }
 
+/// helm alone, likewise.
+pub(crate) fn helm() -> Result<PathBuf> {
+    compiled_helm(&mut Steps::new(Detail::Changes))
+}
+
 /// The same as a part of a set-up.
 pub(super) fn prepare(steps: &mut Steps) -> Result<Kubernetes> {
     Ok(Kubernetes {
         programs: programs(steps)?,
-        helm: helm(steps)?,
+        helm: compiled_helm(steps)?,
         busybox: super::machine::busybox(steps)?,
     })
 }
@@ -117,7 +122,7 @@ fn programs(steps: &mut Steps) -> Result<PathBuf> {
     Ok(directory)
 }
 
-fn helm(steps: &mut Steps) -> Result<PathBuf> {
+fn compiled_helm(steps: &mut Steps) -> Result<PathBuf> {
     const WHY: &str = "it installs the chart; two minutes on two idle cores, once for this user";
     let (module, version) = HELM;
     let directory = workspace::cache()?.join(format!("helm-{version}"));

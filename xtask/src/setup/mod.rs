@@ -24,7 +24,7 @@ use clap::{Args, ValueEnum};
 
 pub(crate) use self::{
     kernel::Kernel,
-    kubernetes::{Kubernetes, kubernetes},
+    kubernetes::{Kubernetes, helm, kubernetes},
     machine::{Machine, machine, possible as machine_possible},
     system::SystemChanges,
     toolchain::Toolchain,
