@@ -13,6 +13,7 @@ pub mod interface_filter;
 pub mod kernel;
 pub mod kubernetes;
 pub mod latest;
+pub mod least_privilege;
 pub mod live;
 pub mod logs;
 pub mod netns;

@@ -19,6 +19,7 @@ use crate::{
     kernel::{self, Probe},
     kubernetes::{Cluster, Owner},
     latest::Latest,
+    least_privilege,
     live::{Screen, ScreenKind},
     server,
     settings::Settings,
@@ -39,11 +40,13 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     let cgroup = cgroup2_root()?;
     let _instance = Instance::of_node(&settings.lock)?;
     let listener = server::bind(settings.listen)?;
+    least_privilege::gain_nothing();
     let runtime = runtime().context("cannot start the threads of the server")?;
 
     // Signals are caught before anything is attached: one that comes in between must detach too.
     let stop = runtime.block_on(async { Stop::catch() }).context("cannot catch signals")?;
     let mut probe = Probe::start(settings, &cgroup)?;
+    least_privilege::keep_for_counting();
     let cluster = Cluster::join(&settings.cluster, &runtime);
     let owner = settings.cluster.owner.as_ref().map(|name| Owner::find(name, &runtime));
     let mut attribution = Attribution::new(cgroup).listening().in_cluster(cluster);
@@ -78,7 +81,12 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
 }
 
 fn runtime() -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(SERVER_THREADS).enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SERVER_THREADS)
+        // They read what anybody sends.
+        .on_thread_start(least_privilege::keep_nothing)
+        .enable_all()
+        .build()
 }
 
 fn announce(listener: &TcpListener, settings: &Settings, screen: &Screen) {

@@ -36,6 +36,18 @@ fn status(process: u32, field: &str) -> Result<u64> {
     Ok(u64::from_str_radix(value.trim(), 16)?)
 }
 
+/// The threads of a process, by name, with their capabilities.
+fn threads(process: u32) -> Result<Vec<(String, u64)>> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task"))?.flatten();
+    tasks
+        .map(|task| {
+            let name = fs::read_to_string(task.path().join("comm"))?.trim().to_owned();
+            let number = task.file_name().to_string_lossy().parse()?;
+            Ok((name, status(number, "CapEff")?))
+        })
+        .collect()
+}
+
 /// What is pinned on the node, but for two files that the kernel puts into every bpffs.
 fn pinned(cluster: &Cluster) -> Result<String> {
     cluster.run(&["find", "/sys/fs/bpf", "-mindepth", "1", "!", "-name", "*.debug"])
@@ -46,9 +58,13 @@ fn the_agent_has_the_listed_capabilities_and_no_others() -> Result<()> {
     let cluster = Cluster::find()?;
     let probe = Release::install(&cluster, &[])?;
     let process = agent(&cluster)?;
-    // What it could ever get is what the chart grants; see the agent's own test for what it keeps.
     ensure!(status(process, "CapBnd")? == GRANTED, "{:x}", status(process, "CapBnd")?);
     ensure!(status(process, "CapPrm")? & !GRANTED == 0, "{:x}", status(process, "CapPrm")?);
+    // What faces the network, and the API server, has none; what counts has all three.
+    for (thread, kept) in threads(process)? {
+        let expected = if thread.starts_with("tokio") { 0 } else { GRANTED };
+        ensure!(kept == expected, "{thread} has {kept:x}");
+    }
     ensure!(status(process, "NoNewPrivs")? == 1 && status(process, "Seccomp")? == 2, "a filter is in force");
     let footprint = Footprint::of(process)?;
     ensure!(footprint.programs.len() > 5, "{footprint:?}");
