@@ -24,6 +24,7 @@ mod prelude;
 mod reading;
 #[cfg(test)]
 mod tests;
+pub mod validity;
 
 pub use client::Told;
 
@@ -56,11 +57,6 @@ pub enum Side {
 }
 
 impl Side {
-    /// One bit for each.
-    const fn bit(self) -> u8 {
-        1 << self as u8
-    }
-
     const fn opposite(self) -> Self {
         match self {
             Self::Request => Self::Response,
@@ -153,12 +149,14 @@ pub struct Connection {
     /// When the last request began.
     pub last_request: u64,
     // Written by both.
-    /// When its round-trip time was last counted, in ticks of the kernel's clock (jiffies).
-    pub timed: u32,
+    /// When its round-trip time was last counted, in ticks of the kernel's clock (jiffies), as far as there are bits for it.
+    pub timed: u16,
+    /// By how much the windows that this end offers are scaled, and one more; 0 if that is not known.
+    pub scale: u8,
     /// Segments that were tried in vain for the start of a request.
     pub attempts: u8,
-    /// Which directions have ended: [`Side::bit`].
-    pub fins: u8,
+    /// Whether the request's direction has ended, and the response's. A byte for each, since both may end at once, on two CPUs.
+    pub ended: [bool; 2],
     /// How its client is counted, of a connection that was accepted.
     pub counting: Counting,
     /// Whether it has been counted as reset. Written with every packet: a branch around that would have the verifier
@@ -217,8 +215,9 @@ impl Default for Connection {
             lock: 0,
             last_request: 0,
             timed: 0,
+            scale: 0,
             attempts: 0,
-            fins: 0,
+            ended: [false; 2],
             counting: Counting::Connected,
             reset: false,
             deliveries: Deliveries::default(),
@@ -237,6 +236,14 @@ impl Connection {
         }
     }
 
+    #[inline(always)]
+    const fn has_ended(&self, side: Side) -> bool {
+        match side {
+            Side::Request => self.ended[0],
+            Side::Response => self.ended[1],
+        }
+    }
+
     /// Takes note of what a segment acknowledges: what the other direction's cursor still waits for was received, and will
     /// not come again. It went by where nobody looked, as the segment that makes a connection of a handshake whose last
     /// word was lost, out of order. Says whether a head, or the start of one, was lost that way.
@@ -246,7 +253,7 @@ impl Connection {
             return false;
         };
         // A FIN is acknowledged like a byte.
-        if self.fins & side.bit() != 0 {
+        if self.has_ended(side) {
             return false;
         }
         let flow = self.flow(side);
@@ -314,10 +321,12 @@ impl Connection {
     /// acknowledgement, which is never sent again.
     #[inline(always)]
     fn is_again(&mut self, segment: &Segment, fresh: u32, known: bool) -> bool {
-        let bit = segment.side.bit();
-        let ended_before = self.fins & bit != 0;
+        let ended_before = self.has_ended(segment.side);
         if segment.fin {
-            self.fins |= bit;
+            match segment.side {
+                Side::Request => self.ended[0] = true,
+                Side::Response => self.ended[1] = true,
+            }
         }
         fresh == 0 && (segment.length > 0 && known || segment.fin && ended_before)
     }

@@ -43,7 +43,9 @@ pub struct Pending {
     refused: u32,
     /// How many of those have been answered.
     passed: u32,
-    padding: u32,
+    /// Of no request: up to where the other end may send, which this end says with every packet. The state of a connection
+    /// has no other room for it on a line that is written anyway.
+    pub(crate) allowed: u32,
     slots: [u64; DEPTH as usize],
     /// How long each request lay unread: see [`Wait`].
     waits: [Wait; DEPTH as usize],
@@ -57,7 +59,7 @@ impl Default for Pending {
             read: 0,
             refused: 0,
             passed: 0,
-            padding: 0,
+            allowed: 0,
             slots: [0; DEPTH as usize],
             waits: [Wait(0); DEPTH as usize],
         }

@@ -44,11 +44,13 @@ pub enum Reason {
     ProxyHeader = 18,
     /// A request whose `X-Forwarded-For` or `Forwarded` names no client that can be told.
     ForwardedUnread = 19,
+    /// A segment was received that TCP does not take, by its numbers: only its packet is counted.
+    OutOfWindow = 20,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -69,6 +71,7 @@ impl Reason {
         Self::RoutesFull,
         Self::ProxyHeader,
         Self::ForwardedUnread,
+        Self::OutOfWindow,
     ];
 
     /// How many reasons there are: the size of the kernel's table of them.
@@ -98,6 +101,7 @@ impl Reason {
             Self::RoutesFull => "routes_full",
             Self::ProxyHeader => "proxy_header",
             Self::ForwardedUnread => "forwarded_unread",
+            Self::OutOfWindow => "out_of_window",
         }
     }
 }

@@ -1,15 +1,17 @@
 //! Where TCP and UDP are in a packet, read straight from its linear part: headers always lie there.
 
-use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
 use probe_common::user::mapped;
 
 /// The TCP header of a packet, and its payload.
 pub struct Tcp {
+    /// Offset of the header in the packet.
+    pub header: u32,
     /// Sequence number of the first byte of payload.
     pub sequence: u32,
     /// Offset of the payload in the packet.
     pub offset: u32,
-    /// Bytes of payload.
+    /// Bytes of payload. What a reset carries is a remark, and no part of the stream (RFC 9293, section 3.5.3).
     pub length: u32,
     /// Bytes of the whole packet, from its IP header on.
     pub total: u32,
@@ -17,6 +19,8 @@ pub struct Tcp {
     pub source: u16,
     /// Destination port.
     pub destination: u16,
+    /// The window that it offers, before it is scaled.
+    pub window: u16,
     /// What it acknowledges, if it does.
     pub acknowledged: Option<u32>,
     /// Whether it asks for a connection, or grants one.
@@ -65,25 +69,49 @@ pub fn tcp(skb: *mut __sk_buff, network: usize) -> Option<Tcp> {
             (at as *const [u8; 4]).read_unaligned(),
             ((at + 4) as *const [u8; 4]).read_unaligned(),
             ((at + 8) as *const [u8; 4]).read_unaligned(),
-            ((at + 12) as *const [u8; 2]).read_unaligned(),
+            ((at + 12) as *const [u8; 4]).read_unaligned(),
         )
     };
     let offset = header as u32 + u32::from(offset_flags[0] >> 4) * 4;
     let flags = offset_flags[1];
     // A SYN takes a sequence number of its own: payload with it (TCP Fast Open) begins one further.
     let sequence = u32::from_be_bytes(sequence).wrapping_add(u32::from(flags & SYN != 0));
+    let length = if flags & RST == 0 { total.saturating_sub(offset) } else { 0 };
     Some(Tcp {
+        header: header as u32,
         sequence,
         offset,
-        length: total.saturating_sub(offset),
+        length,
         total: total.saturating_sub(network as u32),
         source: u16::from_be_bytes([ports[0], ports[1]]),
         destination: u16::from_be_bytes([ports[2], ports[3]]),
+        window: u16::from_be_bytes([offset_flags[2], offset_flags[3]]),
         acknowledged: (flags & ACK != 0).then(|| u32::from_be_bytes(acknowledged)),
         syn: flags & SYN != 0,
         fin: flags & FIN != 0,
         rst: flags & RST != 0,
     })
+}
+
+/// The scale of windows that a SYN of this machine tells (RFC 7323, section 2.2), its TCP header between two offsets. Linux
+/// writes it behind the size of segments, and behind a timestamp or the leave to acknowledge selectively; elsewhere it is
+/// not looked for.
+#[inline(always)]
+pub fn window_scale(skb: *mut __sk_buff, header: u32, behind: u32) -> Option<u8> {
+    // No operation, and the option's kind and length.
+    const START: [u8; 3] = [1, 3, 3];
+    for place in [24, 28, 36] {
+        let (at, mut option) = (header + place, [0_u8; 4]);
+        if at + 4 > behind {
+            return None;
+        }
+        // SAFETY: as many bytes as there are (kernel 5.10 for cgroup_skb).
+        let failed = unsafe { bpf_skb_load_bytes(skb.cast(), at, option.as_mut_ptr().cast(), 4) };
+        if failed == 0 && [option[0], option[1], option[2]] == START {
+            return Some(option[3]);
+        }
+    }
+    None
 }
 
 /// Finds the UDP header of a cgroup program's packet.

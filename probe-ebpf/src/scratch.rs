@@ -41,6 +41,8 @@ pub struct Task {
     pub spoken_for: u32,
     /// 1 if a request's head has named its client: see [`Scratch::client`].
     pub asked: u32,
+    /// 1 if its connection is yet to come: what escapes is counted with that.
+    pub early: u32,
 }
 
 /// What a step came to: see [`probe_common::connection::Step`].

@@ -145,6 +145,16 @@ impl Netns {
         named.collect()
     }
 
+    /// The address of an interface.
+    pub fn mac(&self, interface: &str) -> Result<[u8; 6]> {
+        let said = self.ip(&["-j", "link", "show", "dev", interface])?;
+        let json: serde_json::Value = serde_json::from_str(&said).context("ip -j")?;
+        let text = json[0]["address"].as_str().with_context(|| format!("{interface} has no address"))?;
+        let bytes =
+            text.split(':').map(|byte| Ok(u8::from_str_radix(byte, 16)?)).collect::<Result<Vec<_>>>()?;
+        bytes.try_into().map_err(|_| anyhow!("the address of {interface} is {text}"))
+    }
+
     /// Does a row of things with `ip`, one a line, in one process.
     pub fn ip_batch(&self, lines: &str) -> Result<()> {
         let mut file = tempfile::NamedTempFile::new()?;

@@ -319,10 +319,9 @@ impl Connection {
             }
             return Step { unmeasured: Some(Reason::HeadLost), ended: true, ..Step::default() };
         }
-        let farewells = Side::Request.bit() | Side::Response.bit();
         let complete = match self.response.part {
             Part::UntilClose => true,
-            Part::Lost => self.fins == farewells && !self.reset,
+            Part::Lost => self.ended == [true; 2] && !self.reset,
             _ => false,
         };
         let answer = if complete {

@@ -65,21 +65,21 @@ impl Connection {
             // Of use where a message ends otherwise than by its framing.
             flow.latest = now;
         }
-        if flow.remaining > 0 {
-            // Up to the furthest byte: what came before this segment, but lies behind it, is jumped over as well.
-            let left = u64::from(distance(flow.cursor, flow.high).unsigned_abs());
-            let taken = if flow.remaining > left { left } else { flow.remaining };
-            flow.remaining -= taken;
-            flow.cursor = flow.cursor.wrapping_add(taken as u32);
-            if flow.remaining > 0 {
-                return Outcome::Nothing;
-            }
-            if matches!(flow.part, Part::Content) {
-                return Outcome::Ended { at: now };
-            }
-            flow.part = if matches!(flow.part, Part::Values) { Part::Start } else { Part::ChunkSize };
-            return Outcome::Nothing;
-        }
+        let outcome =
+            if flow.remaining > 0 { Outcome::Nothing } else { self.read_part(segment, now, window, payload) };
+        if matches!(outcome, Outcome::Nothing) { self.jump(segment.side, now) } else { outcome }
+    }
+
+    /// Reads what is not content.
+    #[inline(always)]
+    fn read_part(
+        &mut self,
+        segment: &Segment,
+        now: u64,
+        window: &mut Window,
+        payload: &(impl Payload + ?Sized),
+    ) -> Outcome {
+        let flow = self.flow(segment.side);
         match flow.part {
             Part::UntilClose => {
                 if segment.length > 0 {
@@ -95,6 +95,28 @@ impl Connection {
                 Found::Unreadable => Outcome::Escaped(Reason::Unreadable),
             },
         }
+    }
+
+    /// Jumps over content, if that comes next.
+    #[inline(always)]
+    fn jump(&mut self, side: Side, now: u64) -> Outcome {
+        let flow = self.flow(side);
+        if flow.remaining == 0 {
+            return Outcome::Nothing;
+        }
+        // Up to the furthest byte: what came before this segment, but lies behind it, is jumped over as well.
+        let left = u64::from(distance(flow.cursor, flow.high).unsigned_abs());
+        let taken = if flow.remaining > left { left } else { flow.remaining };
+        flow.remaining -= taken;
+        flow.cursor = flow.cursor.wrapping_add(taken as u32);
+        if flow.remaining > 0 {
+            return Outcome::Nothing;
+        }
+        if matches!(flow.part, Part::Content) {
+            return Outcome::Ended { at: now };
+        }
+        flow.part = if matches!(flow.part, Part::Values) { Part::Start } else { Part::ChunkSize };
+        Outcome::Nothing
     }
 
     /// Finds the next line of a segment, and moves the cursor behind it.

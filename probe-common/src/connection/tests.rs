@@ -13,6 +13,7 @@ mod framing;
 mod properties;
 mod proxied;
 mod times;
+mod validity;
 
 /// First sequence numbers, so that both directions wrap within a conversation.
 const REQUEST_AT: u32 = u32::MAX - 20;

@@ -82,7 +82,7 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
     connection.response.begin_at(response);
     connection.role = role as u8;
     connection.stage = Stage::Open;
-    connection.fins = 0;
+    connection.ended = [false; 2];
     if matches!(role, Role::Server) {
         connection.client = remote(ops);
         connection.counting = proxies::counting_of(&connection.client);
@@ -108,7 +108,10 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
         // SAFETY: a field of the context, in network order.
         let port = u32::from_be(unsafe { (*ops).remote_port }) as u16;
         let begun = early::start(connection, received, port);
+        connection.note_first_window(received);
         enter_client(ops, connection, begun)?;
+    } else {
+        connection.note_first_window(received);
     }
     follow_states(ctx);
     Ok(())
@@ -147,7 +150,7 @@ fn enter_client(
 #[inline(always)]
 fn time_handshake(ctx: &SockOpsContext, connection: &mut Connection) {
     // SAFETY: a helper without arguments (kernel 5.6).
-    connection.timed = unsafe { bpf_jiffies64() } as u32;
+    connection.timed = unsafe { bpf_jiffies64() } as u16;
     // SAFETY: a field of the context (kernel 4.16).
     let smoothed = unsafe { (*ctx.ops).srtt_us };
     if smoothed != 0 {

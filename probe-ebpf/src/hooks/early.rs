@@ -17,7 +17,7 @@ use probe_common::{
 
 use super::segment::{self, At, Heads};
 use crate::{
-    atomic,
+    atomic, complaint,
     maps::EARLY,
     packet::{self, Tcp},
     proxies::{self, Kept},
@@ -37,6 +37,8 @@ pub struct Early {
     fresh: u32,
     /// Requests that began in it.
     began: u32,
+    /// One more than the reason for which something in it escaped; 0 if nothing did.
+    escaped: u32,
     /// The client's port.
     port: u16,
     /// 1 until a connection has started with it.
@@ -62,7 +64,7 @@ pub fn read(
     early.connection.service = service;
     early.connection.role = Role::Server as u8;
     early.connection.stage = Stage::Open;
-    early.connection.fins = 0;
+    early.connection.ended = [false; 2];
     early.connection.counting = Counting::Connected;
     if proxies::are_configured()
         && let Some(source) = packet::source(skb)
@@ -75,7 +77,7 @@ pub fn read(
     early.connection.request.begin_at(tcp.sequence);
     early.sequence = tcp.sequence;
     early.port = tcp.source;
-    early.began = 0;
+    (early.began, early.escaped) = (0, 0);
     early.valid = 1;
     let segment = Segment {
         side: Side::Request,
@@ -90,7 +92,8 @@ pub fn read(
         // SAFETY: a helper without arguments.
         let now = unsafe { bpf_ktime_get_ns() };
         let at = At { offset: tcp.offset, now };
-        early.began = segment::read(ctx, skb, &mut early.connection, &segment, at, heads, Kept::Early)?.began;
+        let read = segment::read(ctx, skb, &mut early.connection, &segment, at, heads, Kept::Early)?;
+        (early.began, early.escaped) = (read.began, read.escaped);
     }
     Ok(())
 }
@@ -111,12 +114,16 @@ pub fn start(connection: &mut Connection, received: u32, port: u16) -> Option<&'
     connection.pending = early.connection.pending;
     connection.protocol = early.connection.protocol;
     connection.last_request = early.connection.last_request;
-    connection.fins = early.connection.fins;
+    connection.ended = early.connection.ended;
     if let Some(counters) = services::counters(connection.service) {
         // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
         unsafe { atomic::add(&raw mut (*counters).received.bytes, u64::from(early.fresh)) };
     }
     segment::begin(connection.service, connection.protocol.measured(), early.began);
+    if early.escaped != 0 {
+        // Only now: what nobody makes a connection of, such as data for one that is long gone, is none that escaped.
+        complaint::count_number(early.escaped - 1);
+    }
     if !proxies::are_configured() {
         return None;
     }

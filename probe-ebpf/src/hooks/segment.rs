@@ -64,6 +64,17 @@ pub fn follow(
     followed
 }
 
+/// What a packet means to its connection.
+#[inline(always)]
+pub fn of(connection: &Connection, tcp: &Tcp, way: Way) -> Segment {
+    let side = if (connection.role == Role::Server as u8) == matches!(way, Way::Receive) {
+        Side::Request
+    } else {
+        Side::Response
+    };
+    Segment { side, sequence: tcp.sequence, length: tcp.length, acknowledged: tcp.acknowledged, fin: tcp.fin }
+}
+
 #[inline(always)]
 fn follow_alone(
     ctx: &impl EbpfContext,
@@ -73,17 +84,7 @@ fn follow_alone(
     way: Way,
     heads: Heads,
 ) -> Result<(), Reason> {
-    let segment = Segment {
-        side: if (connection.role == Role::Server as u8) == matches!(way, Way::Receive) {
-            Side::Request
-        } else {
-            Side::Response
-        },
-        sequence: tcp.sequence,
-        length: tcp.length,
-        acknowledged: tcp.acknowledged,
-        fin: tcp.fin,
-    };
+    let segment = of(connection, tcp, way);
     let mut volume = Volume::of(skb, tcp.total, tcp.offset);
     let (mut due, mut delivers) = (false, false);
     // Data with a SYN (TCP Fast Open) is the start of what the client says, whatever becomes of it.
@@ -101,8 +102,9 @@ fn follow_alone(
         due = accepted.due;
         delivers = connection.delivers(&segment);
     } else if tcp.syn && matches!(connection.stage, Stage::Connecting) {
-        volume.again = connection.fins & ASKED != 0;
-        connection.fins |= ASKED;
+        // Before it is established, an end has another meaning: that it was asked for.
+        volume.again = connection.ended[0];
+        connection.ended[0] = true;
     }
     volume.reset = tcp.rst && !connection.reset && !matches!(connection.stage, Stage::Connecting);
     connection.reset |= tcp.rst;
@@ -146,9 +148,6 @@ fn time(skb: *mut __sk_buff, way: Way) -> u64 {
     // SAFETY: a helper without arguments.
     unsafe { bpf_ktime_get_ns() }
 }
-
-/// In [`Connection::fins`] while it is not established: a SYN was sent.
-const ASKED: u8 = 0x80;
 
 /// Adds a segment to a service whose content belongs to no connection yet.
 #[inline(always)]
@@ -225,6 +224,8 @@ pub struct Read {
     pub began: u32,
     /// Those that are in flight no more.
     pub ended: u32,
+    /// One more than the last reason for which something escaped; 0 if nothing did.
+    pub escaped: u32,
 }
 
 /// Where the payload of a segment is in its packet, and when that came.
@@ -254,7 +255,7 @@ pub fn read(
             connection.counting = Counting::Connected;
             enter_client(connection);
         }
-        return Ok(Read { began: 0, ended: 0 });
+        return Ok(Read { began: 0, ended: 0, escaped: 0 });
     }
     let service = connection.service;
     let scratch = scratch::take().ok_or(Reason::NoBuffer)?;
@@ -272,6 +273,7 @@ pub fn read(
             template: 0,
             spoken_for: u32::from(proxies::speak_on(connection)),
             asked: 0,
+            early: u32::from(matches!(kept, Kept::Early)),
         };
     }
     if proxies::may_tell(connection, segment.side) {
@@ -297,14 +299,14 @@ pub fn read(
         }
     }
     scratch::give_back(scratch);
-    if escaped != 0 {
+    if escaped != 0 && !matches!(kept, Kept::Early) {
         // It has been counted where it happened.
         complaint::say(ctx, escaped - 1, service);
     }
     if steps >= i64::from(STEPS) {
         complaint::count(Reason::PacketTooDense);
     }
-    Ok(Read { began, ended })
+    Ok(Read { began, ended, escaped })
 }
 
 /// The client of a proxy's connection is known now, and will not change: enters it, unless the connection is yet to come.
@@ -390,7 +392,9 @@ fn step(context: *mut c_void, side: Side) -> i64 {
     }
     let escaped = step.escaped;
     if escaped != 0 {
-        complaint::count_number(escaped - 1);
+        if scratch.task.early == 0 {
+            complaint::count_number(escaped - 1);
+        }
         scratch.task.escaped = escaped;
     }
     scratch.task.began += u32::from(step.began);

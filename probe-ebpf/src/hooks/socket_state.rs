@@ -86,7 +86,8 @@ pub fn begin_connecting(connection: &mut Connection) {
     connection.role = Role::Client as u8;
     connection.introduced = false;
     connection.reset = false;
-    connection.fins = 0;
+    connection.ended = [false; 2];
+    connection.scale = 0;
     connection.request.seen = false;
     connection.request.next_message();
 }

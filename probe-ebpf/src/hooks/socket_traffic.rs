@@ -11,7 +11,10 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use probe_common::{
-    connection::{Connection, Owner, Stage},
+    connection::{
+        Connection, Owner, Segment, Side, Stage,
+        validity::{Numbers, Received},
+    },
     interface::Way,
     reason::Reason,
     service::Role,
@@ -23,7 +26,13 @@ use super::{
     early,
     segment::{self, Heads},
 };
-use crate::{atomic, clients, complaint, latency, maps::SOCKETS, packet, proxies, services};
+use crate::{
+    atomic, clients, complaint, latency,
+    maps::SOCKETS,
+    packet::{self, Tcp},
+    proxies, services,
+    volume::{self, Volume},
+};
 
 const AF_INET: u32 = 2;
 const IPPROTO_TCP: u32 = 6;
@@ -70,6 +79,13 @@ fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason
         Some(connection) => connection,
         None => create(sk)?,
     };
+    // First of all, while little else is on the stack.
+    if matches!(way, Way::Transmit) {
+        note_window(connection, skb, &tcp);
+    } else if is_out_of_window(connection, sk, &tcp) {
+        refuse(skb, connection.service, tcp.total, tcp.offset);
+        return Ok(());
+    }
     if !connection.introduced {
         let remote = match way {
             Way::Transmit => tcp.destination,
@@ -94,15 +110,88 @@ fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason
     followed
 }
 
+/// Notes up to where the other end may send, as this end tells it.
+#[inline(always)]
+fn note_window(connection: &mut Connection, skb: *mut __sk_buff, tcp: &Tcp) {
+    if tcp.syn {
+        note_scale(connection, skb, tcp.header, tcp.offset);
+    } else if let Some(acknowledged) = tcp.acknowledged {
+        connection.note_window(acknowledged, tcp.window);
+    }
+}
+
+/// A function of its own: the caller's stack has no room for it.
+#[inline(never)]
+fn note_scale(connection: &mut Connection, skb: *mut __sk_buff, header: u32, end: u32) {
+    connection.note_scale(packet::window_scale(skb, header, end));
+}
+
+/// Whether a received segment is of a connection that will not take it.
+#[inline(always)]
+fn is_out_of_window(connection: &Connection, sk: *mut bpf_sock, tcp: &Tcp) -> bool {
+    let received =
+        Received { segment: segment::of(connection, tcp, Way::Receive), syn: tcp.syn, rst: tcp.rst };
+    if !matches!(connection.stage, Stage::Open | Stage::Joined) || !connection.doubts(&received) {
+        return false;
+    }
+    let marks = u64::from(tcp.syn) | u64::from(tcp.rst) << 1 | u64::from(tcp.fin) << 2;
+    let acknowledged = tcp.acknowledged.map_or(NOTHING, u64::from);
+    is_refused(connection, sk, tcp.sequence, acknowledged, u64::from(tcp.length) << 3 | marks)
+}
+
+/// What a segment acknowledges that acknowledges nothing.
+const NOTHING: u64 = 1 << 32;
+
+/// The same of one that is doubted. A function of its own, as above; the last value is its length and its marks.
+#[inline(never)]
+fn is_refused(
+    connection: &Connection,
+    sk: *mut bpf_sock,
+    sequence: u32,
+    acknowledged: u64,
+    rest: u64,
+) -> bool {
+    // SAFETY: a full socket (kernel 5.1).
+    let numbers = unsafe { bpf_tcp_sock(sk) };
+    if numbers.is_null() {
+        return false;
+    }
+    // SAFETY: not null.
+    let numbers = unsafe {
+        Numbers {
+            received: (*numbers).rcv_nxt,
+            sent: (*numbers).snd_nxt,
+            acknowledged: (*numbers).snd_una,
+            acknowledged_bytes: (*numbers).bytes_acked,
+        }
+    };
+    let server = connection.role == Role::Server as u8;
+    let segment = Segment {
+        side: if server { Side::Request } else { Side::Response },
+        sequence,
+        length: (rest >> 3) as u32,
+        acknowledged: (acknowledged != NOTHING).then_some(acknowledged as u32),
+        fin: rest & 4 != 0,
+    };
+    !connection.takes(&Received { segment, syn: rest & 1 != 0, rst: rest & 2 != 0 }, &numbers)
+}
+
+/// Counts the packet of a segment that is not taken, and tells of it.
+#[inline(never)]
+fn refuse(skb: *mut __sk_buff, service: u32, total: u32, headers: u32) {
+    volume::count(service, Way::Receive, &Volume::of(skb, total, headers));
+    complaint::file(&SkBuffContext::new(skb), Reason::OutOfWindow, service);
+}
+
 /// Ticks of the kernel's clock between two looks at a connection's round-trip time: a quarter of a second where it has
 /// 1,000 a second, a second where it has 250.
-const TICKS: u32 = 256;
+const TICKS: u16 = 256;
 
 /// Counts the round-trip time of a connection, now and then while it has traffic.
 #[inline(always)]
 fn time_round_trip(connection: &mut Connection, sk: *mut bpf_sock) {
     // SAFETY: a helper without arguments (kernel 5.6), which the verifier makes a load of memory.
-    let ticks = unsafe { bpf_jiffies64() } as u32;
+    let ticks = unsafe { bpf_jiffies64() } as u16;
     if ticks.wrapping_sub(connection.timed) < TICKS
         || !matches!(connection.stage, Stage::Open | Stage::Joined)
     {

@@ -157,9 +157,13 @@ fn link(message: &LinkMessage) -> Option<Link> {
         }
     }
     let layer = message.header.link_layer_type;
+    // A cable that tells no other end has none: the kernel says so of one that is being made, until its second end is there,
+    // and of one that is being removed. What is sent into it goes nowhere.
+    let has_two_ends = through.is_some() || is_elsewhere;
+    let is_torn = matches!(kind, Some(InfoKind::Veth | InfoKind::Netkit)) && !has_two_ends;
     Some(Link {
         name: name?,
-        nature: nature(layer, kind.as_ref()),
+        nature: if is_torn { Nature::Inward } else { nature(layer, kind.as_ref()) },
         header_length: header_length(layer),
         through: through.filter(|_| !is_elsewhere),
         master,
@@ -238,6 +242,24 @@ mod tests {
         assert_eq!(news(RouteNetlinkMessage::DelLink(message.clone())), Some(News::Went(7)));
         message.header.interface_family = AddressFamily::Bridge;
         assert_eq!(news(RouteNetlinkMessage::DelLink(message)), None);
+    }
+
+    #[test]
+    fn a_cable_leads_out_only_once_it_has_two_ends() {
+        let mut message = LinkMessage::default();
+        message.header.link_layer_type = LinkLayerType::Ether;
+        message.attributes = vec![
+            LinkAttribute::IfName("c0".into()),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]),
+        ];
+        assert_eq!(link(&message).unwrap().nature, Nature::Inward);
+        for (end, nature) in [(0, Nature::Inward), (3, Nature::Cable)] {
+            message.attributes.push(LinkAttribute::Link(end));
+            assert_eq!(link(&message).unwrap().nature, nature, "{end}");
+        }
+        message.attributes.pop();
+        message.attributes.push(LinkAttribute::LinkNetNsId(0));
+        assert_eq!(link(&message).unwrap().nature, Nature::Cable, "the other end is in another namespace");
     }
 
     #[test]

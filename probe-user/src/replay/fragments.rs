@@ -64,6 +64,7 @@ impl Fragments {
         time: u64,
     ) -> Result<Option<Vec<u8>>, Skip> {
         self.forget_before(time.saturating_sub(PATIENCE));
+        self.tidy();
         let Fragment { identity, offset, more } = fragment;
         let parts = self.parts.entry(identity).or_insert_with(|| {
             self.order.push_back((identity, self.next));
@@ -88,13 +89,6 @@ impl Fragments {
         while self.parts.len() > PACKETS || self.bytes > BYTES {
             self.forget_oldest();
         }
-        if self.order.len() > 2 * PACKETS {
-            // Most are of packets that have become whole.
-            let parts = &self.parts;
-            self.order.retain(|(identity, number)| {
-                parts.get(identity).is_some_and(|parts| parts.number == *number)
-            });
-        }
         Ok(None)
     }
 
@@ -116,6 +110,16 @@ impl Fragments {
         }
     }
 
+    /// Bounds the order, most of which is of packets that have become whole, or that contradicted themselves.
+    fn tidy(&mut self) {
+        if self.order.len() > 2 * PACKETS {
+            let parts = &self.parts;
+            self.order.retain(|(identity, number)| {
+                parts.get(identity).is_some_and(|parts| parts.number == *number)
+            });
+        }
+    }
+
     fn forget_oldest(&mut self) {
         if let Some((identity, number)) = self.order.pop_front()
             && self.parts.get(&identity).is_some_and(|parts| parts.number == number)
@@ -134,5 +138,36 @@ impl Fragments {
         let parts = self.parts.remove(&identity)?;
         self.bytes = self.bytes.saturating_sub(parts.buffer.data().len());
         Some(parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    /// Behind one that waits for its rest nothing is forgotten for its age.
+    #[test]
+    fn fragments_that_contradict_themselves_take_no_memory() {
+        let identity = |identification| Identity {
+            source: Ipv4Addr::LOCALHOST.into(),
+            destination: Ipv4Addr::LOCALHOST.into(),
+            protocol: IpNumber::TCP,
+            identification,
+        };
+        let first = |identification| Fragment {
+            identity: identity(identification),
+            offset: IpFragOffset::ZERO,
+            more: true,
+        };
+        let mut fragments = Fragments::default();
+        assert_eq!(fragments.add(first(0), &[0; 8], 0), Ok(None));
+        for identification in 1..10_000 {
+            // Others follow it, and yet it does not end where one can.
+            assert_eq!(fragments.add(first(identification), &[0; 7], 0), Err(Skip::LostFragment));
+        }
+        assert_eq!(fragments.parts.len(), 1);
+        assert!(fragments.order.len() <= 2 * PACKETS + 1, "{} packets are remembered", fragments.order.len());
     }
 }

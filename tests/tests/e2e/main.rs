@@ -11,6 +11,7 @@
 //! | `writes` | every way in which an application can write and read |
 //! | `lossy` | a link that loses, duplicates and reorders packets |
 //! | `handshakes` | requests that come with the handshake |
+//! | `hostile` | what nobody sends who means well |
 //! | `tcp_truth` | every way in which a connection can end, turn, or change hands |
 //! | `tcp_health` | what TCP knows: round trips, what was sent again, resets, packets |
 //! | `latency` | durations and times to the first byte, as the client measures them |
@@ -50,6 +51,7 @@ mod errors;
 mod exposition;
 mod floods;
 mod handshakes;
+mod hostile;
 mod in_flight;
 mod latency;
 mod lossy;
