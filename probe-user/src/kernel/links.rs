@@ -50,6 +50,8 @@ pub(super) enum Nature {
     Tunnel,
     /// Nothing leaves by it.
     Inward,
+    /// An end of a virtual cable that has no other end: it is being made, or removed. What is sent into it goes nowhere.
+    Torn,
 }
 
 /// What became of an interface.
@@ -157,13 +159,12 @@ fn link(message: &LinkMessage) -> Option<Link> {
         }
     }
     let layer = message.header.link_layer_type;
-    // A cable that tells no other end has none: the kernel says so of one that is being made, until its second end is there,
-    // and of one that is being removed. What is sent into it goes nowhere.
+    // The kernel says so of one that is being made, until its second end is there, and of one that is being removed.
     let has_two_ends = through.is_some() || is_elsewhere;
     let is_torn = matches!(kind, Some(InfoKind::Veth | InfoKind::Netkit)) && !has_two_ends;
     Some(Link {
         name: name?,
-        nature: if is_torn { Nature::Inward } else { nature(layer, kind.as_ref()) },
+        nature: if is_torn { Nature::Torn } else { nature(layer, kind.as_ref()) },
         header_length: header_length(layer),
         through: through.filter(|_| !is_elsewhere),
         master,
@@ -252,8 +253,8 @@ mod tests {
             LinkAttribute::IfName("c0".into()),
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]),
         ];
-        assert_eq!(link(&message).unwrap().nature, Nature::Inward);
-        for (end, nature) in [(0, Nature::Inward), (3, Nature::Cable)] {
+        assert_eq!(link(&message).unwrap().nature, Nature::Torn);
+        for (end, nature) in [(0, Nature::Torn), (3, Nature::Cable)] {
             message.attributes.push(LinkAttribute::Link(end));
             assert_eq!(link(&message).unwrap().nature, nature, "{end}");
         }

@@ -20,7 +20,7 @@ pub(super) fn ways_out(present: &BTreeMap<u32, Link>, counted: &BTreeSet<u32>) -
                 return None;
             }
             let nature = foundation.iter().filter_map(|lower| Some(present.get(lower)?.nature)).min()?;
-            (nature != Nature::Inward).then_some((index, nature))
+            (!matches!(nature, Nature::Inward | Nature::Torn)).then_some((index, nature))
         })
         .collect();
     let nearest = candidates.values().min().copied();
@@ -32,7 +32,9 @@ fn other_end(present: &BTreeMap<u32, Link>, index: u32) -> Option<u32> {
     let link = present.get(&index)?;
     let other = link.through.filter(|other| present.contains_key(other))?;
     // One that moved to another namespace does not tell the end that stayed; but then its index is not here.
-    (link.nature == Nature::Cable && present[&other].nature == Nature::Cable).then_some(other)
+    // One end is told to be torn before the other one is, and for longer.
+    let is_cable = matches!(present[&other].nature, Nature::Cable | Nature::Torn);
+    (link.nature == Nature::Cable && is_cable).then_some(other)
 }
 
 /// Whether it is an end of a cable within the namespace: what goes in comes out, and has left nothing.
@@ -115,7 +117,7 @@ mod tests {
         }
     }
 
-    use Nature::{Cable, Hardware, Stacked, Tunnel};
+    use Nature::{Cable, Hardware, Stacked, Torn, Tunnel};
 
     #[test]
     fn a_host_with_containers_is_its_devices() {
@@ -151,6 +153,17 @@ mod tests {
         assert_eq!(namespace().through(3, 2).ways_out(), [4], "one end tells");
         assert_eq!(namespace().through(2, 3).through(3, 2).without(3).ways_out(), [4]);
         assert_eq!(namespace().through(2, 9).ways_out(), [2, 3, 4], "the other end has moved away");
+    }
+
+    #[test]
+    fn a_cable_that_is_made_or_removed_leads_nowhere() {
+        // The kernel tells of one end after the other: first of the one that has no other yet, and last of the one whose
+        // other has gone.
+        let namespace = |links: &[(u32, Nature)]| Namespace::new(&[&[(2, Cable)], links].concat());
+        assert_eq!(namespace(&[(3, Torn)]).ways_out(), [2]);
+        assert_eq!(namespace(&[(3, Torn), (4, Cable)]).through(4, 3).ways_out(), [2]);
+        assert_eq!(namespace(&[(3, Torn), (4, Torn)]).ways_out(), [2]);
+        assert_eq!(namespace(&[(3, Torn), (4, Stacked)]).member(3, 4).ways_out(), [2]);
     }
 
     #[test]
