@@ -7,6 +7,7 @@ mod detach_args;
 mod duration;
 mod layers;
 mod replay_args;
+mod report_args;
 mod run_args;
 
 use std::{
@@ -20,6 +21,7 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 pub use detach_args::{DetachArgs, InstanceArgs};
 pub use layers::{BadCommand, Setting};
 pub use replay_args::ReplayArgs;
+pub use report_args::ReportArgs;
 pub use run_args::{BadSettings, RunArgs};
 
 /// Measures every service on this node from within the kernel: requests, latency, errors, bandwidth and users.
@@ -39,6 +41,8 @@ pub struct Cli {
 pub enum Command {
     /// Count this node's traffic and serve it at /metrics, until interrupted
     Run(RunArgs),
+    /// Show each service's tier and figures, and what the tier calls for, as a running agent tells them
+    Report(ReportArgs),
     /// Show what this kernel and these privileges allow, what is missing, and how to mend it
     Check(CheckArgs),
     /// Count a packet capture as this node's traffic would be counted, and show what it comes to

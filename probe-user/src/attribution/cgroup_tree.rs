@@ -28,6 +28,11 @@ impl CgroupTree {
         Self { root, paths: HashMap::new(), pace: Pace::default() }
     }
 
+    /// Where the hierarchy is mounted.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The path of a cgroup below the root, with a slash before it; none if it is gone.
     pub(super) fn path(&mut self, id: u64, now: Instant, since: Instant) -> Known<Option<&str>> {
         if !self.paths.contains_key(&id) {

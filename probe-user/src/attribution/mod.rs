@@ -11,6 +11,7 @@ mod hierarchies;
 pub mod holders;
 mod listeners;
 mod pace;
+mod places;
 mod process;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration, time::Instant};
@@ -21,6 +22,7 @@ pub use cgroup_mount::{NoCgroup2, cgroup1_is_mounted, cgroup2_root};
 use cgroup_tree::CgroupTree;
 use listeners::{Listeners, Opened};
 use pace::Known;
+pub use places::Place;
 use process::Procfs;
 
 /// A name that nobody asked for in this time is forgotten, when room is needed.

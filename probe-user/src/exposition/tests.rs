@@ -1,7 +1,7 @@
 //! What a report looks like at `/metrics`.
 
 mod documentation;
-mod sample;
+pub(crate) mod sample;
 
 use std::sync::Arc;
 

@@ -36,6 +36,9 @@
 //! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
 //! | `exposition` | what promtool says of its metrics |
+//! | `api` | what the JSON API is described to be, and the metrics |
+//! | `report` | what a client of it tells people |
+//! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
 //! | `ending` | leaving nothing in the kernel |
 //! | `survival` | state that is pinned: nothing missed and nothing counted twice, whatever becomes of the agent |
@@ -43,6 +46,7 @@
 //! | `traces` | the tests themselves: they leave nothing behind either |
 
 mod access_log;
+mod api;
 mod bandwidth;
 mod bodies;
 mod churn;
@@ -70,7 +74,9 @@ mod proxied;
 mod proxied_fields;
 mod quota;
 mod replay;
+mod report;
 mod requests;
+mod resources;
 mod responses;
 mod routes;
 mod survival;
