@@ -3,6 +3,7 @@
 //! Parsing has no side effects and knows each flag by itself; what flags mean together is decided in
 //! [`RunArgs::settings`], which gives what the program needs.
 
+mod cluster_args;
 mod detach_args;
 mod duration;
 mod layers;
@@ -18,6 +19,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
+use cluster_args::ClusterArgs;
 pub use detach_args::{DetachArgs, InstanceArgs};
 pub use layers::{BadCommand, Setting};
 pub use replay_args::ReplayArgs;

@@ -9,11 +9,13 @@ pub mod node;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use crate::identity::Identity;
+
 /// What services and the node use.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resources {
-    /// By name: those that have cgroups of their own.
-    pub services: BTreeMap<String, ServiceUse>,
+    /// Those that have cgroups of their own.
+    pub services: BTreeMap<Identity, ServiceUse>,
     /// None if procfs cannot be read.
     pub node: Option<node::NodeUse>,
 }

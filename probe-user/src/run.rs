@@ -16,8 +16,10 @@ use crate::{
     check::privileges,
     exposition::Exposition,
     instance::Instance,
-    kernel::Probe,
+    kernel::{self, Probe},
+    kubernetes::{Cluster, Owner},
     latest::Latest,
+    least_privilege,
     live::{Screen, ScreenKind},
     server,
     settings::Settings,
@@ -38,12 +40,16 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     let cgroup = cgroup2_root()?;
     let _instance = Instance::of_node(&settings.lock)?;
     let listener = server::bind(settings.listen)?;
+    least_privilege::gain_nothing();
     let runtime = runtime().context("cannot start the threads of the server")?;
 
     // Signals are caught before anything is attached: one that comes in between must detach too.
     let stop = runtime.block_on(async { Stop::catch() }).context("cannot catch signals")?;
     let mut probe = Probe::start(settings, &cgroup)?;
-    let mut attribution = Attribution::new(cgroup);
+    least_privilege::keep_for_counting();
+    let cluster = Cluster::join(&settings.cluster, &runtime);
+    let owner = settings.cluster.owner.as_ref().map(|name| Owner::find(name, &runtime));
+    let mut attribution = Attribution::new(cgroup).listening().in_cluster(cluster);
     probe.recall_names(&mut attribution);
     let latest = Arc::new(Latest::default());
     let ticker = Ticker { attribution, probe, latest: Arc::clone(&latest), screen: screen.clone() };
@@ -53,6 +59,7 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     ticking.stop.shut();
     let joined = ticking.thread.join();
     screen.finish();
+    let uninstalled = settings.pin.is_some() && owner.is_some_and(|owner| owner.is_gone(&runtime));
     runtime.shutdown_background();
     ended?;
     joined.map_err(|_| {
@@ -60,6 +67,11 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     })?;
     match &settings.pin {
         None => tracing::info!("detached"),
+        Some(directory) if uninstalled => {
+            if let Some(removed) = kernel::remove_pinned(directory)? {
+                tracing::info!("the DaemonSet is gone: removed {}: {removed}", directory.display());
+            }
+        }
         Some(directory) => tracing::info!(
             "ended; the kernel goes on counting for the next agent with --pin {0}, until `traffic-probe detach --pin {0}`",
             directory.display()
@@ -69,7 +81,12 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
 }
 
 fn runtime() -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(SERVER_THREADS).enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SERVER_THREADS)
+        // They read what anybody sends.
+        .on_thread_start(least_privilege::keep_nothing)
+        .enable_all()
+        .build()
 }
 
 fn announce(listener: &TcpListener, settings: &Settings, screen: &Screen) {

@@ -1,6 +1,6 @@
 //! What the agent needs to know to run, after flags and environment have been read and checked: see [`crate::cli`].
 
-use std::{net::SocketAddr, num::NonZeroU8, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroU8, path::PathBuf, time::Duration};
 
 use crate::{interface_filter::InterfaceFilter, proxies::Proxies, tier::Policy};
 
@@ -35,6 +35,8 @@ pub struct Settings {
     pub pin: Option<PathBuf>,
     /// Directory whose lock keeps a second agent away.
     pub lock: PathBuf,
+    /// How pods are named, if this is a node of a Kubernetes cluster.
+    pub cluster: ClusterSettings,
 }
 
 /// How programs are attached to the queues of interfaces, where others may have theirs.
@@ -102,4 +104,64 @@ pub enum ErrorClass {
     /// The server's errors and those that it blames on the client.
     #[value(name = "4xx")]
     ServerAndClient,
+}
+
+/// How pods are named on Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// Whether this is a node of a cluster.
+    pub access: ClusterAccess,
+    /// The node's name, as the API server has it.
+    pub node: String,
+    /// The identity labels that services get beside name and port.
+    pub labels: Vec<PlaceLabel>,
+    /// The `DaemonSet` that runs the agent, without which nothing stays pinned.
+    pub owner: Option<OwnerName>,
+}
+
+/// A `DaemonSet`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for OwnerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Whether to look for a Kubernetes cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ClusterAccess {
+    /// If the agent runs in a pod.
+    #[default]
+    Auto,
+    /// Yes: in a pod as its service account, elsewhere as the kubeconfig says.
+    On,
+    /// No.
+    Off,
+}
+
+/// An identity label that services have on Kubernetes: see [`crate::place::Place`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PlaceLabel {
+    /// The pod's namespace.
+    Namespace,
+    /// What the pod belongs to.
+    Workload,
+    /// The pod.
+    Pod,
+    /// The container.
+    Container,
+    /// The node.
+    Node,
+}
+
+impl PlaceLabel {
+    /// All of them, in the order of [`crate::place::Place::LABELS`].
+    pub const ALL: [Self; 5] = [Self::Namespace, Self::Workload, Self::Pod, Self::Container, Self::Node];
 }

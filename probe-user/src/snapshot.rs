@@ -15,7 +15,7 @@ use probe_common::{
     service::Role,
 };
 
-use crate::histogram::Histogram;
+use crate::{histogram::Histogram, identity::Identity, place::Place};
 
 /// One pass over the kernel's maps, with the names of services joined to it. Counters are totals since the probe
 /// started.
@@ -48,6 +48,16 @@ pub struct ServiceId {
     pub role: Role,
     /// TCP, or UDP: on the same port the two are two services.
     pub transport: Transport,
+    /// Where it runs in a Kubernetes cluster; none where there is none.
+    pub place: Option<Arc<Place>>,
+}
+
+impl ServiceId {
+    /// Who that is, whatever its port.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity { service: self.service.as_str().into(), place: self.place.clone() }
+    }
 }
 
 /// What was counted of a service.

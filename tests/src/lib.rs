@@ -11,6 +11,7 @@ pub mod burner;
 pub mod capture;
 pub mod cgroup;
 pub mod client;
+pub mod cluster;
 pub mod dns;
 pub mod echo;
 pub mod expect;

@@ -23,7 +23,7 @@ pub(crate) fn clean(options: &Options) -> Result<()> {
         remove(&cache)?;
     } else if cache.exists() {
         println!(
-            "clean: {} stays (bpf-linker and virtiofsd, minutes to build, and kernels); `clean --all` removes it",
+            "clean: {} stays (bpf-linker, virtiofsd and Kubernetes, minutes to build, and kernels); `clean --all` removes it",
             cache.display()
         );
     }

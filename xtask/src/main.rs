@@ -5,9 +5,12 @@
 mod bench;
 mod build;
 mod clean;
+mod cluster;
 mod exec;
 mod fuzz;
+mod image;
 mod lint;
+mod manifests;
 mod privilege;
 mod run;
 mod setup;
@@ -43,6 +46,13 @@ enum Command {
     Bench(bench::Options),
     /// Fuzzes the engine and its parsers, guided by coverage
     Fuzz(fuzz::Options),
+    /// Builds a container image with the agent alone, by buildah, podman or docker
+    Image(image::Options),
+    /// Renders the kustomize base from the chart
+    Manifests(manifests::Options),
+    /// A real Kubernetes of one node on this machine: up, down, kubectl, helm
+    #[command(subcommand)]
+    Cluster(cluster::Options),
     /// Checks the format, clippy's opinion of every crate, and that no machine's path is in a file
     Lint,
     /// Removes what was built, and says what remains outside of the tree
@@ -73,6 +83,9 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Test(options) => test::test(options),
         Command::Bench(options) => bench::bench(options),
         Command::Fuzz(options) => fuzz::fuzz(options),
+        Command::Image(options) => image::image(options),
+        Command::Manifests(options) => manifests::manifests(options),
+        Command::Cluster(options) => cluster::cluster(options),
         Command::Lint => lint::lint(),
         Command::Clean(options) => clean::clean(options),
         Command::AsRoot(changes) => changes.apply(),

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    build, exec, fuzz, privilege,
+    build, cluster, exec, fuzz, privilege,
     setup::{self, Group},
     vm, workspace,
 };
@@ -43,6 +43,8 @@ enum Ring {
     Kernels,
     /// The agent against real servers and clients
     E2e,
+    /// The agent on a real Kubernetes node, by its image and its chart; only if asked for, since Kubernetes is compiled for it
+    Kubernetes,
 }
 
 enum Verdict {
@@ -96,6 +98,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
             (Ring::Kernels, Some(why)) => Verdict::Impossible(why.clone()),
             (Ring::Kernels, None) => under_kernels(options, cargo),
             (Ring::Fuzz, _) => timed(fuzz::ring),
+            (Ring::Kubernetes, _) => timed(|| cluster::ring(cargo(), &options.arguments)),
             _ => ring.run(cargo(), &options.arguments),
         };
         verdicts.push((ring, verdict));
@@ -115,7 +118,8 @@ fn chosen(options: &Options) -> Result<Vec<Ring>> {
         return Ok(vec![Ring::Kernels]);
     }
     if rings.is_empty() {
-        return Ok(Ring::value_variants().to_vec());
+        let cheap = Ring::value_variants().iter().filter(|ring| **ring != Ring::Kubernetes);
+        return Ok(cheap.copied().collect());
     }
     rings.sort_unstable();
     rings.dedup();
@@ -168,6 +172,7 @@ impl Ring {
             ][..],
             Self::Prog | Self::Kernels => &["-p", "probe-tests", "--test", "prog"],
             Self::E2e => &["-p", "probe-tests", "--test", "e2e"],
+            Self::Kubernetes => &["-p", "probe-tests", "--test", "kubernetes"],
         });
         cargo
     }
@@ -212,6 +217,7 @@ impl fmt::Display for Ring {
             Self::Fuzz => "fuzz",
             Self::Kernels => "kernels",
             Self::E2e => "e2e",
+            Self::Kubernetes => "kubernetes",
         })
     }
 }

@@ -206,7 +206,7 @@ impl Service {
                 .filter_map(|protocol| Requests::of(protocol, totals, rates))
                 .collect(),
             tier: report.tiers.get(id).map(Tier::from),
-            resources: report.resources.services.get(&id.service).map(ServiceResources::from),
+            resources: report.resources.services.get(&id.identity()).map(ServiceResources::from),
         }
     }
 }

@@ -30,7 +30,13 @@ pub enum NoCgroup2 {
 /// The directory where the root of the cgroup2 hierarchy is mounted.
 pub fn cgroup2_root() -> Result<PathBuf, NoCgroup2> {
     let mountinfo = fs::read("/proc/self/mountinfo")?;
-    choose(&cgroup2_mounts(&mountinfo), |path| fs::read_dir(path).is_ok())
+    choose(&cgroup2_mounts(&mountinfo), is_root)
+}
+
+/// Whether a readable directory is the root of the hierarchy itself: it alone has no file of events. What the mounts tell
+/// does not decide it, since to a process in a cgroup namespace its own cgroup looks like the root.
+fn is_root(point: &Path) -> bool {
+    fs::read_dir(point).is_ok() && !point.join("cgroup.events").exists()
 }
 
 /// Whether there are hierarchies of cgroup v1 as well. If the mounts are not known, there are none.
@@ -73,8 +79,10 @@ struct Mount {
     point: PathBuf,
 }
 
-fn choose(mounts: &[Mount], readable: impl Fn(&Path) -> bool) -> Result<PathBuf, NoCgroup2> {
-    let whole = mounts.iter().find(|mount| mount.root == b"/" && readable(&mount.point));
+fn choose(mounts: &[Mount], is_root: impl Fn(&Path) -> bool) -> Result<PathBuf, NoCgroup2> {
+    // From within a cgroup namespace, what lies above it is shown as `/..`.
+    let may_be = |mount: &&Mount| mount.root == b"/" || mount.root.starts_with(b"/..");
+    let whole = mounts.iter().filter(may_be).find(|mount| is_root(&mount.point));
     match (whole, mounts.first()) {
         (Some(mount), _) => Ok(mount.point.clone()),
         (None, Some(mount)) => Err(NoCgroup2::NotRoot(mount.point.clone())),
@@ -125,8 +133,8 @@ mod tests {
         31 30 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
         32 30 0:28 / /sys/fs/cgroup/unified rw,relatime shared:9 master:2 - cgroup2 cgroup2 rw\n";
 
-    fn chosen(mountinfo: &[u8], readable: bool) -> Result<PathBuf, NoCgroup2> {
-        choose(&cgroup2_mounts(mountinfo), |_| readable)
+    fn chosen(mountinfo: &[u8], is_root: bool) -> Result<PathBuf, NoCgroup2> {
+        choose(&cgroup2_mounts(mountinfo), |_| is_root)
     }
 
     #[test]
@@ -157,6 +165,20 @@ mod tests {
         assert!(
             matches!(chosen(&mounts[..54], true), Err(NoCgroup2::NotRoot(path)) if path == Path::new("/part"))
         );
+    }
+
+    #[test]
+    fn in_a_cgroup_namespace_the_hosts_root_is_found() {
+        let mounts = b"\
+            40 1 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
+            41 1 0:28 /../../.. /host/cgroup rw - cgroup2 cgroup2 rw\n";
+        let own = Path::new("/sys/fs/cgroup");
+        assert_eq!(choose(&cgroup2_mounts(mounts), |path| path != own).unwrap(), Path::new("/host/cgroup"));
+        let directory = tempfile::tempdir().unwrap();
+        assert!(is_root(directory.path()));
+        fs::write(directory.path().join("cgroup.events"), "").unwrap();
+        assert!(!is_root(directory.path()), "a cgroup below the root");
+        assert!(!is_root(&directory.path().join("gone")));
     }
 
     #[test]

@@ -64,6 +64,16 @@ fn of_part(part: &str) -> Option<String> {
 
 /// The short id, if a part is that of a container, with a scope or without.
 fn container_of_part(part: &str) -> Option<String> {
+    full_container_id(part).map(|id| shortened(id).to_owned())
+}
+
+/// The first characters of a container's id, by which people know it.
+pub(super) fn shortened(id: &str) -> &str {
+    id.get(..SHORT_ID).unwrap_or(id)
+}
+
+/// The whole id, likewise.
+pub(super) fn full_container_id(part: &str) -> Option<&str> {
     let name = part.strip_suffix(".scope").unwrap_or(part);
     let prefixed =
         || CONTAINER_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).and_then(container_id);
@@ -131,9 +141,9 @@ fn is_transient(name: &str) -> bool {
     digits(made_up, 'u', 10) || digits(made_up, 'r', 16) || digits(made_up, 'p', 10) || process_and_number
 }
 
-fn container_id(part: &str) -> Option<String> {
+fn container_id(part: &str) -> Option<&str> {
     let is_id = part.len() == CONTAINER_ID && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_id.then(|| part[..SHORT_ID].to_owned())
+    is_id.then_some(part)
 }
 
 /// Undoes systemd's `\x2d` for a dash, and the like.

@@ -4,13 +4,16 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    fs, io,
     os::unix::fs::DirEntryExt,
     path::{Path, PathBuf},
     time::Instant,
 };
 
-use super::pace::{Known, Leave, Pace};
+use super::{
+    cgroup_news::CgroupNews,
+    pace::{Known, Leave, Pace},
+};
 
 /// Deeper than any hierarchy that people make; keeps the walk bounded.
 const MAX_DEPTH: usize = 32;
@@ -21,11 +24,19 @@ pub(super) struct CgroupTree {
     root: PathBuf,
     paths: HashMap<u64, String>,
     pace: Pace,
+    /// Those that the kernel told of since, if it tells.
+    news: Option<CgroupNews>,
 }
 
 impl CgroupTree {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, paths: HashMap::new(), pace: Pace::default() }
+        Self { root, paths: HashMap::new(), pace: Pace::default(), news: None }
+    }
+
+    /// Has the kernel tell of those that come.
+    pub(super) fn listen(&mut self) -> io::Result<()> {
+        self.news = Some(CgroupNews::of(&self.root)?);
+        Ok(())
     }
 
     /// Where the hierarchy is mounted.
@@ -35,6 +46,12 @@ impl CgroupTree {
 
     /// The path of a cgroup below the root, with a slash before it; none if it is gone.
     pub(super) fn path(&mut self, id: u64, now: Instant, since: Instant) -> Known<Option<&str>> {
+        let told = || self.news.as_ref().and_then(|news| news.path(id));
+        if !self.paths.contains_key(&id)
+            && let Some(path) = told()
+        {
+            self.paths.insert(id, path);
+        }
         if !self.paths.contains_key(&id) {
             match self.pace.ask(now, since) {
                 Leave::Look => self.paths = walk(&self.root),

@@ -35,6 +35,11 @@ pub(super) fn name(text: &str, unified: Option<&str>) -> Option<String> {
         })
 }
 
+/// The paths in all hierarchies.
+pub(super) fn paths(text: &str) -> impl Iterator<Item = &str> {
+    memberships(text).map(|group| group.path)
+}
+
 /// The path in the hierarchy of version 2.
 pub(super) fn unified(text: &str) -> Option<&str> {
     memberships(text).find(|group| group.controllers.is_empty()).map(|group| group.path)

@@ -6,23 +6,28 @@
 
 mod cgroup_mount;
 mod cgroup_name;
+mod cgroup_news;
 mod cgroup_tree;
 mod hierarchies;
 pub mod holders;
 mod listeners;
+mod own_cgroups;
 mod pace;
-mod places;
+mod pod_cgroup;
+mod pods;
 mod process;
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration, time::Instant};
+use std::{collections::HashMap, path::PathBuf, time::Duration, time::Instant};
 
 use probe_common::service::{OTHER, Role, ServiceEntry, ServiceKey};
 
 pub use cgroup_mount::{NoCgroup2, cgroup1_is_mounted, cgroup2_root};
+
+use crate::{identity::Identity, kubernetes::Cluster};
 use cgroup_tree::CgroupTree;
 use listeners::{Listeners, Opened};
+pub use own_cgroups::OwnCgroups;
 use pace::Known;
-pub use places::Place;
 use process::Procfs;
 
 /// A name that nobody asked for in this time is forgotten, when room is needed.
@@ -37,6 +42,8 @@ pub struct Attribution {
     cgroups: CgroupTree,
     procfs: Procfs,
     listeners: Listeners,
+    /// The Kubernetes cluster that this node is part of.
+    cluster: Option<Cluster>,
     names: HashMap<ServiceKey, Name>,
     /// Keys without a name yet, with the moment they were first asked for.
     waiting: HashMap<ServiceKey, Instant>,
@@ -45,7 +52,7 @@ pub struct Attribution {
 
 #[derive(Debug)]
 struct Name {
-    name: Arc<str>,
+    identity: Identity,
     asked: Instant,
 }
 
@@ -61,41 +68,59 @@ impl Attribution {
             cgroups: CgroupTree::new(cgroup2),
             procfs,
             listeners: Listeners::default(),
+            cluster: None,
             names: HashMap::new(),
             waiting: HashMap::new(),
             look_at: FEW_NAMES,
         }
     }
 
-    /// Takes a name as given by an earlier agent, of whose services this one has the counters.
-    pub fn recall(&mut self, key: ServiceKey, name: Arc<str>) {
-        self.names.insert(key, Name { name, asked: Instant::now() });
+    /// The same, told by the kernel of cgroups as they come, so that those which live for less than a pass are known.
+    #[must_use]
+    pub fn listening(mut self) -> Self {
+        if let Err(error) = self.cgroups.listen() {
+            tracing::warn!(
+                "the kernel does not tell of new cgroups ({error}): containers that live for less than a second may go by \
+                 their process; see fs.inotify.max_user_watches in inotify(7)"
+            );
+        }
+        self
     }
 
-    /// The name of a service. None if what could tell was looked at a moment ago, before the service was there: ask
+    /// The same on a node of a Kubernetes cluster, if it is one.
+    #[must_use]
+    pub fn in_cluster(self, cluster: Option<Cluster>) -> Self {
+        Self { cluster, ..self }
+    }
+
+    /// Takes a name as given by an earlier agent, of whose services this one has the counters.
+    pub fn recall(&mut self, key: ServiceKey, identity: Identity) {
+        self.names.insert(key, Name { identity, asked: Instant::now() });
+    }
+
+    /// Who a service is. None if what could tell was looked at a moment ago, before the service was there: ask
     /// again at the next pass, a second later at most. Its counters are totals, so nothing is lost by waiting; a
     /// guess now would have to stay.
-    pub fn name(&mut self, key: &ServiceKey, entry: &ServiceEntry) -> Option<Arc<str>> {
+    pub fn name(&mut self, key: &ServiceKey, entry: &ServiceEntry) -> Option<Identity> {
         self.name_at(Instant::now(), key, *entry)
     }
 
-    fn name_at(&mut self, now: Instant, key: &ServiceKey, entry: ServiceEntry) -> Option<Arc<str>> {
+    fn name_at(&mut self, now: Instant, key: &ServiceKey, entry: ServiceEntry) -> Option<Identity> {
         if entry.index == OTHER {
-            return Some(Arc::from("other"));
+            return Some(Identity::named("other"));
         }
         if let Some(known) = self.names.get_mut(key) {
             known.asked = now;
-            return Some(Arc::clone(&known.name));
+            return Some(known.identity.clone());
         }
         let since = *self.waiting.entry(*key).or_insert(now);
-        let Known::Yes(name) = self.resolve(now, since, key, entry) else {
+        let Known::Yes(identity) = self.identify(now, since, key, entry) else {
             return None;
         };
         self.waiting.remove(key);
         self.forget_unused(now);
-        let name: Arc<str> = name.unwrap_or_else(|| "unknown".into()).into();
-        self.names.insert(*key, Name { name: Arc::clone(&name), asked: now });
-        Some(name)
+        self.names.insert(*key, Name { identity: identity.clone(), asked: now });
+        Some(identity)
     }
 
     /// Asks the cgroup, then the process; none if neither tells.

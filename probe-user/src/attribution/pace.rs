@@ -14,6 +14,16 @@ pub(super) enum Known<T> {
     NotYet,
 }
 
+impl<T> Known<T> {
+    /// The answer, made into another.
+    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Known<U> {
+        match self {
+            Self::Yes(answer) => Known::Yes(make(answer)),
+            Self::NotYet => Known::NotYet,
+        }
+    }
+}
+
 /// What may be done for a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leave {

@@ -61,6 +61,13 @@ impl Procfs {
         hierarchies::name(&self.cgroups_of(process, thread, cgroup)?, cgroup)
     }
 
+    /// The paths of a process's cgroups, if that is still the process that a thread was seen in.
+    pub(super) fn paths(&self, process: u32, thread: &str, cgroup: Option<&str>) -> Vec<String> {
+        let is_other = process == 0 || is_init(process, thread) || !self.is_same(process, thread, cgroup);
+        let text = if is_other { None } else { self.cgroups(process) }.unwrap_or_default();
+        hierarchies::paths(&text).map(str::to_owned).collect()
+    }
+
     /// The name of who holds a socket: by its cgroups, or by itself.
     pub(super) fn service(&self, process: u32) -> Option<String> {
         let grouped =

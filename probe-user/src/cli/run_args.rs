@@ -8,7 +8,7 @@ use clap::{
     value_parser,
 };
 
-use super::{InstanceArgs, Setting, duration, layers};
+use super::{ClusterArgs, InstanceArgs, Setting, duration, layers};
 use crate::{
     interface_filter::InterfaceGlob,
     proxies::ProxyNetwork,
@@ -114,6 +114,8 @@ pub struct RunArgs {
     max_routes_per_service: NonZeroU8,
     #[command(flatten)]
     instance: InstanceArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 /// Settings that contradict each other.
@@ -195,6 +197,7 @@ impl RunArgs {
             proxies: self.proxies.into_iter().collect(),
             pin: self.instance.pin,
             lock: self.instance.lock,
+            cluster: self.cluster.settings(),
         })
     }
 }

@@ -3,7 +3,7 @@
 use prometheus::proto::{self, Bucket, LabelPair, MetricFamily, MetricType};
 
 use super::names::{Kind, Metric};
-use crate::histogram::Histogram;
+use crate::{histogram::Histogram, place::Place};
 
 /// The edges of the classic histograms are powers of two: 2^-17 s (about 8 µs) to 2^5 s (32 s).
 const EDGES: std::ops::RangeInclusive<i32> = -17..=5;
@@ -22,7 +22,12 @@ impl Family {
     /// Adds a series with a value. The labels' values are in the order of [`Metric::labels`]; one that is empty is left out,
     /// which to Prometheus is the same.
     pub(super) fn add(&mut self, labels: &[&str], value: f64) {
-        let mut series = self.labelled(labels);
+        self.add_at(None, labels, value);
+    }
+
+    /// The same of a service, with the labels of where it runs.
+    pub(super) fn add_at(&mut self, place: Option<&Place>, labels: &[&str], value: f64) {
+        let mut series = self.labelled(place, labels);
         if self.metric.kind == Kind::Counter {
             let mut counter = proto::Counter::default();
             counter.set_value(value);
@@ -35,9 +40,9 @@ impl Family {
         self.series.push(series);
     }
 
-    /// Adds a series of a histogram.
-    pub(super) fn add_histogram(&mut self, labels: &[&str], histogram: &Histogram) {
-        let mut series = self.labelled(labels);
+    /// Adds a series of a service's histogram.
+    pub(super) fn add_histogram(&mut self, place: Option<&Place>, labels: &[&str], histogram: &Histogram) {
+        let mut series = self.labelled(place, labels);
         let buckets = EDGES.map(|exponent| {
             let mut bucket = Bucket::default();
             bucket.set_upper_bound(f64::from(exponent).exp2());
@@ -52,13 +57,15 @@ impl Family {
         self.series.push(series);
     }
 
-    fn labelled(&self, values: &[&str]) -> proto::Metric {
+    fn labelled(&self, place: Option<&Place>, values: &[&str]) -> proto::Metric {
         debug_assert_eq!(values.len(), self.metric.labels.len(), "{}", self.metric.name);
-        let pairs = self.metric.labels.iter().zip(values).filter(|(_, value)| !value.is_empty());
-        let pair = |(name, value): (&&str, &&str)| {
+        let own = self.metric.labels.iter().copied().zip(values.iter().copied());
+        let of_place = place.into_iter().flat_map(|place| Place::LABELS.into_iter().zip(place.values()));
+        let pairs = own.chain(of_place).filter(|(_, value)| !value.is_empty());
+        let pair = |(name, value): (&str, &str)| {
             let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value((*value).to_owned());
+            pair.set_name(name.to_owned());
+            pair.set_value(value.to_owned());
             pair
         };
         let mut series = proto::Metric::default();

@@ -10,15 +10,16 @@ pub(super) fn families(resources: &Resources) -> Vec<Family> {
     let mut cpu = Family::new(&names::SERVICE_CPU);
     let mut memory = Family::new(&names::SERVICE_MEMORY);
     let mut pressure = Family::new(&names::SERVICE_PRESSURE);
-    for (service, used) in &resources.services {
+    for (identity, used) in &resources.services {
+        let (service, place) = (&*identity.service, identity.place.as_deref());
         if let Some(time) = used.cpu {
-            cpu.add(&[service], time.as_secs_f64());
+            cpu.add_at(place, &[service], time.as_secs_f64());
         }
         if let Some(bytes) = used.memory {
-            memory.add(&[service], bytes as f64);
+            memory.add_at(place, &[service], bytes as f64);
         }
         for (resource, extent, time) in known(&used.stalls) {
-            pressure.add(&[service, resource.label(), extent.label()], time.as_secs_f64());
+            pressure.add_at(place, &[service, resource.label(), extent.label()], time.as_secs_f64());
         }
     }
     let mut families = vec![cpu, memory, pressure];

@@ -11,6 +11,7 @@ use probe_common::{
 
 use super::{family::Family, names};
 use crate::{
+    place::Place,
     report::{Rates, RequestRates},
     snapshot::{Connections, Service, ServiceId, Snapshot},
 };
@@ -37,7 +38,7 @@ pub(super) fn rates(rates: &Rates) -> Vec<Family> {
         let identity = Identity::new(id);
         let [name, port, role] = identity.labels();
         for (way, rate) in [(Way::Receive, service.received), (Way::Transmit, service.sent)] {
-            bandwidth.add(&[name, port, role, way.label(), identity.transport()], rate);
+            bandwidth.add_at(identity.place, &[name, port, role, way.label(), identity.transport()], rate);
         }
         for (protocol, rates) in &service.requests {
             requests.add(&identity, *protocol, rates);
@@ -53,11 +54,19 @@ pub(super) struct Identity<'a> {
     port: String,
     role: Role,
     transport: Transport,
+    /// Where it runs, if in a cluster.
+    pub(super) place: Option<&'a Place>,
 }
 
 impl<'a> Identity<'a> {
     pub(super) fn new(id: &'a ServiceId) -> Self {
-        Self { service: &id.service, port: id.port.to_string(), role: id.role, transport: id.transport }
+        Self {
+            service: &id.service,
+            port: id.port.to_string(),
+            role: id.role,
+            transport: id.transport,
+            place: id.place.as_deref(),
+        }
     }
 
     pub(super) fn labels(&self) -> [&str; 3] {
@@ -138,7 +147,11 @@ impl Totals {
         }
         // Users are those of a service; a caller has none.
         if identity.role == Role::Server {
-            self.users.add(&[identity.service, &identity.port, identity.transport()], service.users as f64);
+            self.users.add_at(
+                identity.place,
+                &[identity.service, &identity.port, identity.transport()],
+                service.users as f64,
+            );
         }
     }
 }
@@ -159,19 +172,23 @@ impl RequestTotals {
             }
             let route = kind.route.as_deref().unwrap_or_default();
             let labels = [name, port, role, kind.protocol.label(), kind.method.label(), &status, route];
-            self.total.add(&labels, durations.count as f64);
-            self.duration.add_histogram(&labels, durations);
+            self.total.add_at(identity.place, &labels, durations.count as f64);
+            self.duration.add_histogram(identity.place, &labels, durations);
         }
         for (protocol, times) in &service.first_byte {
-            self.first_byte.add_histogram(&[name, port, role, protocol.label()], times);
+            self.first_byte.add_histogram(identity.place, &[name, port, role, protocol.label()], times);
         }
         for ((protocol, phase), times) in &service.phases {
-            self.phase.add_histogram(&[name, port, role, protocol.label(), phase.label()], times);
+            self.phase.add_histogram(
+                identity.place,
+                &[name, port, role, protocol.label(), phase.label()],
+                times,
+            );
         }
         for (protocol, waiting) in &service.in_flight {
             let labels = [name, port, role, protocol.label()];
-            self.in_flight.add(&labels, waiting.requests as f64);
-            self.oldest.add(&labels, waiting.oldest.unwrap_or_default().as_secs_f64());
+            self.in_flight.add_at(identity.place, &labels, waiting.requests as f64);
+            self.oldest.add_at(identity.place, &labels, waiting.oldest.unwrap_or_default().as_secs_f64());
         }
     }
 
@@ -186,9 +203,9 @@ impl Volumes {
         let [name, port, role] = identity.labels();
         for (way, volume) in [(Way::Receive, service.received), (Way::Transmit, service.sent)] {
             let labels = [name, port, role, way.label(), identity.transport()];
-            self.bytes.add(&labels, volume.bytes as f64);
-            self.wire.add(&labels, service.wire[way as usize] as f64);
-            self.packets.add(&labels, volume.packets as f64);
+            self.bytes.add_at(identity.place, &labels, volume.bytes as f64);
+            self.wire.add_at(identity.place, &labels, service.wire[way as usize] as f64);
+            self.packets.add_at(identity.place, &labels, volume.packets as f64);
         }
     }
 }
@@ -198,10 +215,10 @@ impl ConnectionFamilies {
         let Connections { opened, closed, open, failed, reset } = service.connections;
         let counts = [open, opened, closed, failed, reset, service.retransmitted];
         for (family, value) in self.counts.iter_mut().zip(counts) {
-            family.add(&identity.labels(), value as f64);
+            family.add_at(identity.place, &identity.labels(), value as f64);
         }
         if service.round_trips.count > 0 {
-            self.round_trips.add_histogram(&identity.labels(), &service.round_trips);
+            self.round_trips.add_histogram(identity.place, &identity.labels(), &service.round_trips);
         }
     }
 
@@ -232,14 +249,14 @@ impl RequestFamilies {
     fn add(&mut self, identity: &Identity<'_>, protocol: Protocol, rates: &RequestRates) {
         let [name, port, role] = identity.labels();
         let labels = [name, port, role, protocol.label()];
-        self.requests.add(&labels, rates.requests);
-        self.transactions.add(&labels, rates.transactions);
+        self.requests.add_at(identity.place, &labels, rates.requests);
+        self.transactions.add_at(identity.place, &labels, rates.transactions);
         if let Some(ratio) = rates.error_ratio {
-            self.errors.add(&labels, ratio);
+            self.errors.add_at(identity.place, &labels, ratio);
         }
         let mut add_latency = |quantile, value: Option<f64>| {
             if let Some(value) = value {
-                self.latency.add(&[name, port, role, protocol.label(), quantile], value);
+                self.latency.add_at(identity.place, &[name, port, role, protocol.label(), quantile], value);
             }
         };
         add_latency("avg", rates.durations.average());

@@ -6,7 +6,7 @@ pub(crate) mod sample;
 use std::sync::Arc;
 
 use super::{Exposition, names};
-use crate::latest::Latest;
+use crate::{latest::Latest, place::Place};
 
 /// What is served when a report is the latest.
 fn rendered(report: crate::report::Report) -> String {
@@ -57,6 +57,29 @@ fn routes_are_a_label_of_requests_only_where_they_are_counted() {
             "{line}"
         );
     }
+}
+
+#[test]
+fn in_a_cluster_all_that_is_a_services_says_where_it_runs() {
+    let place = Place {
+        namespace: "shop".into(),
+        workload: "web".into(),
+        pod: "web-6d9f-x7k2p".into(),
+        container: "nginx".into(),
+        node: "node1".into(),
+    };
+    let labels = r#"namespace="shop",workload="web",pod="web-6d9f-x7k2p",container="nginx",node="node1""#;
+    let text = rendered(sample::report_in_cluster(&place));
+    let series: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let (of_services, others): (Vec<_>, Vec<_>) =
+        series.into_iter().partition(|line| line.contains(r#"{service=""#));
+    assert!(of_services.iter().all(|line| line.contains(labels)), "{text}");
+    assert!(!others.is_empty() && !others.iter().any(|line| line.contains("node1")), "{text}");
+    let on_a_host = rendered(sample::report_in_cluster(&Place { node: "node1".into(), ..Place::default() }));
+    assert!(
+        on_a_host.contains(r#"role="server",node="node1"} "#) && !on_a_host.contains("pod="),
+        "{on_a_host}"
+    );
 }
 
 #[test]

@@ -12,10 +12,10 @@ pub(super) fn families(report: &Report) -> [Family; 3] {
         let ([service, port, _], transport) = (identity.labels(), identity.transport());
         for tier in Tier::ALL {
             let holds = f64::from(u8::from(tier == judgement.tier));
-            tiers.add(&[service, port, transport, tier.label()], holds);
+            tiers.add_at(identity.place, &[service, port, transport, tier.label()], holds);
         }
-        rising.add(&[service, port, transport], f64::from(u8::from(judgement.rising)));
-        load.add(&[service, port, transport], judgement.of_high);
+        rising.add_at(identity.place, &[service, port, transport], f64::from(u8::from(judgement.rising)));
+        load.add_at(identity.place, &[service, port, transport], judgement.of_high);
     }
     [tiers, rising, load]
 }

@@ -34,6 +34,7 @@ use super::{
 };
 use crate::{
     attribution::Attribution,
+    identity::Identity,
     settings::Capacities,
     snapshot::{RequestKind, Service, ServiceId, Snapshot, Table},
 };
@@ -111,8 +112,8 @@ impl Maps {
 
     /// Tells the names that an earlier agent gave.
     pub(super) fn recall_names(&mut self, attribution: &mut Attribution) {
-        for (key, name) in self.kept.iter_mut().flat_map(Names::read) {
-            attribution.recall(key, name);
+        for (key, identity) in self.kept.iter_mut().flat_map(Names::read) {
+            attribution.recall(key, identity);
         }
     }
 
@@ -178,23 +179,29 @@ impl Maps {
     /// Who the services are, by their index.
     fn names(&mut self, attribution: &mut Attribution) -> Result<Named, CollectError> {
         let mut entries = 0;
-        let mut given: StdHashMap<ServiceKey, Arc<str>> = StdHashMap::new();
+        let mut given: StdHashMap<ServiceKey, Identity> = StdHashMap::new();
         let (mut names, mut keys) = (StdHashMap::new(), StdHashMap::new());
-        let other =
-            ServiceId { service: "other".into(), port: 0, role: Role::Server, transport: Transport::Tcp };
+        let other = ServiceId {
+            service: "other".into(),
+            port: 0,
+            role: Role::Server,
+            transport: Transport::Tcp,
+            place: None,
+        };
         names.insert(OTHER, other);
         let is_kept = self.kept.is_some();
         // One that has no name yet waits for the next pass: its counters are totals.
         let mut note = |key: &ServiceKey, entry: &ServiceEntry| {
             entries += 1;
-            let Some(service) = attribution.name(key, entry) else { return };
+            let Some(identity) = attribution.name(key, entry) else { return };
             let role = Role::from_key(key.role).unwrap_or_default();
             let transport = key.transport();
-            let id = ServiceId { service: service.to_string(), port: key.port, role, transport };
+            let Identity { service, place } = identity.clone();
+            let id = ServiceId { service: service.to_string(), port: key.port, role, transport, place };
             names.insert(entry.index, id);
             keys.insert(entry.index, (*key, *entry));
             if is_kept {
-                given.insert(*key, service);
+                given.insert(*key, identity);
             }
         };
         let read = self.services.for_each(|key, value| {

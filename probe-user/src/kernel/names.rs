@@ -2,22 +2,24 @@
 //! asks, and a service whose name changed would begin anew.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap as StdHashMap, HashSet},
-    sync::Arc,
 };
 
 use aya::maps::{HashMap, Map, MapData};
 use probe_common::service::ServiceKey;
 
 use super::{error::StartError, pinning::Pins};
+use crate::identity::Identity;
 
 const MAP: &str = "SERVICE_NAMES";
 
 /// `BPF_F_NO_PREALLOC`: only the agent writes here, so there is no burst to be ready for.
 const ON_DEMAND: u32 = 1;
 
-/// A name is a cgroup's, a unit's or a process's at most: the name of a file.
-const LENGTH: usize = 256;
+/// A name is a cgroup's, a unit's or a process's at most: the name of a file. The names of a pod, of what it belongs to, of
+/// its namespace, container and node come to 700 at most, and so does all of it together to less than this.
+const LENGTH: usize = 1024;
 
 /// The kept names. Programs do not know of them.
 pub(super) struct Names {
@@ -44,14 +46,14 @@ impl Names {
     }
 
     /// Reads them.
-    pub(super) fn read(&mut self) -> Vec<(ServiceKey, Arc<str>)> {
+    pub(super) fn read(&mut self) -> Vec<(ServiceKey, Identity)> {
         let all: Vec<_> = self.map.iter().filter_map(Result::ok).collect();
         self.kept = all.iter().map(|(key, _)| *key).collect();
-        all.into_iter().map(|(key, bytes)| (key, name(&bytes))).collect()
+        all.into_iter().map(|(key, bytes)| (key, Identity::from_kept(&name(&bytes)))).collect()
     }
 
     /// Keeps those that are new, and forgets those of services that are there no more.
-    pub(super) fn keep(&mut self, named: &StdHashMap<ServiceKey, Arc<str>>) {
+    pub(super) fn keep(&mut self, named: &StdHashMap<ServiceKey, Identity>) {
         if self.kept.len() > named.len() {
             let gone: Vec<_> = self.kept.iter().filter(|key| !named.contains_key(key)).copied().collect();
             for key in gone {
@@ -59,13 +61,16 @@ impl Names {
                 self.kept.remove(&key);
             }
         }
-        for (key, name) in named {
+        for (key, identity) in named {
             if self.kept.contains(key) {
                 continue;
             }
-            match self.map.insert(key, bytes(name), 0) {
+            match self.map.insert(key, bytes(&identity.to_kept()), 0) {
                 Ok(()) => drop(self.kept.insert(*key)),
-                Err(error) => tracing::debug!("the name {name} cannot be kept for the next agent: {error}"),
+                Err(error) => tracing::debug!(
+                    "the name {} cannot be kept for the next agent: {error}",
+                    identity.service
+                ),
             }
         }
     }
@@ -80,9 +85,9 @@ fn bytes(name: &str) -> [u8; LENGTH] {
     bytes
 }
 
-fn name(bytes: &[u8]) -> Arc<str> {
+fn name(bytes: &[u8]) -> Cow<'_, str> {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into()
+    String::from_utf8_lossy(&bytes[..end])
 }
 
 #[cfg(test)]
@@ -91,8 +96,8 @@ mod tests {
 
     #[test]
     fn a_name_is_the_same_when_it_comes_back() {
-        for text in ["nginx", "", "größer", &"x".repeat(255)] {
-            assert_eq!(&*name(&bytes(text)), text);
+        for text in ["nginx", "", "größer", &"x".repeat(1023)] {
+            assert_eq!(name(&bytes(text)), text);
         }
     }
 }

@@ -68,8 +68,13 @@ mod tests {
     };
 
     fn report() -> Report {
-        let id =
-            ServiceId { service: "nginx".into(), port: 80, role: Role::Server, transport: Transport::Tcp };
+        let id = ServiceId {
+            service: "nginx".into(),
+            port: 80,
+            role: Role::Server,
+            transport: Transport::Tcp,
+            place: None,
+        };
         let service = Service { users: 17, ..Service::default() };
         let snapshot = Snapshot {
             taken: Instant::now(),

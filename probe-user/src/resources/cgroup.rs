@@ -6,7 +6,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use super::{Extent, Resource, Stalls};
-use crate::attribution::Place;
+use crate::attribution::OwnCgroups;
 
 /// What was read of a service's cgroups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,15 +21,15 @@ pub struct Usage {
 
 /// Reads them. What a kernel or a host does not have, or what has gone, is none.
 #[must_use]
-pub fn read(place: &Place) -> Usage {
-    let unified = place.unified.as_deref();
+pub fn read(own: &OwnCgroups) -> Usage {
+    let unified = own.unified.as_deref();
     let cpu = unified.and_then(cpu_of_version2).or_else(|| {
-        let nanoseconds = number(&place.cpu.as_deref()?.join("cpuacct.usage"))?;
+        let nanoseconds = number(&own.cpu.as_deref()?.join("cpuacct.usage"))?;
         Some(Duration::from_nanos(nanoseconds))
     });
     let memory = unified
         .and_then(|directory| number(&directory.join("memory.current")))
-        .or_else(|| number(&place.memory.as_deref()?.join("memory.usage_in_bytes")));
+        .or_else(|| number(&own.memory.as_deref()?.join("memory.usage_in_bytes")));
     let stalls =
         Resource::ALL.map(|resource| unified.map(|cgroup| pressure(cgroup, resource)).unwrap_or_default());
     Usage { cpu, memory, stalls }
@@ -80,7 +80,7 @@ mod tests {
         ]);
         let version1 = cgroup(&[("cpuacct.usage", "1000000000\n"), ("memory.usage_in_bytes", "4096\n")]);
         let there = |directory: &tempfile::TempDir| Some(directory.path().to_owned());
-        let both = Place { unified: there(&unified), cpu: there(&version1), memory: there(&version1) };
+        let both = OwnCgroups { unified: there(&unified), cpu: there(&version1), memory: there(&version1) };
         let usage = read(&both);
         assert_eq!((usage.cpu, usage.memory), (Some(Duration::from_millis(1500)), Some(4096)));
         assert_eq!(
@@ -89,15 +89,15 @@ mod tests {
         );
         assert_eq!(usage.stalls[Resource::Memory as usize], [None, None]);
         assert_eq!(usage.stalls[Resource::Io as usize], [Some(Duration::from_micros(7)), None]);
-        let alone = read(&Place { unified: None, ..both });
+        let alone = read(&OwnCgroups { unified: None, ..both });
         assert_eq!((alone.cpu, alone.memory), (Some(Duration::from_secs(1)), Some(4096)));
     }
 
     #[test]
     fn what_has_gone_is_none() {
         let gone = cgroup(&[]).path().to_owned();
-        assert_eq!(read(&Place { unified: Some(gone), ..Place::default() }), Usage::default());
-        assert_eq!(read(&Place::default()), Usage::default());
+        assert_eq!(read(&OwnCgroups { unified: Some(gone), ..OwnCgroups::default() }), Usage::default());
+        assert_eq!(read(&OwnCgroups::default()), Usage::default());
         assert_eq!(stalled("nonsense\nsome total=\nfull total=x"), [None, None]);
     }
 }

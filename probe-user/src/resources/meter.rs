@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,8 +13,9 @@ use super::{
     node,
 };
 use crate::{
-    attribution::{Attribution, Place},
-    snapshot::Snapshot,
+    attribution::{Attribution, OwnCgroups},
+    identity::Identity,
+    snapshot::{ServiceId, Snapshot},
 };
 
 /// So many cgroups are read in a tick, some 10 µs for each of up to five files: with ticks of a second below a hundredth of
@@ -29,10 +29,10 @@ const LOOKED_UP_A_TICK: usize = 64;
 #[derive(Debug, Default)]
 pub struct Meter {
     /// The services whose cgroups were looked for.
-    looked_up: HashMap<ServiceKey, Arc<str>>,
-    services: BTreeMap<Arc<str>, Account>,
+    looked_up: HashMap<ServiceKey, Identity>,
+    services: BTreeMap<Identity, Account>,
     /// Whose turn it is.
-    next: Option<(Arc<str>, Place)>,
+    next: Option<(Identity, OwnCgroups)>,
 }
 
 /// What a service used until now.
@@ -41,23 +41,23 @@ struct Account {
     cpu: Option<Duration>,
     stalls: Stalls,
     /// What was last read of each of its cgroups.
-    places: BTreeMap<Place, Option<Usage>>,
+    cgroups: BTreeMap<OwnCgroups, Option<Usage>>,
 }
 
 impl Meter {
     /// One reading.
     pub fn read(&mut self, snapshot: &Snapshot, attribution: &mut Attribution) -> Resources {
         self.follow(snapshot, attribution);
-        for (name, place) in self.turn() {
-            let usage = cgroup::read(&place);
-            if let Some(account) = self.services.get_mut(&name) {
-                account.add(place, usage);
+        for (identity, own) in self.turn() {
+            let usage = cgroup::read(&own);
+            if let Some(account) = self.services.get_mut(&identity) {
+                account.add(own, usage);
             }
         }
         let node =
             node::read().inspect_err(|error| tracing::debug!("cannot read what the node uses: {error}")).ok();
         let used = self.services.iter().filter(|(_, account)| account.cpu.is_some());
-        let services = used.map(|(name, account)| (name.to_string(), account.used())).collect();
+        let services = used.map(|(identity, account)| (identity.clone(), account.used())).collect();
         Resources { services, node }
     }
 
@@ -65,44 +65,44 @@ impl Meter {
     fn follow(&mut self, snapshot: &Snapshot, attribution: &mut Attribution) {
         let now = Instant::now();
         let new: Vec<_> = attribution
-            .named()
+            .identified()
             .filter(|(key, _)| !self.looked_up.contains_key(key))
-            .map(|(key, name)| (*key, Arc::clone(name)))
+            .map(|(key, identity)| (*key, identity.clone()))
             .take(LOOKED_UP_A_TICK)
             .collect();
-        for (key, name) in new {
-            let Some(place) = attribution.place(&key, now) else { continue };
-            if let Some(place) = place {
-                self.services.entry(Arc::clone(&name)).or_default().places.entry(place).or_default();
+        for (key, identity) in new {
+            let Some(own) = attribution.own_cgroups(&key, now) else { continue };
+            if let Some(own) = own {
+                self.services.entry(identity.clone()).or_default().cgroups.entry(own).or_default();
             }
-            self.looked_up.insert(key, name);
+            self.looked_up.insert(key, identity);
         }
         self.forget(snapshot, attribution);
     }
 
     /// Drops services that have gone. Should they come again, they are looked up again.
     fn forget(&mut self, snapshot: &Snapshot, attribution: &Attribution) {
-        let there: BTreeSet<_> = snapshot.services.keys().map(|id| id.service.as_str()).collect();
+        let there: BTreeSet<_> = snapshot.services.keys().map(ServiceId::identity).collect();
         let before = self.services.len();
-        self.services.retain(|name, _| there.contains(&**name));
+        self.services.retain(|identity, _| there.contains(identity));
         if self.services.len() < before {
-            self.looked_up.retain(|_, name| there.contains(&**name));
+            self.looked_up.retain(|_, identity| there.contains(identity));
         }
-        if self.looked_up.len() > attribution.named_count() {
-            let named: BTreeSet<_> = attribution.named().map(|(key, _)| *key).collect();
+        if self.looked_up.len() > attribution.identified_count() {
+            let named: BTreeSet<_> = attribution.identified().map(|(key, _)| *key).collect();
             self.looked_up.retain(|key, _| named.contains(key));
         }
     }
 
     /// The cgroups whose turn it is to be read.
-    fn turn(&mut self) -> Vec<(Arc<str>, Place)> {
+    fn turn(&mut self) -> Vec<(Identity, OwnCgroups)> {
         let all = || {
-            self.services.iter().flat_map(|(name, account)| {
-                account.places.keys().map(move |place| (Arc::clone(name), place.clone()))
+            self.services.iter().flat_map(|(identity, account)| {
+                account.cgroups.keys().map(move |own| (identity.clone(), own.clone()))
             })
         };
         let from = self.next.take();
-        let is_due = |one: &(Arc<str>, Place)| from.as_ref().is_none_or(|from| one >= from);
+        let is_due = |one: &(Identity, OwnCgroups)| from.as_ref().is_none_or(|from| one >= from);
         let due = all().filter(is_due).chain(all().filter(|one| !is_due(one)));
         let mut due: Vec<_> = due.take(READ_A_TICK + 1).collect();
         self.next = if due.len() > READ_A_TICK { due.pop() } else { None };
@@ -111,14 +111,14 @@ impl Meter {
 }
 
 impl Account {
-    fn add(&mut self, place: Place, usage: Usage) {
+    fn add(&mut self, own: OwnCgroups, usage: Usage) {
         // It has gone; what it used stays in the totals.
         if usage == Usage::default() {
-            self.places.remove(&place);
+            self.cgroups.remove(&own);
             return;
         }
         let is_first = self.cpu.is_none();
-        let last = self.places.insert(place, Some(usage)).flatten();
+        let last = self.cgroups.insert(own, Some(usage)).flatten();
         // What a further cgroup used before it was known would look like a burst.
         let before = last.unwrap_or(if is_first { Usage::default() } else { usage });
         self.cpu = sum(self.cpu, usage.cpu, before.cpu);
@@ -130,7 +130,7 @@ impl Account {
     }
 
     fn used(&self) -> ServiceUse {
-        let memory = self.places.values().flatten().filter_map(|usage| usage.memory);
+        let memory = self.cgroups.values().flatten().filter_map(|usage| usage.memory);
         ServiceUse { cpu: self.cpu, memory: memory.reduce(|sum, one| sum + one), stalls: self.stalls }
     }
 }
@@ -150,10 +150,10 @@ mod tests {
     use probe_common::{interface::Transport, service::Role};
 
     use super::*;
-    use crate::snapshot::{Service, ServiceId};
+    use crate::snapshot::Service;
 
-    fn place(name: &str) -> Place {
-        Place { unified: Some(name.into()), ..Place::default() }
+    fn own(name: &str) -> OwnCgroups {
+        OwnCgroups { unified: Some(name.into()), ..OwnCgroups::default() }
     }
 
     fn usage(seconds: u64) -> Usage {
@@ -164,7 +164,7 @@ mod tests {
     fn totals_only_grow_while_cgroups_come_and_go() {
         let mut account = Account::default();
         let mut after = |name: &str, usage: Usage| {
-            account.add(place(name), usage);
+            account.add(own(name), usage);
             (account.used().cpu.unwrap().as_secs(), account.used().memory)
         };
         assert_eq!(after("a", usage(100)), (100, Some(100)), "all that the first one used");
@@ -182,6 +182,7 @@ mod tests {
             port: 80,
             role: Role::Server,
             transport: Transport::Tcp,
+            place: None,
         };
         let services = names.iter().map(|name| (id(name), Service::default())).collect();
         Snapshot {
@@ -203,11 +204,11 @@ mod tests {
         fs::write(cgroup.join("cpu.stat"), "usage_usec 5000000\n").unwrap();
         let mut attribution = Attribution::new(root.path().into());
         let key = ServiceKey { cgroup: fs::metadata(&cgroup).unwrap().ino(), ..ServiceKey::default() };
-        attribution.recall(key, "web".into());
+        attribution.recall(key, Identity::named("web"));
         let mut meter = Meter::default();
         let mut cpu = |names: &[&str]| {
             let resources = meter.read(&snapshot(names), &mut attribution);
-            resources.services.get("web").and_then(|used| used.cpu)
+            resources.services.get(&Identity::named("web")).and_then(|used| used.cpu)
         };
         let five = Some(Duration::from_secs(5));
         assert_eq!([cpu(&["web"]), cpu(&["web", "b"]), cpu(&["b"]), cpu(&["web"])], [five, five, None, five]);
@@ -216,15 +217,15 @@ mod tests {
     #[test]
     fn many_take_turns() {
         let mut meter = Meter::default();
-        let account = meter.services.entry("many".into()).or_default();
+        let account = meter.services.entry(Identity::named("many")).or_default();
         for number in 0..READ_A_TICK * 2 + 10 {
-            account.places.insert(place(&format!("{number:04}")), None);
+            account.cgroups.insert(own(&format!("{number:04}")), None);
         }
         let mut seen = BTreeSet::new();
         for _ in 0..3 {
             let turn = meter.turn();
             assert!(turn.len() <= READ_A_TICK);
-            seen.extend(turn.into_iter().map(|(_, place)| place));
+            seen.extend(turn.into_iter().map(|(_, own)| own));
         }
         assert_eq!(seen.len(), READ_A_TICK * 2 + 10);
         assert!(meter.turn().len() == READ_A_TICK);

@@ -143,7 +143,13 @@ mod tests {
     }
 
     fn id(service: &str, port: u16) -> ServiceId {
-        ServiceId { service: service.into(), port, role: Role::Server, transport: Transport::Tcp }
+        ServiceId {
+            service: service.into(),
+            port,
+            role: Role::Server,
+            transport: Transport::Tcp,
+            place: None,
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: u64 = 1_000_000;
 
 fn id(name: &str) -> ServiceId {
-    ServiceId { service: name.into(), port: 80, role: Role::Server, transport: Transport::Tcp }
+    ServiceId { service: name.into(), port: 80, role: Role::Server, transport: Transport::Tcp, place: None }
 }
 
 fn snapshot(taken: Instant, services: impl IntoIterator<Item = (ServiceId, Service)>) -> Snapshot {

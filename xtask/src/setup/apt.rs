@@ -30,7 +30,12 @@ fi
 "#;
 
 /// Services that come with packages of the tests; a reboot must not start them either.
-const SERVICES: [(&str, &str); 2] = [("nginx-light", "nginx.service"), ("prometheus", "prometheus.service")];
+const SERVICES: [(&str, &str); 4] = [
+    ("nginx-light", "nginx.service"),
+    ("prometheus", "prometheus.service"),
+    ("etcd-server", "etcd.service"),
+    ("containerd", "containerd.service"),
+];
 
 /// Whether this system is apt's.
 pub(crate) fn exists() -> bool {

@@ -105,8 +105,9 @@ fn virtiofsd(steps: &mut Steps) -> Result<PathBuf> {
 }
 
 /// Fetched as a file, since its package conflicts with that of a busybox that needs libraries.
-fn busybox(steps: &mut Steps) -> Result<PathBuf> {
-    const WHY: &str = "a virtual machine's only program until it has this machine's files";
+pub(super) fn busybox(steps: &mut Steps) -> Result<PathBuf> {
+    const WHY: &str =
+        "a program that needs nothing else: a virtual machine boots into it, pods are held by it";
     let directory = workspace::cache()?.join("busybox-static");
     let file = Path::new(BUSYBOX);
     if let Some(there) = cached::existing(&directory, file) {

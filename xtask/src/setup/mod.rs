@@ -9,6 +9,7 @@ mod apt;
 mod archive;
 mod cached;
 mod kernel;
+mod kubernetes;
 mod linker;
 mod machine;
 mod mounts;
@@ -23,6 +24,7 @@ use clap::{Args, ValueEnum};
 
 pub(crate) use self::{
     kernel::Kernel,
+    kubernetes::{Kubernetes, helm, kubernetes},
     machine::{Machine, machine, possible as machine_possible},
     system::SystemChanges,
     toolchain::Toolchain,
@@ -58,6 +60,10 @@ pub(crate) enum Group {
     Fuzz,
     /// Virtual machines, in which the tests run under other kernels
     Kernels,
+    /// What a static binary and its image take
+    Image,
+    /// A Kubernetes node; only if asked for, since its programs are compiled
+    Cluster,
 }
 
 /// The kernels that the tests run under beside the machine's own: Debian's last stable releases.
@@ -89,6 +95,9 @@ pub(crate) fn setup(options: &Options) -> Result<()> {
             machine::prepare(series, &mut steps)?;
         }
     }
+    if groups.contains(&Group::Cluster) {
+        kubernetes::prepare(&mut steps)?;
+    }
     steps.finish();
     Ok(())
 }
@@ -115,7 +124,14 @@ pub(crate) fn ensure_host(groups: &[Group]) -> Result<()> {
 /// Those packages that some set-up asks for and that are installed; empty where there is no dpkg.
 pub(crate) fn installed_packages() -> Vec<&'static str> {
     let mut packages = [&toolchain::PACKAGES[..], &[toolchain::CLIPPY_PACKAGE]].concat();
-    packages.extend(tools::TESTS.iter().chain(&tools::BENCH).chain(&machine::TOOLS).map(|tool| tool.package));
+    packages.extend(
+        tools::TESTS
+            .iter()
+            .chain(&tools::BENCH)
+            .chain(&machine::TOOLS)
+            .chain(&kubernetes::TOOLS)
+            .map(|tool| tool.package),
+    );
     packages.extend(machine::LIBRARIES);
     packages.dedup();
     let missing = apt::missing(&packages);
@@ -143,6 +159,12 @@ fn system_part(groups: &[Group], plan: Option<&Plan>, steps: &mut Steps) -> Resu
     }
     if wanted(Group::Kernels) {
         machine::system_part(&mut changes, steps)?;
+    }
+    if wanted(Group::Image) {
+        tools::collect(&tools::IMAGE, &mut changes, steps)?;
+    }
+    if wanted(Group::Cluster) {
+        kubernetes::system_part(&mut changes, steps)?;
     }
     if wanted(Group::Mounts) {
         mounts::collect(&mut changes, steps);

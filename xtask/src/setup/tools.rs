@@ -47,6 +47,9 @@ pub(super) const BENCH: [Tool; 2] = [
     tool("redis-benchmark", "redis-tools", "its load"),
 ];
 
+/// What a static binary takes: what of its cryptography is C is compiled by it. The image is built by what is there.
+pub(super) const IMAGE: [Tool; 1] = [tool("musl-gcc", "musl-tools", "it compiles C for static programs")];
+
 /// What fuzzing takes beside cargo.
 pub(super) const FUZZ: [Tool; 1] = [tool("c++", "g++", "it compiles libFuzzer")];
 

@@ -15,6 +15,8 @@ use probe_common::{
 
 use crate::{
     histogram::Histogram,
+    identity::Identity,
+    place::Place,
     report::Report,
     resources::{
         Resources, ServiceUse,
@@ -50,7 +52,7 @@ fn resources(name: &str) -> Resources {
         load: [0.5, 0.25, 0.125],
         stalls,
     };
-    Resources { services: [(name.to_owned(), server)].into(), node: Some(node) }
+    Resources { services: [(Identity::named(name), server)].into(), node: Some(node) }
 }
 
 /// The same, of an agent that counts routes.
@@ -91,6 +93,7 @@ fn busy(name: &str, taken: Instant) -> Snapshot {
         port: 80,
         role,
         transport: Transport::Tcp,
+        place: None,
     };
     let quic = ServiceId { transport: Transport::Udp, ..identity(name, Role::Server) };
     let datagrams = Service {
@@ -143,4 +146,23 @@ fn milliseconds(count: u64) -> Histogram {
     let mut histogram = Histogram::default();
     histogram.add(of_nanoseconds(MILLISECOND), count, count * MILLISECOND);
     histogram
+}
+
+/// The same, of an agent on a node of a cluster.
+pub(super) fn report_in_cluster(place: &Place) -> Report {
+    let mut report = report("nginx");
+    let there = |id: ServiceId| ServiceId { place: Some(place.clone().into()), ..id };
+    let mut snapshot = Snapshot::clone(&report.snapshot);
+    snapshot.services = std::mem::take(&mut snapshot.services)
+        .into_iter()
+        .map(|(id, service)| (there(id), service))
+        .collect();
+    report.snapshot = snapshot.into();
+    if let Some(rates) = &mut report.rates {
+        rates.services =
+            std::mem::take(&mut rates.services).into_iter().map(|(id, rates)| (there(id), rates)).collect();
+    }
+    report.tiers =
+        std::mem::take(&mut report.tiers).into_iter().map(|(id, judgement)| (there(id), judgement)).collect();
+    report
 }

@@ -71,8 +71,13 @@ mod tests {
 
     #[test]
     fn only_series_that_live_on_are_carried() {
-        let id =
-            ServiceId { service: "nginx".into(), port: 80, role: Role::Server, transport: Transport::Tcp };
+        let id = ServiceId {
+            service: "nginx".into(),
+            port: 80,
+            role: Role::Server,
+            transport: Transport::Tcp,
+            place: None,
+        };
         let mut carried = Carried::default();
         for status in [200, 404] {
             carried.of(&id).requests.entry(kind(status)).or_default().add(80, 10, 100);

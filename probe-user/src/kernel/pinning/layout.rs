@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// To be raised with each change in how the agent uses what is pinned that shows in nothing else that is hashed.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What the names of all layouts begin with.
 const PREFIX: &str = "layout-";

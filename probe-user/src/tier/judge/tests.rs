@@ -29,7 +29,13 @@ impl Judged {
     }
 
     fn id() -> ServiceId {
-        ServiceId { service: "web".into(), port: 80, role: Role::Server, transport: Transport::Tcp }
+        ServiceId {
+            service: "web".into(),
+            port: 80,
+            role: Role::Server,
+            transport: Transport::Tcp,
+            place: None,
+        }
     }
 
     fn after(&mut self, traffic: Traffic) -> Judgement {

@@ -6,17 +6,17 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Instant,
 };
 
 use probe_common::service::ServiceKey;
 
 use super::{Attribution, cgroup_mount, cgroup_name, hierarchies, pace::Known, text};
+use crate::identity::Identity;
 
 /// The directories of the cgroups that are a service's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct OwnCgroups {
     /// In the hierarchy of version 2.
     pub unified: Option<PathBuf>,
     /// In the hierarchy of version 1 that accounts CPU time, where there is one.
@@ -26,28 +26,28 @@ pub struct Place {
 }
 
 impl Attribution {
-    /// The services that have names.
-    pub fn named(&self) -> impl Iterator<Item = (&ServiceKey, &Arc<str>)> {
-        self.names.iter().map(|(key, name)| (key, &name.name))
+    /// Who the services are that are known.
+    pub fn identified(&self) -> impl Iterator<Item = (&ServiceKey, &Identity)> {
+        self.names.iter().map(|(key, name)| (key, &name.identity))
     }
 
-    /// How many services have names.
+    /// How many services are known.
     #[must_use]
-    pub fn named_count(&self) -> usize {
+    pub fn identified_count(&self) -> usize {
         self.names.len()
     }
 
     /// The cgroups that are a service's own; `None` within if there are none. None if it cannot be told yet: ask again
     /// at the next pass.
-    pub fn place(&mut self, key: &ServiceKey, now: Instant) -> Option<Option<Place>> {
+    pub fn own_cgroups(&mut self, key: &ServiceKey, now: Instant) -> Option<Option<OwnCgroups>> {
         let path = match self.cgroups.path(key.cgroup, now, now) {
             Known::NotYet => return None,
             Known::Yes(path) => path.map(str::to_owned),
         };
-        Some(self.place_at(key, path.as_deref()))
+        Some(self.own_cgroups_at(key, path.as_deref()))
     }
 
-    fn place_at(&self, key: &ServiceKey, path: Option<&str>) -> Option<Place> {
+    fn own_cgroups_at(&self, key: &ServiceKey, path: Option<&str>) -> Option<OwnCgroups> {
         let root = self.cgroups.root();
         let directory = |own: &str| root.join(own.trim_start_matches('/'));
         let of_process = self.cgroups_of_process(key, path);
@@ -61,8 +61,8 @@ impl Attribution {
             let own = cgroup_name::own_part(path, &name)?;
             Some(cgroup_mount::cgroup1_root(controller)?.join(own.trim_start_matches('/')))
         };
-        let place = Place { unified, cpu: version1("cpuacct"), memory: version1("memory") };
-        (place != Place::default()).then_some(place)
+        let own = OwnCgroups { unified, cpu: version1("cpuacct"), memory: version1("memory") };
+        (own != OwnCgroups::default()).then_some(own)
     }
 
     /// The text of the `cgroup` file of a process of the service: of the one that the kernel side saw, or of any in its

@@ -1,0 +1,7 @@
+//! The probe on a real Kubernetes node: `cargo xtask test kubernetes`. One test at a time, since a node has one probe.
+
+mod install;
+mod manifests;
+mod names;
+mod objects;
+mod server;

@@ -1,0 +1,117 @@
+//! The API server, as it is there, not there, back, and unwilling.
+
+use anyhow::Result;
+use probe_tests::{
+    cluster::{Cluster, Namespace, RELEASE, Release},
+    metrics::{Role, Series},
+};
+
+use crate::{
+    names::{pod_of, requests},
+    objects,
+};
+
+#[test]
+fn without_an_api_server_the_path_and_the_process_name() -> Result<()> {
+    let cluster = Cluster::find()?;
+    let alone = Namespace::create(&cluster, "alone")?;
+    alone.apply(&objects::nginx("web", 1))?;
+    let web = pod_of(&cluster, &alone, "web")?;
+    let uid = alone.kubectl(&["get", "pod", &web.name, "-o", "jsonpath={.metadata.uid}"])?;
+    let _probe = Release::install(&cluster, &["kubernetes.api=false"])?;
+    alone.send(&web.name, "idle", &web.address, 100, 2)?;
+    let by_path = |role, service: &str| {
+        Series::requests(80, role).with("service", service).with("pod", uid.trim()).with("node", "node1")
+    };
+    // nginx's socket is older than the probe, and its process is in another PID namespace: its container's id serves.
+    cluster.counts(&[(by_path(Role::Client, "h2load"), 100)])?;
+    let scrape = cluster.scrape()?;
+    let servers = Series::requests(80, Role::Server).with("pod", uid.trim());
+    anyhow::ensure!((scrape.sum(&servers) - 100.0).abs() < 0.1, "{}", scrape.text);
+    anyhow::ensure!(scrape.values(&servers, "namespace").is_empty(), "who would have told?");
+    anyhow::ensure!(
+        cluster.log()?.matches("no way to the Kubernetes API server").count() == 1,
+        "{}",
+        cluster.log()?
+    );
+    Ok(())
+}
+
+#[test]
+fn rights_that_are_taken_away_are_named_and_missed() -> Result<()> {
+    let cluster = Cluster::find()?;
+    let shop = Namespace::create(&cluster, "rights")?;
+    shop.apply(&objects::nginx("web", 1))?;
+    let web = pod_of(&cluster, &shop, "web")?;
+    for verb in ["list", "watch"] {
+        let probe = Release::install(&cluster, &[])?;
+        let other = if verb == "list" { "watch" } else { "list" };
+        let patch = format!(r#"[{{"op":"replace","path":"/rules/0/verbs","value":["{other}"]}}]"#);
+        cluster.kubectl(&["patch", "clusterrole", RELEASE, "--type=json", "-p", &patch])?;
+        cluster.kubectl(&[
+            "-n",
+            RELEASE,
+            "delete",
+            "pod",
+            "-l",
+            "app.kubernetes.io/name=traffic-probe",
+            "--wait=true",
+        ])?;
+        cluster.rolled_out(RELEASE, "daemonset/traffic-probe")?;
+        cluster.until("the agent to say what it misses", || {
+            Ok(cluster.log()?.contains("does not let us read pods").then_some(()))
+        })?;
+        if verb == "list" {
+            shop.send(&web.name, "idle", &web.address, 10, 1)?;
+            let all = Series::requests(80, Role::Server);
+            cluster.counts(&[(all.clone(), 10), (all.with("namespace", "rights"), 0)])?;
+        }
+        // With the right back, it names again, without a restart.
+        let patch = r#"[{"op":"replace","path":"/rules/0/verbs","value":["list","watch"]}]"#;
+        cluster.kubectl(&["patch", "clusterrole", RELEASE, "--type=json", "-p", patch])?;
+        cluster.until("the agent to be told again", || {
+            Ok(cluster.log()?.contains("the Kubernetes API server tells").then_some(()))
+        })?;
+        drop(probe);
+    }
+    Ok(())
+}
+
+#[test]
+fn an_api_server_that_is_killed_and_comes_back_goes_on_telling() -> Result<()> {
+    let cluster = Cluster::find()?;
+    let shop = Namespace::create(&cluster, "outage")?;
+    shop.apply(&objects::nginx("web", 1))?;
+    shop.apply(&objects::idle("caller"))?;
+    let web = pod_of(&cluster, &shop, "web")?;
+    let caller = pod_of(&cluster, &shop, "caller")?;
+    let _probe = Release::install(&cluster, &[])?;
+    shop.send(&caller.name, "load", &web.address, 100, 2)?;
+    let served = requests("outage", "web", &web.name, "nginx", Role::Server);
+    cluster.counts(&[(served.clone(), 100)])?;
+
+    cluster.stop("kube-apiserver")?;
+    // What serves is still known, and what calls is the node's own.
+    let from_node = ["h2load", "--h1", "-n", "30", "-c", "2", &format!("http://{}/", web.address)];
+    cluster.run(&from_node)?;
+    let of_node = Series::requests(80, Role::Client).with("service", "h2load").with("node", "node1");
+    cluster.counts(&[(served.clone(), 130), (of_node, 30)])?;
+    cluster.start("kube-apiserver")?;
+    cluster.until("the API server to be back", || Ok(cluster.kubectl(&["get", "--raw", "/readyz"]).ok()))?;
+    cluster
+        .until("the agent to be told again", || Ok(cluster.log()?.contains("tells again").then_some(())))?;
+    anyhow::ensure!(
+        cluster.log()?.matches("cannot be asked").count() == 1,
+        "it is said once: {}",
+        cluster.log()?
+    );
+    shop.apply(&objects::nginx("late", 1))?;
+    let late = pod_of(&cluster, &shop, "late")?;
+    shop.send(&caller.name, "load", &web.address, 50, 2)?;
+    shop.send(&caller.name, "load", &late.address, 60, 2)?;
+    cluster.counts(&[
+        (served, 180),
+        (requests("outage", "late", &late.name, "nginx", Role::Server), 60),
+        (requests("outage", "caller", &caller.name, "load", Role::Client), 210),
+    ])
+}
