@@ -3,6 +3,7 @@
 use crate::{
     phase::Phase,
     protocol::{Method, Protocol},
+    route,
 };
 
 /// A request that was answered, or that ended without an answer.
@@ -36,6 +37,23 @@ impl Exchange {
 /// Status of a request whose connection ended before its answer did.
 pub const ABORTED: u16 = 0;
 
+/// What stands for a status where a service has no room for more series: its class, the first of its three digits;
+/// [`ABORTED`] stays what it is. No status is below 100, so the two are never the same.
+#[inline(always)]
+#[must_use]
+pub const fn class_of(status: u16) -> u16 {
+    status / 100
+}
+
+/// The class that a key's status stands for, if it stands for one.
+#[must_use]
+pub const fn as_class(status: u16) -> Option<u16> {
+    match status {
+        1..=9 => Some(status),
+        _ => None,
+    }
+}
+
 /// Which duration a histogram entry holds.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +72,9 @@ pub enum Span {
     Delivery = 5,
     /// No part of a request: the connection's smoothed round-trip time.
     RoundTrip = 6,
+    /// No duration, but the sign that the series has been admitted among those of its service: an entry without a bucket,
+    /// whose content means nothing.
+    Admission = 7,
 }
 
 impl Span {
@@ -68,6 +89,7 @@ impl Span {
             4 => Some(Self::Service),
             5 => Some(Self::Delivery),
             6 => Some(Self::RoundTrip),
+            7 => Some(Self::Admission),
             _ => None,
         }
     }
@@ -79,7 +101,7 @@ impl Span {
             Self::Queue => Some(Phase::Queue),
             Self::Service => Some(Phase::Service),
             Self::Delivery => Some(Phase::Delivery),
-            Self::Both | Self::FirstByte | Self::Duration | Self::RoundTrip => None,
+            Self::Both | Self::FirstByte | Self::Duration | Self::RoundTrip | Self::Admission => None,
         }
     }
 }
@@ -102,6 +124,23 @@ pub struct LatencyKey {
     pub span: u8,
     /// Index of the route among those of the service: see [`crate::route`]. 0 where the span is not of a request's end.
     pub route: u8,
+}
+
+impl LatencyKey {
+    /// Whether a client has a say in what series this is of: it chooses the method, and it or the server the status.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_chosen(&self) -> bool {
+        self.span <= Span::Duration as u8
+    }
+
+    /// Makes it the entry of the same service that stands for those of all series that found no room.
+    #[inline(always)]
+    pub const fn overflow(&mut self) {
+        self.method = Method::Other as u8;
+        self.status = class_of(self.status);
+        self.route = route::OTHER;
+    }
 }
 
 /// An entry of the sparse histograms, one a CPU.

@@ -5,7 +5,7 @@ use crate::{
     exchange::{LatencyCell, LatencyKey},
     interface::InterfaceCounters,
     route::RouteKey,
-    service::{ServiceEntry, ServiceKey},
+    service::{ParkedService, ServiceEntry, ServiceKey},
     sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
@@ -20,6 +20,7 @@ macro_rules! pod {
 pod!(
     ServiceKey,
     ServiceEntry,
+    ParkedService,
     ServiceCounters,
     LatencyKey,
     LatencyCell,

@@ -46,11 +46,13 @@ pub enum Reason {
     ForwardedUnread = 19,
     /// A segment was received that TCP does not take, by its numbers: only its packet is counted.
     OutOfWindow = 20,
+    /// A service has as many latency entries as its quota: counted under method `OTHER` and the class of the status.
+    ServiceSeriesFull = 21,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -72,6 +74,7 @@ impl Reason {
         Self::ProxyHeader,
         Self::ForwardedUnread,
         Self::OutOfWindow,
+        Self::ServiceSeriesFull,
     ];
 
     /// How many reasons there are: the size of the kernel's table of them.
@@ -102,6 +105,7 @@ impl Reason {
             Self::ProxyHeader => "proxy_header",
             Self::ForwardedUnread => "forwarded_unread",
             Self::OutOfWindow => "out_of_window",
+            Self::ServiceSeriesFull => "service_series_full",
         }
     }
 }

@@ -75,3 +75,25 @@ pub struct ServiceEntry {
 
 /// Index of the service `other`.
 pub const OTHER: u32 = 0;
+
+/// Of a service that nobody wants to take away.
+pub const NOT_ASKED: u64 = 0;
+
+/// Of one that the agent wants to take away if no socket belongs to it.
+pub const ASKED: u64 = 1;
+
+/// Of one that a socket belongs to.
+pub const HELD: u64 = 2;
+
+/// A service that is no longer to be found by its key, but whose index has not been given back yet. Programs do not know
+/// of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ParkedService {
+    /// Its key.
+    pub key: ServiceKey,
+    /// [`ServiceEntry::process`]
+    pub process: u32,
+    /// 1 from when what was counted of it is cleared away, until its index has been given back.
+    pub going: u32,
+}

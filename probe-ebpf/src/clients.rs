@@ -12,27 +12,16 @@ use probe_common::{
 use crate::{
     atomic, complaint,
     maps::{CLIENTS, EMPTY_SKETCH, EPOCH, SKETCHES},
+    refusal::Refusal,
 };
-
-/// -EEXIST
-const EXISTS: i32 = -17;
 
 /// A client has connected.
 #[inline(always)]
 pub fn arrive(connection: &mut Connection) {
     let key = ClientKey { address: connection.client, service: connection.service };
-    if add(&key, 1, 0) {
-        return;
-    }
-    match CLIENTS.insert(key, Client { open: 1, last_request: 0 }, u64::from(BPF_NOEXIST)) {
-        Ok(()) => {}
-        // Another CPU made the entry in between.
-        Err(EXISTS) if add(&key, 1, 0) => {}
-        Err(_) => {
-            connection.counting = Counting::Estimated;
-            complaint::count(Reason::ClientsFull);
-            estimate(&key);
-        }
+    if !enter(&key, 1, 0) {
+        connection.counting = Counting::Estimated;
+        estimate(&key);
     }
 }
 
@@ -50,41 +39,32 @@ pub fn leave(connection: &Connection) {
     }
 }
 
-/// A client has made a request through a proxy: it is a user for as long as the window from then on. False if there
-/// was no room, and it is to be estimated: by the caller, as two functions within each other are more than the stack has
-/// room for.
-#[inline(never)]
-pub fn ask(key: &ClientKey, last_request: u64) -> bool {
-    if add(key, 0, last_request) {
-        return true;
-    }
-    match CLIENTS.insert(key, Client { open: 0, last_request }, u64::from(BPF_NOEXIST)) {
-        Ok(()) => true,
-        // Another CPU made the entry in between.
-        Err(EXISTS) if add(key, 0, last_request) => true,
-        Err(_) => {
-            complaint::count(Reason::ClientsFull);
-            false
-        }
-    }
-}
-
 /// A client without a connection has sent something: it is a user for as long as the window from now on.
 #[inline(always)]
 pub fn hear(key: &ClientKey) {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    if add(key, 0, now) {
-        return;
+    if !enter(key, 0, now) {
+        estimate(key);
     }
-    match CLIENTS.insert(key, Client { open: 0, last_request: now }, u64::from(BPF_NOEXIST)) {
-        // Another CPU made the entry in between: as good.
-        Ok(()) | Err(EXISTS) => {}
-        Err(_) => {
-            complaint::count(Reason::ClientsFull);
-            estimate(key);
-        }
+}
+
+/// Enters a client that has so many more connections, or none but a request at that time: it is a user for as long as the
+/// window from then on. False if it found no place, which has been counted, and it is to be estimated: by the caller, as two
+/// functions within each other are more than the stack has room for.
+#[inline(never)]
+pub fn enter(key: &ClientKey, connections: i64, last_request: u64) -> bool {
+    if add(key, connections, last_request) {
+        return true;
     }
+    let client = Client { open: connections, last_request };
+    let Err(error) = CLIENTS.insert(key, client, u64::from(BPF_NOEXIST)) else { return true };
+    let refusal = Refusal::of(error);
+    if matches!(refusal, Refusal::LostRace) && add(key, connections, last_request) {
+        return true;
+    }
+    complaint::count(refusal.reason(Reason::ClientsFull));
+    false
 }
 
 /// Takes a client that has no entry into the estimate.
@@ -92,15 +72,17 @@ pub fn hear(key: &ClientKey) {
 pub fn estimate(client: &ClientKey) {
     let (Some(epoch), Some(empty)) = (EPOCH.get(0), EMPTY_SKETCH.get(0)) else { return };
     let key = SketchKey { service: client.service, epoch: *epoch };
+    let mut reason = Reason::SketchesFull;
     let sketch = SKETCHES.get_ptr_mut(key).or_else(|| {
-        // Fails where another CPU was faster, and where there is no room.
-        let _ = SKETCHES.insert(key, empty, u64::from(BPF_NOEXIST));
+        if let Err(error) = SKETCHES.insert(key, empty, u64::from(BPF_NOEXIST)) {
+            reason = Refusal::of(error).reason(Reason::SketchesFull);
+        }
         SKETCHES.get_ptr_mut(key)
     });
     match sketch {
         // SAFETY: the map's value, valid for the program's run.
         Some(sketch) => unsafe { (*sketch).add(client) },
-        None => complaint::count(Reason::SketchesFull),
+        None => complaint::count(reason),
     }
 }
 

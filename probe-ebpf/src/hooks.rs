@@ -5,6 +5,7 @@ pub mod application_read;
 pub mod connection_life;
 pub mod datagram;
 pub mod early;
+pub mod holders;
 pub mod interface;
 mod listener;
 mod lock;

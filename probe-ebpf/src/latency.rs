@@ -1,22 +1,13 @@
 //! The histograms: one entry for each series and bucket in which something fell.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use probe_common::{
     bucket,
-    exchange::{Exchange, LatencyCell, LatencyKey, Span},
+    exchange::{Exchange, LatencyKey, Span},
     protocol::Protocol,
-    reason::Reason,
     route,
 };
 
-use crate::{atomic, complaint, maps::LATENCIES};
-
-/// -EEXIST
-const EXISTS: i32 = -17;
-/// -E2BIG
-const FULL: i32 = -7;
-/// -ENOMEM
-const NO_MEMORY: i32 = -12;
+use crate::{atomic, maps::LATENCIES, quota};
 
 /// Counts a request that has come to its end.
 #[inline(always)]
@@ -76,20 +67,14 @@ fn of_service(service: u32, protocol: u8, span: Span) -> LatencyKey {
 fn add(key: &mut LatencyKey, nanoseconds: u64, count: u64) {
     key.bucket = bucket::of_nanoseconds(nanoseconds);
     let sum = nanoseconds.wrapping_mul(count);
-    if bump(key, sum, count) {
-        return;
-    }
-    match LATENCIES.insert(*key, LatencyCell { count, sum }, u64::from(BPF_NOEXIST)) {
-        Ok(()) => {}
-        // Another CPU made the entry in between.
-        Err(EXISTS) if bump(key, sum, count) => {}
-        Err(FULL | NO_MEMORY) => complaint::count_many(Reason::LatencyFull, count),
-        Err(_) => complaint::count_many(Reason::Contended, count),
+    if !bump(key, sum, count) {
+        quota::make(key, sum, count);
     }
 }
 
+/// Adds to an entry, if it is there.
 #[inline(always)]
-fn bump(key: &LatencyKey, sum: u64, count: u64) -> bool {
+pub fn bump(key: &LatencyKey, sum: u64, count: u64) -> bool {
     let Some(cell) = LATENCIES.get_ptr_mut(key) else {
         return false;
     };

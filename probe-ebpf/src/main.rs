@@ -21,6 +21,8 @@ mod latency;
 mod maps;
 mod packet;
 mod proxies;
+mod quota;
+mod refusal;
 mod routes;
 mod scratch;
 mod services;
@@ -34,8 +36,8 @@ use aya_ebpf::{
 use probe_common::interface::Way;
 
 use crate::hooks::{
-    adoption, application_read, connection_life, datagram, interface, oldest_request, segment::Heads,
-    socket_state, socket_traffic, trial,
+    adoption, application_read, connection_life, datagram, holders, interface, oldest_request,
+    segment::Heads, socket_state, socket_traffic, trial,
 };
 
 /// A cgroup program's verdict: let the packet pass.
@@ -112,6 +114,22 @@ pub fn application_reads(ctx: BtfTracePointContext) -> i32 {
 #[unsafe(link_section = "iter/bpf_sk_storage_map")]
 pub extern "C" fn oldest_request_of_each_service(element: *const oldest_request::Element) -> i32 {
     oldest_request::observe(element);
+    0
+}
+
+/// Which services the agent must not take away, as TCP sockets belong to them. Kernel 5.11, likewise.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/bpf_sk_storage_map")]
+pub extern "C" fn services_of_connections(element: *const oldest_request::Element) -> i32 {
+    holders::observe_connection(element);
+    0
+}
+
+/// The same of UDP sockets.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/bpf_sk_storage_map")]
+pub extern "C" fn services_of_datagram_sockets(element: *const oldest_request::Element) -> i32 {
+    holders::observe_datagram_socket(element);
     0
 }
 

@@ -9,12 +9,13 @@
 //! | `PROXIED` | socket | `Proxied` | 0.2 KiB a proxy's socket | socket and connection programs | the kernel, with the socket | `socket_state` |
 //! | `PROXIES` | network | whether believed | 40 | agent, before programs are loaded | never | cannot be |
 //! | `DATAGRAMS` | UDP socket | `DatagramSocket` | 128 a socket | `datagram_sockets`, socket programs | the kernel, with the socket | `socket_state` |
-//! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | never, so far | counted to service 0 |
-//! | `ROUTES` | `RouteKey` | index | 130 | whoever sees a route first | never, so far | `routes_full`, and to route 0 |
-//! | `ROUTE_COUNTS` | service index | count | 8 | whoever sees a route first | never, so far | `routes_full`, and to route 0 |
+//! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | agent, when idle | counted to service 0 |
+//! | `ROUTES` | `RouteKey` | index | 130 | whoever sees a route first | agent, with the service | `routes_full`, and to route 0 |
+//! | `ROUTE_COUNTS` | service index | count | 8 | whoever sees a route first | agent, with the service | `routes_full`, and to route 0 |
 //! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
-//! | `COUNTERS` | service index | `ServiceCounters` | 112 a CPU | socket and connection programs | never | cannot be |
-//! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs | never, so far | `latency_full` |
+//! | `COUNTERS` | service index | `ServiceCounters` | 112 a CPU | socket and connection programs | agent, with the service | cannot be |
+//! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs | agent, with the service | `latency_full` |
+//! | `SERVICE_ENTRIES` | service index | entries in `LATENCIES` | 8 | socket programs | agent, as it deletes those | cannot be |
 //! | `CLIENTS` | `ClientKey` | `Client` | 100 | connection programs | agent | `clients_full`, and to `SKETCHES` |
 //! | `SKETCHES` | `SketchKey` | `Sketch` | 2.1 KiB | connection programs, `oldest_request` | agent | `sketches_full` |
 //! | `EMPTY_SKETCH` | 0 | `Sketch` | 2 KiB | nobody | never | cannot be |
@@ -23,6 +24,7 @@
 //! | `UNMEASURED` | `Reason` | count | 8 a CPU | all | never | cannot be |
 //! | `SCRATCH` | slot | `Scratch` | 1.1 KiB a CPU | socket programs | never | `no_buffer` |
 //! | `EARLY` | 0 | `Early` | 1 KiB a CPU | socket and connection programs | never | cannot be |
+//! | `HOLDERS` | service index | asked for, held | 8 | agent, `services_of_*` | agent | cannot be |
 //! | `OLDEST_REQUESTS` | service index | time | 8 | `oldest_request` | agent, before each pass | cannot be |
 //! | `TRIAL` | 0 | `Connection` | 1 KiB | tests, `trial_*` | never | cannot be |
 //! | `TRIAL_UNDO` | 0 | `Undo` | 1 KiB | benchmarks | never | cannot be |
@@ -125,6 +127,14 @@ pub static COUNTERS: PerCpuArray<ServiceCounters> = PerCpuArray::with_max_entrie
 #[map]
 pub static LATENCIES: PerCpuHashMap<LatencyKey, LatencyCell> = PerCpuHashMap::with_max_entries(65_536, 0);
 
+/// How many of them each service has. Counted when one is made, which is rare.
+#[map]
+pub static SERVICE_ENTRIES: Array<u64> = Array::with_max_entries(4096, 0);
+
+/// How many of them a service may have.
+#[unsafe(no_mangle)]
+pub static SERIES_QUOTA: Global<u32> = Global::new(8192);
+
 #[map]
 pub static CLIENTS: HashMap<ClientKey, Client> = HashMap::with_max_entries(262_144, 0);
 
@@ -157,6 +167,10 @@ pub static EARLY: PerCpuArray<Early> = PerCpuArray::with_max_entries(1, 0);
 /// When the oldest request of each service that is in flight began; 0 where none is.
 #[map]
 pub static OLDEST_REQUESTS: Array<u64> = Array::with_max_entries(4096, 0);
+
+/// Which services the agent wants to take away, and which of them a socket belongs to: see [`probe_common::service`].
+#[map]
+pub static HOLDERS: Array<u64> = Array::with_max_entries(4096, 0);
 
 /// The connection that `trial_receive` and `trial_transmit` work on.
 #[map]

@@ -10,6 +10,7 @@ use probe_common::{
 use crate::{
     atomic, complaint,
     maps::{ROUTE_COUNTS, ROUTES, ROUTES_PER_SERVICE},
+    refusal::Refusal,
     scratch::Scratch,
 };
 
@@ -65,12 +66,14 @@ fn intern(scratch: &mut Scratch) -> u8 {
     if known != route::OTHER {
         return known;
     }
-    let added = add(&scratch.route);
-    if added == route::OTHER {
-        complaint::count(Reason::RoutesFull);
-        scratch.task.escaped = Reason::RoutesFull as u32 + 1;
+    match add(&scratch.route) {
+        Ok(index) => index,
+        Err(reason) => {
+            complaint::count(reason);
+            scratch.task.escaped = reason as u32 + 1;
+            route::OTHER
+        }
     }
-    added
 }
 
 #[inline(always)]
@@ -85,19 +88,26 @@ fn index_of(key: &RouteKey) -> u8 {
 /// Gives a route the next index of its service. Of several CPUs that see it first, one wins. An index that finds no use is
 /// given back unless another CPU has had the next one meanwhile: then it stays without a route, for the life of the service.
 #[inline(always)]
-fn add(key: &RouteKey) -> u8 {
+fn add(key: &RouteKey) -> Result<u8, Reason> {
     let most = u64::from(ROUTES_PER_SERVICE.load());
-    let Some(count) = ROUTE_COUNTS.get_ptr_mut(key.service) else { return route::OTHER };
+    let Some(count) = ROUTE_COUNTS.get_ptr_mut(key.service) else { return Err(Reason::RoutesFull) };
     // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
     if unsafe { *count } >= most {
-        return route::OTHER;
+        return Err(Reason::RoutesFull);
     }
     // SAFETY: as above.
     let index = unsafe { atomic::fetch_add(count, 1) } + 1;
-    if index <= most && ROUTES.insert(key, index as u32, u64::from(BPF_NOEXIST)).is_ok() {
-        return index as u8;
+    let mut reason = Reason::RoutesFull;
+    if index <= most {
+        match ROUTES.insert(key, index as u32, u64::from(BPF_NOEXIST)) {
+            Ok(()) => return Ok(index as u8),
+            Err(error) => reason = Refusal::of(error).reason(reason),
+        }
     }
     // SAFETY: as above.
     unsafe { atomic::replace(count, index, index - 1) };
-    index_of(key)
+    match index_of(key) {
+        route::OTHER => Err(reason),
+        index => Ok(index),
+    }
 }

@@ -13,6 +13,7 @@ use probe_common::{
 use crate::{
     complaint,
     maps::{CGROUPS_OF_TWO_VERSIONS, COUNTERS, FREE_SERVICES, SERVICES},
+    refusal::Refusal,
 };
 
 /// Counters of a service, those of this CPU.
@@ -32,42 +33,54 @@ pub fn assign(connection: &mut Connection, sk: *mut bpf_sock, port: u16) -> Resu
 /// The same, where the cgroup is known, or cannot be (0).
 #[inline(always)]
 pub fn assign_to_cgroup(connection: &mut Connection, cgroup: u64, port: u16) -> Result<(), Reason> {
-    connection.service = of(&connection.owner, cgroup, port, connection.role & 1, Transport::Tcp);
+    let role = connection.role & 1;
+    let found = of(&mut connection.service, &connection.owner, cgroup, port, role, Transport::Tcp);
     connection.introduced = true;
-    if connection.service == OTHER { Err(Reason::ServicesFull) } else { Ok(()) }
+    found
 }
 
-/// The index of the service of a socket with this owner, [`OTHER`] if there is no room.
+/// Finds the index of the service of a socket with this owner: [`OTHER`], and the reason, if it has none.
 #[inline(always)]
-pub fn of(owner: &Owner, cgroup: u64, port: u16, role: u8, transport: Transport) -> u32 {
+pub fn of(
+    index: &mut u32,
+    owner: &Owner,
+    cgroup: u64,
+    port: u16,
+    role: u8,
+    transport: Transport,
+) -> Result<(), Reason> {
     // A main thread bears its process' name; another thread's name is its own, so the process tells it apart. Where
     // containers may be known to cgroup v1 alone, it also tells apart the servers of two that have one cgroup here.
     let shares_cgroup = role == Role::Server as u8 && CGROUPS_OF_TWO_VERSIONS.load() != 0;
     let process = if owner.thread == owner.process && !shares_cgroup { 0 } else { owner.process };
     let key = ServiceKey { cgroup, command: owner.command, process, port, role, transport: transport as u8 };
-    intern(&key, owner.process)
+    let found = intern(&key, owner.process);
+    *index = found.unwrap_or(OTHER);
+    found.map(|_| ())
 }
 
-/// The index of a service, a new one if it is seen for the first time; [`OTHER`] if there is no room.
+/// The index of a service, a new one if it is seen for the first time.
 #[inline(always)]
-fn intern(key: &ServiceKey, process: u32) -> u32 {
+fn intern(key: &ServiceKey, process: u32) -> Result<u32, Reason> {
     if let Some(entry) = SERVICES.get_ptr(key) {
         // SAFETY: the map's value, valid for the program's run.
-        return unsafe { (*entry).index };
+        return Ok(unsafe { (*entry).index });
     }
-    let Ok(Some(index)) = FREE_SERVICES.pop() else {
-        return OTHER;
+    let index = match FREE_SERVICES.pop() {
+        Ok(Some(index)) => index,
+        Ok(None) => return Err(Reason::ServicesFull),
+        Err(_) => return Err(Reason::Contended),
     };
-    if SERVICES.insert(key, ServiceEntry { index, process }, u64::from(BPF_NOEXIST)).is_ok() {
-        return index;
-    }
+    let Err(error) = SERVICES.insert(key, ServiceEntry { index, process }, u64::from(BPF_NOEXIST)) else {
+        return Ok(index);
+    };
     // Another CPU was faster, or there is no room: the index goes back.
     if FREE_SERVICES.push(index, 0).is_err() {
         complaint::count(Reason::Contended);
     }
     if let Some(entry) = SERVICES.get_ptr(key) {
         // SAFETY: as above.
-        return unsafe { (*entry).index };
+        return Ok(unsafe { (*entry).index });
     }
-    OTHER
+    Err(Refusal::of(error).reason(Reason::ServicesFull))
 }

@@ -15,6 +15,8 @@ pub struct Settings {
     pub window: Duration,
     /// For how long after its last request a client counts as a user.
     pub users_window: Duration,
+    /// After which time services to which nothing happens leave the kernel's tables; none if they stay.
+    pub idle_after: Option<Duration>,
     /// Which interfaces are counted.
     pub interfaces: InterfaceFilter,
     /// Interfaces whose ingress is counted by XDP rather than TC.
@@ -75,6 +77,8 @@ pub struct Capacities {
     pub services: u32,
     /// Latency entries: a bucket of a series each.
     pub series: u32,
+    /// Latency entries that one service may have.
+    pub series_per_service: u32,
     /// Clients that are told apart, over all services.
     pub clients: u32,
     /// Routes; none if they are not counted.

@@ -14,7 +14,7 @@ use probe_common::{
     connection::{Connection, Stage},
     proxied::Proxied,
     reason::Reason,
-    service::Role,
+    service::{OTHER, Role},
     user::{ClientKey, mapped},
 };
 
@@ -87,7 +87,10 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
         connection.client = remote(ops);
         connection.counting = proxies::counting_of(&connection.client);
     }
-    if !connection.introduced {
+    if !connection.introduced && matches!(role, Role::Server) && connection.service != OTHER {
+        // Its listener had its service taken away behind the segment that completed the handshake: the connection holds it.
+        connection.introduced = true;
+    } else if !connection.introduced {
         // Neither its SYN nor its listener was seen: the attaching came in between.
         // SAFETY: fields of the context: the local port in the host's order, the remote one in the network's.
         let (local, remote) = unsafe { ((*ops).local_port, u32::from_be((*ops).remote_port)) };
@@ -133,7 +136,7 @@ fn enter_client(
     {
         let address = begun.client().unwrap_or(connection.client);
         let client = ClientKey { address, service: connection.service };
-        if !clients::ask(&client, connection.last_request) {
+        if !clients::enter(&client, 0, connection.last_request) {
             clients::estimate(&client);
         }
     }

@@ -13,7 +13,7 @@ use probe_common::{
     datagram::{DatagramSocket, First, History, Port},
     interface::{Transport, Way},
     reason::Reason,
-    service::{OTHER, Role},
+    service::Role,
     user::ClientKey,
 };
 
@@ -95,9 +95,9 @@ fn introduce(socket: &mut DatagramSocket, sk: *mut bpf_sock, udp: &Udp, way: Way
     // SAFETY: `sk` is a full socket (kernel 5.8 for this helper in cgroup_skb).
     let cgroup = unsafe { bpf_sk_cgroup_id(sk.cast()) };
     socket.role = role as u8;
-    socket.service = services::of(&socket.owner, cgroup, port, role as u8, Transport::Udp);
+    let found = services::of(&mut socket.service, &socket.owner, cgroup, port, role as u8, Transport::Udp);
     socket.introduced = true;
-    if socket.service == OTHER { Err(Reason::ServicesFull) } else { Ok(()) }
+    found
 }
 
 /// Adds a datagram to a service, or the several that a buffer of segmentation offload stands for.

@@ -20,7 +20,8 @@ use crate::{
 pub struct Element {
     meta: *mut c_void,
     map: *mut c_void,
-    socket: *mut c_void,
+    /// The socket; null behind the last.
+    pub socket: *mut c_void,
     value: *mut c_void,
 }
 

@@ -402,7 +402,7 @@ fn step(context: *mut c_void, side: Side) -> i64 {
     let (began, more) = (step.began, step.more);
     if proxies::may_tell(connection, side) {
         proxies::note_step(connection, scratch);
-        if scratch.task.asked != 0 && !clients::ask(&scratch.client, connection.request.started) {
+        if scratch.task.asked != 0 && !clients::enter(&scratch.client, 0, connection.request.started) {
             clients::estimate(&scratch.client);
         }
     }

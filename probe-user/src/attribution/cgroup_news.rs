@@ -202,6 +202,8 @@ mod tests {
         let (pod, container) = (make("kubepods/pod1"), make("kubepods/pod1/0123"));
         assert_eq!(wait_for(&news, pod), "/kubepods/pod1");
         assert_eq!(wait_for(&news, container), "/kubepods/pod1/0123");
+        // As long as it is held, its number is nobody else's; those of cgroups never are.
+        let _held = fs::File::open(root.path().join("kubepods/pod1/0123")).unwrap();
         fs::remove_dir_all(root.path().join("kubepods/pod1")).unwrap();
         // What comes after it, in a directory that came after it, is heard of too.
         let next = make("kubepods/pod2/a/b/c");

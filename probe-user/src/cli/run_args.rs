@@ -56,6 +56,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "60s", env = "TRAFFIC_PROBE_USERS_WINDOW")]
     #[arg(value_parser = duration::parse)]
     users_window: Duration,
+    /// For how long nothing happens to a service before it leaves the kernel's tables, and its series with it; 0s: it stays
+    #[arg(long, value_name = "DURATION", default_value = "1h", env = "TRAFFIC_PROBE_IDLE_AFTER")]
+    #[arg(value_parser = duration::parse)]
+    idle_after: Duration,
     /// Interfaces to count, by glob, or with `!` before it not to count; repeatable [default: all]
     #[arg(long, value_name = "GLOB", value_delimiter = ',', env = "TRAFFIC_PROBE_INTERFACES")]
     interfaces: Vec<InterfaceGlob>,
@@ -89,6 +93,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 65_536, env = "TRAFFIC_PROBE_MAX_SERIES")]
     #[arg(value_parser = value_parser!(u32).range(64..=1 << 24), help_heading = "Capacities")]
     max_series: u32,
+    /// How many of them one service may have: what its clients make up beyond goes under method OTHER and the status's class
+    #[arg(long, value_name = "N", default_value_t = 8192, env = "TRAFFIC_PROBE_MAX_SERIES_PER_SERVICE")]
+    #[arg(value_parser = value_parser!(u32).range(64..=1 << 24), help_heading = "Capacities")]
+    max_series_per_service: u32,
     /// How many clients it has room for, over all services
     #[arg(long, value_name = "N", default_value_t = 262_144, env = "TRAFFIC_PROBE_MAX_CLIENTS")]
     #[arg(value_parser = value_parser!(u32).range(64..=1 << 26), help_heading = "Capacities")]
@@ -171,6 +179,7 @@ impl RunArgs {
             interval,
             window,
             users_window,
+            idle_after: (!self.idle_after.is_zero()).then_some(self.idle_after),
             interfaces: self.interfaces.into_iter().collect(),
             xdp: self.xdp,
             tc: TcAttachment { hook: self.tc_hook, order: self.tcx_order, priority: self.tc_priority },
@@ -178,6 +187,7 @@ impl RunArgs {
             capacities: Capacities {
                 services: self.max_services,
                 series: self.max_series,
+                series_per_service: self.max_series_per_service,
                 clients: self.max_clients,
                 routes: self.routes.then_some(RouteLimits {
                     total: self.max_routes,
@@ -219,8 +229,15 @@ mod tests {
         assert_eq!(settings.interval, Duration::from_secs(1));
         assert_eq!(settings.window, Duration::from_secs(10));
         assert_eq!(settings.users_window, Duration::from_mins(1));
+        assert_eq!(settings.idle_after, Some(Duration::from_hours(1)));
         assert_eq!(settings.errors, ErrorClass::Server);
-        let capacities = Capacities { services: 4096, series: 65_536, clients: 262_144, routes: None };
+        let capacities = Capacities {
+            services: 4096,
+            series: 65_536,
+            series_per_service: 8192,
+            clients: 262_144,
+            routes: None,
+        };
         assert_eq!(settings.capacities, capacities);
     }
 

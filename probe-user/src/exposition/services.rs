@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use probe_common::{
-    exchange::ABORTED,
+    exchange::{ABORTED, as_class},
     interface::{Transport, Way},
     protocol::Protocol,
     service::Role,
@@ -165,7 +165,10 @@ impl RequestTotals {
             match kind.status {
                 ABORTED => status.push_str("aborted"),
                 // Writing to a string cannot fail.
-                number => _ = write!(status, "{number:03}"),
+                number => match as_class(number) {
+                    Some(class) => _ = write!(status, "{class}xx"),
+                    None => _ = write!(status, "{number:03}"),
+                },
             }
             let route = kind.route.as_deref().unwrap_or_default();
             let labels = [name, port, role, kind.protocol.label(), kind.method.label(), &status, route];

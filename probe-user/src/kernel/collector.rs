@@ -23,6 +23,7 @@ use super::{
     batch::Batched,
     clock,
     error::{CollectError, StartError},
+    expiry::Expiry,
     interfaces::Interfaces,
     names::Names,
     oldest::OldestRequests,
@@ -42,9 +43,11 @@ pub(super) struct Maps {
     latencies: Batched<LatencyKey, LatencyCell>,
     users: UserMaps,
     /// If they are counted.
-    routes: Option<Routes>,
+    pub(super) routes: Option<Routes>,
     unmeasured: PerCpuArray<MapData, u64>,
     oldest: Option<OldestRequests>,
+    /// What takes services away that are idle; none if they stay.
+    pub(super) expiry: Option<Expiry>,
     /// Where names are kept for the next agent, if there is to be one.
     kept: Option<Names>,
     capacities: [u64; 5],
@@ -54,6 +57,8 @@ pub(super) struct Maps {
 struct Named {
     /// By their index; those that have no name yet are left out.
     names: StdHashMap<u32, ServiceId>,
+    /// By what the kernel knows these, by their index.
+    keys: StdHashMap<u32, (ServiceKey, ServiceEntry)>,
     /// How many entries their table has.
     entries: u64,
 }
@@ -77,6 +82,7 @@ impl Maps {
         ebpf: &mut Ebpf,
         sizes: Capacities,
         oldest: Option<OldestRequests>,
+        expiry: Option<Expiry>,
         kept: Option<Names>,
     ) -> Result<Self, StartError> {
         let capacity = |ebpf: &Ebpf, map| capacity(ebpf, map).unwrap_or_default();
@@ -90,6 +96,7 @@ impl Maps {
             routes: sizes.routes.map(|_| Routes::take(ebpf)).transpose()?,
             unmeasured: take(ebpf, "UNMEASURED")?,
             oldest,
+            expiry,
             kept,
             capacities,
         })
@@ -110,23 +117,28 @@ impl Maps {
         interfaces: &mut Interfaces,
     ) -> Result<Snapshot, CollectError> {
         let taken = Instant::now();
-        let Named { names, entries } = self.names(attribution)?;
+        let Named { names, keys, entries } = self.names(attribution)?;
         let users = self.users.count(clock::now(), users_window).map_err(unread("CLIENTS"))?;
         let mut services = BTreeMap::new();
         let mut waiting = Vec::new();
         for (&index, id) in &names {
-            let service: &mut Service = services.entry(id.clone()).or_default();
+            let service = services.entry(id.clone()).or_insert_with(|| self.begin(id));
             let counters = self.counters(index)?;
             if add_counters(service, &counters) {
                 waiting.push(index);
             }
-            service.users += users.by_service.get(&index).copied().unwrap_or_default();
+            let users = users.by_service.get(&index).copied().unwrap_or_default();
+            service.users += users;
+            if let Some(expiry) = &mut self.expiry {
+                expiry.note(index, counters, users, taken);
+            }
         }
         self.visit_sockets(&waiting, users.sketches)?;
         self.add_ages(&waiting, &names, &mut services)?;
         // Of the service that stands for all that found no room, only what it has is shown.
         services.retain(|id, service| id.port != 0 || *service != Service::default());
         let series = self.add_latencies(&names, &mut services)?;
+        self.expire(&names, &keys, &mut services, taken);
         let routes = self.routes.as_ref().map_or(0, Routes::entries);
         let tables = ["services", "series", "clients", "sketches", "routes"]
             .into_iter()
@@ -151,7 +163,7 @@ impl Maps {
     fn names(&mut self, attribution: &mut Attribution) -> Result<Named, CollectError> {
         let mut entries = 0;
         let mut given: StdHashMap<ServiceKey, Identity> = StdHashMap::new();
-        let mut names = StdHashMap::new();
+        let (mut names, mut keys) = (StdHashMap::new(), StdHashMap::new());
         let other = ServiceId {
             service: "other".into(),
             port: 0,
@@ -161,30 +173,42 @@ impl Maps {
         };
         names.insert(OTHER, other);
         let is_kept = self.kept.is_some();
-        let read = self.services.for_each(|key, value| {
+        // One that has no name yet waits for the next pass: its counters are totals.
+        let mut note = |key: &ServiceKey, entry: &ServiceEntry| {
             entries += 1;
-            // One that has no name yet waits for the next pass: its counters are totals.
-            let [entry] = value else { return };
             let Some(identity) = attribution.name(key, entry) else { return };
             let role = Role::from_key(key.role).unwrap_or_default();
             let transport = key.transport();
             let Identity { service, place } = identity.clone();
             let id = ServiceId { service: service.to_string(), port: key.port, role, transport, place };
             names.insert(entry.index, id);
+            keys.insert(entry.index, (*key, *entry));
             if is_kept {
                 given.insert(*key, identity);
             }
+        };
+        let read = self.services.for_each(|key, value| {
+            let [entry] = value else { return };
+            note(key, entry);
         });
         read.map_err(MapError::IoError).map_err(unread("SERVICES"))?;
+        for (key, entry) in self.expiry.iter().flat_map(|expiry| expiry.parked().staying()) {
+            note(key, &entry);
+        }
         if let Some(kept) = &mut self.kept {
             kept.keep(&given);
         }
-        Ok(Named { names, entries })
+        Ok(Named { names, keys, entries })
+    }
+
+    /// What a service begins with in a pass: what was counted of it under indices that it has no more.
+    fn begin(&self, id: &ServiceId) -> Service {
+        self.expiry.as_ref().map(|expiry| expiry.begin(id)).unwrap_or_default()
     }
 
     /// The counters of a service, of all CPUs together. They are read one after the other, so that what one counted
     /// may be seen without what another had counted before.
-    fn counters(&self, index: u32) -> Result<ServiceCounters, CollectError> {
+    pub(super) fn counters(&self, index: u32) -> Result<ServiceCounters, CollectError> {
         let mut sum = ServiceCounters::default();
         for cpu in self.counters.get(&index, 0).map_err(unread("COUNTERS"))?.iter() {
             sum.add(cpu);
@@ -266,7 +290,7 @@ impl Maps {
 }
 
 /// Adds what the kernel counted of a service; true if requests of it are in flight.
-fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
+pub(super) fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
     service.received.add(sum.received);
     service.sent.add(sum.sent);
     service.wire[Way::Receive as usize] += sum.received_wire;
@@ -290,8 +314,17 @@ fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
 
 /// Adds an entry of the sparse histograms to those that it belongs to. A key that this agent does not know is of
 /// another version's making, and is passed over.
-fn add_latency(service: &mut Service, key: &LatencyKey, route: Option<Arc<str>>, count: u64, sum: u64) {
+pub(super) fn add_latency(
+    service: &mut Service,
+    key: &LatencyKey,
+    route: Option<Arc<str>>,
+    count: u64,
+    sum: u64,
+) {
     let Some(span) = Span::from_key(key.span) else { return };
+    if span == Span::Admission {
+        return;
+    }
     if span == Span::RoundTrip {
         return service.round_trips.add(key.bucket, count, sum);
     }

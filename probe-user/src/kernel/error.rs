@@ -75,6 +75,12 @@ pub enum StartError {
         /// Why.
         source: MapError,
     },
+    /// What an earlier agent was taking away could not be set right.
+    #[error("cannot set right which services the agent before was taking away: {source}")]
+    Expiry {
+        /// Why.
+        source: CollectError,
+    },
 }
 
 /// Why a pass over the maps failed.
@@ -91,6 +97,15 @@ pub enum CollectError {
     /// The iterator over sockets could not be run.
     #[error("cannot look for the oldest requests among all sockets: {source}")]
     Iterator {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It cannot be known when programs have ended that ran.
+    #[error(
+        "membarrier(2) is refused ({source}), without which nobody knows when a service's index is free: where CPUs run \
+         without a tick (nohz_full), start with --idle-after 0s"
+    )]
+    Barrier {
         /// Why.
         source: std::io::Error,
     },

@@ -7,9 +7,11 @@ mod clsact;
 mod collector;
 mod error;
 mod estimate;
+mod expiry;
 mod given_ports;
 mod interface_hooks;
 mod interfaces;
+mod iterator;
 mod links;
 mod messages;
 mod names;
@@ -36,6 +38,7 @@ use aya::Ebpf;
 use self::{
     attach::SocketLink,
     collector::Maps,
+    expiry::Expiry,
     interfaces::Interfaces,
     messages::Messages,
     names::Names,
@@ -93,8 +96,10 @@ impl Probe {
         }
         let messages = Messages::of(&mut ebpf);
         let oldest = features.tells_reads().then(|| OldestRequests::prepare(&mut ebpf, pins)).transpose()?;
+        let expiry =
+            features.knows_holders().then(|| Expiry::prepare(&mut ebpf, settings, pins)).transpose()?;
         let names = pins.map(|pins| Names::create(pins, settings.capacities.services)).transpose()?;
-        let maps = Maps::take(&mut ebpf, settings.capacities, oldest, names)?;
+        let maps = Maps::take(&mut ebpf, settings.capacities, oldest, expiry, names)?;
         // Interfaces first: what a socket sends is then counted on both, or on neither.
         let interfaces = Interfaces::start(settings, &mut ebpf, pins)?;
         let sockets = attach::sockets(&mut ebpf, features, cgroup, pins)?;
@@ -164,7 +169,9 @@ impl Probe {
         let mut ebpf = object::open(features, settings, pins)?;
         let messages = Messages::of(&mut ebpf);
         let oldest = features.tells_reads().then(|| OldestRequests::take_up(&mut ebpf, pins)).transpose()?;
-        let maps = Maps::take(&mut ebpf, settings.capacities, oldest, Some(Names::open(pins)?))?;
+        let expiry =
+            features.knows_holders().then(|| Expiry::take_up(&mut ebpf, settings, pins)).transpose()?;
+        let maps = Maps::take(&mut ebpf, settings.capacities, oldest, expiry, Some(Names::open(pins)?))?;
         let interfaces = Interfaces::start(settings, &mut ebpf, Some(pins))?;
         Ok(Self { maps, interfaces, messages, _sockets: sockets, ebpf, directory: None })
     }
@@ -222,5 +229,8 @@ fn announce(features: Features, cgroup: &Path, interfaces: &Interfaces) {
         tracing::warn!(
             "this kernel has no bpf_loop (since 5.17): bytes, connections and users are counted, requests are not"
         );
+    }
+    if !features.knows_holders() {
+        tracing::warn!("this kernel does not tell which services are in use (since 5.11): idle ones stay");
     }
 }

@@ -91,6 +91,11 @@ impl Features {
         self.states == StateSource::Tracepoint && self.heads == Heads::Read
     }
 
+    /// Whether it can be known which services sockets belong to.
+    pub(super) fn knows_holders(self) -> bool {
+        self.states == StateSource::Tracepoint
+    }
+
     /// The programs at tracepoints, with the kernel's function at which each is called.
     pub(super) const fn tracepoint_programs(self) -> &'static [(&'static str, &'static str)] {
         match (self.states, self.heads) {
@@ -112,6 +117,8 @@ pub(super) fn at_least(version: KernelVersion) -> bool {
 pub(super) const CONNECTIONS: &str = "connections";
 pub(super) const DATAGRAM_SOCKETS: &str = "datagram_sockets";
 pub(super) const OLDEST_REQUEST: &str = "oldest_request_of_each_service";
+pub(super) const SERVICES_OF_CONNECTIONS: &str = "services_of_connections";
+pub(super) const SERVICES_OF_DATAGRAM_SOCKETS: &str = "services_of_datagram_sockets";
 pub(super) const ADOPT: &str = "adopt";
 pub(super) const INTERFACE_RECEIVE: &str = "interface_receive";
 pub(super) const INTERFACE_TRANSMIT: &str = "interface_transmit";
@@ -138,6 +145,10 @@ pub fn load(features: Features, capacities: Capacities, proxies: &Proxies) -> Re
     }
     if features.tells_reads() {
         load_program(&mut ebpf, OLDEST_REQUEST, &btf)?;
+    }
+    if features.knows_holders() {
+        load_program(&mut ebpf, SERVICES_OF_CONNECTIONS, &btf)?;
+        load_program(&mut ebpf, SERVICES_OF_DATAGRAM_SOCKETS, &btf)?;
     }
     hand_out_indices(&mut ebpf, capacities.services)?;
     Ok(ebpf)
@@ -193,6 +204,7 @@ struct Globals {
     proxies: u8,
     /// 0: routes are not counted.
     routes_per_service: u8,
+    series_per_service: u32,
 }
 
 impl Globals {
@@ -203,6 +215,7 @@ impl Globals {
             given_ports: given_ports(),
             proxies: u8::from(!proxies.are_none()),
             routes_per_service: capacities.routes.map_or(0, |limits| limits.per_service.get()),
+            series_per_service: capacities.series_per_service,
         }
     }
 }
@@ -217,6 +230,7 @@ fn loader<'a>(globals: &'a Globals, capacities: Capacities, proxies: &Proxies) -
         .override_global("STATES_BY_SOCK_OPS", &globals.by_sock_ops, true)
         .override_global("CGROUPS_OF_TWO_VERSIONS", &globals.cgroups_of_two_versions, true)
         .override_global("ROUTES_PER_SERVICE", &globals.routes_per_service, true)
+        .override_global("SERIES_QUOTA", &globals.series_per_service, true)
         .override_global("FIRST_GIVEN_PORT", &globals.given_ports[0], true)
         .override_global("LAST_GIVEN_PORT", &globals.given_ports[1], true)
         .override_global("PROXIES_CONFIGURED", &globals.proxies, true)
@@ -225,7 +239,9 @@ fn loader<'a>(globals: &'a Globals, capacities: Capacities, proxies: &Proxies) -
         .map_max_entries("FREE_SERVICES", capacities.services)
         .map_max_entries("COUNTERS", capacities.services)
         .map_max_entries("OLDEST_REQUESTS", capacities.services)
+        .map_max_entries("HOLDERS", capacities.services)
         .map_max_entries("LATENCIES", capacities.series)
+        .map_max_entries("SERVICE_ENTRIES", capacities.services)
         .map_max_entries("CLIENTS", capacities.clients);
     loader
 }

@@ -16,6 +16,11 @@ use super::{collector::take, error::StartError};
 /// What stands for all requests without a route of their own. No path is spelled like that: they begin with `/`, or are `*`.
 static OTHER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("other"));
 
+/// The template that stands for all of these.
+pub(super) fn other() -> Arc<str> {
+    Arc::clone(&OTHER)
+}
+
 /// The table of routes, and what of it is known.
 pub(super) struct Routes {
     map: HashMap<MapData, RouteKey, u32>,
@@ -39,12 +44,17 @@ impl Routes {
     /// there before anything is counted under its index.
     pub(super) fn template(&mut self, service: u32, index: u8) -> Result<Arc<str>, MapError> {
         if index == route::OTHER {
-            return Ok(Arc::clone(&OTHER));
+            return Ok(other());
         }
         if !self.read && !self.known.contains_key(&(service, index)) {
             self.read()?;
         }
         Ok(Arc::clone(self.known.get(&(service, index)).unwrap_or(&OTHER)))
+    }
+
+    /// Forgets the routes of a service whose index has been given back.
+    pub(super) fn forget(&mut self, service: u32) {
+        self.known.retain(|(of, _), _| *of != service);
     }
 
     /// How many routes there are.

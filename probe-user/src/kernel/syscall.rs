@@ -204,6 +204,14 @@ pub(super) fn open_iterator(link: BorrowedFd<'_>) -> io::Result<File> {
     bpf(BPF_ITER_CREATE, &attributes).map(File::from)
 }
 
+/// Waits until every program that runs now has ended: they run as readers of RCU, and what the kernel waits for in this
+/// command of `membarrier(2)` is all of those (kernel 4.3; not where CPUs are run without a tick, `nohz_full`).
+pub(super) fn wait_for_programs() -> io::Result<()> {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: no pointers are passed.
+    told(unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) }).map(drop)
+}
+
 fn number(descriptor: RawFd) -> u32 {
     // An open descriptor is not negative.
     descriptor.cast_unsigned()

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use probe_common::{counters::Volume, exchange::ABORTED, protocol::Protocol};
+use probe_common::{
+    counters::Volume,
+    exchange::{ABORTED, as_class},
+    protocol::Protocol,
+};
 
 use crate::{
     histogram::Histogram,
@@ -150,6 +154,8 @@ impl ServiceIncrease {
 
 /// Whether a request that ended with a status is a failed one.
 fn is_failure(status: u16, errors: ErrorClass) -> bool {
+    // A class is as bad as its statuses.
+    let status = as_class(status).map_or(status, |class| class * 100);
     match errors {
         ErrorClass::Server => status == ABORTED || status >= 500,
         ErrorClass::ServerAndClient => status == ABORTED || status >= 400,
@@ -186,9 +192,9 @@ mod tests {
 
     #[test]
     fn client_errors_fail_only_on_request() {
-        let failed = |errors| [ABORTED, 200, 302, 404, 500].map(|status| is_failure(status, errors));
-        assert_eq!(failed(ErrorClass::Server), [true, false, false, false, true]);
-        assert_eq!(failed(ErrorClass::ServerAndClient), [true, false, false, true, true]);
+        let failed = |errors| [ABORTED, 200, 302, 404, 500, 2, 4, 5].map(|status| is_failure(status, errors));
+        assert_eq!(failed(ErrorClass::Server), [true, false, false, false, true, false, false, true]);
+        assert_eq!(failed(ErrorClass::ServerAndClient), [true, false, false, true, true, false, true, true]);
     }
 
     #[test]

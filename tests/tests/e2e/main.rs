@@ -26,7 +26,9 @@
 //! | `users` | clients and connections |
 //! | `datagrams` | services over UDP |
 //! | `crowd` | more users than there is room for |
+//! | `expiry` | services that nobody uses any more |
 //! | `floods` | what anybody can send in any number |
+//! | `quota` | one service that asks for more series than it may have |
 //! | `older` | servers and connections that were there before it |
 //! | `proxied` | clients behind proxies |
 //! | `proxied_fields` | clients whom a proxy names in its requests |
@@ -48,6 +50,7 @@ mod datagrams;
 mod drivers;
 mod ending;
 mod errors;
+mod expiry;
 mod exposition;
 mod floods;
 mod handshakes;
@@ -63,6 +66,7 @@ mod phases;
 mod pipelining;
 mod proxied;
 mod proxied_fields;
+mod quota;
 mod replay;
 mod requests;
 mod responses;

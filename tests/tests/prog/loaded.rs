@@ -23,6 +23,9 @@ use probe_user::{
     settings::{Capacities, RouteLimits},
 };
 
+/// How many services there is room for.
+pub(crate) const SERVICES: u32 = 16;
+
 static TELL: Once = Once::new();
 
 /// Says once which kernel this is and how the agent would use it, past the harness, which keeps what a test that passes
@@ -70,7 +73,8 @@ impl Loaded {
 
     /// The same, by what a kernel or a host has.
     pub(crate) fn with_features(link_header: u64, routes: Option<RouteLimits>, features: Features) -> Self {
-        let capacities = Capacities { services: 16, series: 4096, clients: 16, routes };
+        let capacities =
+            Capacities { services: SERVICES, series: 4096, series_per_service: 65_536, clients: 16, routes };
         tell(features);
         let mut ebpf = load(features, capacities, &Proxies::NONE).unwrap_or_else(|error| panic!("{error}"));
         let map = ebpf.take_map("INTERFACES").expect("the object has the map");

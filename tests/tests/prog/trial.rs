@@ -20,7 +20,7 @@ use probe_user::settings::RouteLimits;
 
 use crate::{
     frames::{ethernet, ipv4, segment},
-    loaded::{Context, Loaded},
+    loaded::{Context, Loaded, SERVICES},
 };
 
 /// The programs, for what a server receives and for what it sends.
@@ -94,6 +94,10 @@ impl Trial {
         for key in keys {
             latencies.remove(&key).expect("the entry is there");
         }
+        let mut entries: Array<_, u64> = self.loaded.map_mut("SERVICE_ENTRIES");
+        for service in 0..SERVICES {
+            entries.set(service, 0, 0).expect("the map has one for each service");
+        }
         clear::<u64>(&mut self.loaded, "UNMEASURED", Reason::COUNT);
         clear::<ServiceCounters>(&mut self.loaded, "COUNTERS", 1);
     }
@@ -161,7 +165,7 @@ impl Trial {
                 Span::Queue => counts.phases[0] += count,
                 Span::Service => counts.phases[1] += count,
                 Span::Delivery => counts.delivered += count,
-                Span::FirstByte | Span::RoundTrip => {}
+                Span::FirstByte | Span::RoundTrip | Span::Admission => {}
             }
         }
         let unmeasured: PerCpuArray<_, u64> = self.loaded.map_mut("UNMEASURED");

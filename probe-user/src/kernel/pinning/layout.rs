@@ -80,7 +80,13 @@ mod tests {
 
     const HOW: Making = Making {
         features: Features { states: StateSource::Tracepoint, heads: Heads::Read, cgroups: Cgroups::Unified },
-        capacities: Capacities { services: 4096, series: 65_536, clients: 262_144, routes: None },
+        capacities: Capacities {
+            services: 4096,
+            series: 65_536,
+            series_per_service: 8192,
+            clients: 262_144,
+            routes: None,
+        },
         tc: TcAttachment { hook: TcHook::Auto, order: TcxOrder::Head, priority: 3 },
         namespace: 1,
         proxies: Proxies::NONE,

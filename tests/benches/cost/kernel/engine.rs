@@ -48,7 +48,13 @@ impl Engine {
     /// Loads them with the tables of the defaults.
     pub(crate) fn load() -> Result<Self> {
         // The defaults: routes are not counted.
-        let capacities = Capacities { services: 4096, series: 65_536, clients: 262_144, routes: None };
+        let capacities = Capacities {
+            services: 4096,
+            series: 65_536,
+            series_per_service: 65_536,
+            clients: 262_144,
+            routes: None,
+        };
         let mut ebpf = load(Features::of_this_kernel(), capacities, &Proxies::NONE)?;
         for name in [RECEIVE, TRANSMIT] {
             program(&mut ebpf, name)?.load().with_context(|| format!("cannot load {name}"))?;

@@ -1,0 +1,246 @@
+//! Services to which nothing has happened for a while leave the kernel, and so do their series.
+//!
+//! An index must not be given to another service while anybody may count under it. So it goes in three steps, each in a
+//! later pass than the one before:
+//!
+//! 1. *Idle*: no counter has changed for the time, no connection is open, no request waits, and nobody counts as a user.
+//! 2. *Parked*: its key is taken from the table. Sockets that come find the service under a new index; what is counted
+//!    under the old one is still shown.
+//! 3. *Gone*: no socket belongs to it (`holders`), and no counter has changed meanwhile. What was counted is cleared away,
+//!    and the index given back. If the same service lives on under another index, the agent keeps adding what it had
+//!    (`carried`).
+//!
+//! Each step is noted before it is taken (`parked`), so that whatever moment an agent is killed at, the next one finds every
+//! index with its owner.
+
+mod carried;
+mod holders;
+mod idle;
+mod parked;
+mod tables;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::{Duration, Instant},
+};
+
+use aya::Ebpf;
+use probe_common::{
+    counters::ServiceCounters,
+    service::{OTHER, ServiceEntry, ServiceKey},
+};
+
+pub(super) use self::parked::Parked;
+use self::{carried::Carried, holders::Holders, idle::Idleness, tables::Tables};
+use super::{
+    collector::{Maps, add_counters, add_latency},
+    error::{CollectError, StartError},
+    pinning::Pins,
+    routes,
+};
+use crate::{
+    settings::Settings,
+    snapshot::{Service, ServiceId},
+};
+
+/// What takes services away.
+pub(super) struct Expiry {
+    /// Longer than any machine runs, where services stay.
+    after: Duration,
+    holders: Holders,
+    parked: Parked,
+    tables: Tables,
+    idleness: Idleness,
+    carried: Carried,
+    failed: bool,
+}
+
+impl Expiry {
+    /// Makes ready; the programs must have been loaded.
+    pub(super) fn prepare(
+        ebpf: &mut Ebpf,
+        settings: &Settings,
+        pins: Option<&Pins>,
+    ) -> Result<Self, StartError> {
+        let holders = Holders::prepare(ebpf, pins)?;
+        let parked = pins.map(|pins| Parked::create(pins, settings.capacities.services)).transpose()?;
+        Self::of(ebpf, settings, holders, parked.unwrap_or_default())
+    }
+
+    /// Takes up what an earlier agent was about to take away.
+    pub(super) fn take_up(ebpf: &mut Ebpf, settings: &Settings, pins: &Pins) -> Result<Self, StartError> {
+        let holders = Holders::take_up(ebpf, pins)?;
+        let mut expiry = Self::of(ebpf, settings, holders, Parked::open(pins)?)?;
+        expiry.recover().map_err(|source| StartError::Expiry { source })?;
+        Ok(expiry)
+    }
+
+    fn of(ebpf: &Ebpf, settings: &Settings, holders: Holders, parked: Parked) -> Result<Self, StartError> {
+        Ok(Self {
+            after: settings.idle_after.unwrap_or(Duration::MAX),
+            holders,
+            parked,
+            tables: Tables::take(ebpf)?,
+            idleness: Idleness::default(),
+            carried: Carried::default(),
+            failed: false,
+        })
+    }
+
+    /// Sets right what an agent left that was killed in the middle of it.
+    fn recover(&mut self) -> Result<(), CollectError> {
+        // Noted, but not taken from the table.
+        let unbroken: Vec<u32> = self
+            .parked
+            .staying()
+            .filter(|(key, entry)| self.tables.index(key) == Some(entry.index))
+            .map(|(_, entry)| entry.index)
+            .collect();
+        for index in unbroken {
+            self.parked.forget(index)?;
+        }
+        let going = self.parked.going();
+        if going.is_empty() {
+            return Ok(());
+        }
+        // Each of these may have been given back, or not. Who takes a free index at this moment is counted as `other`.
+        let mut free = self.tables.drain_free()?;
+        holders::wait()?;
+        free.extend(self.tables.drain_free()?);
+        let used = self.tables.used_indices()?;
+        let lost: BTreeSet<u32> =
+            going.iter().filter(|index| !free.contains(index) && !used.contains(index)).copied().collect();
+        self.tables.clear(&lost, &mut |_, _, _| {})?;
+        free.extend(&lost);
+        for index in free {
+            self.tables.give_back(index)?;
+        }
+        for index in going {
+            self.parked.forget(index)?;
+        }
+        Ok(())
+    }
+
+    /// The services that are no longer found by their keys, but still shown.
+    pub(super) fn parked(&self) -> &Parked {
+        &self.parked
+    }
+
+    /// What a service begins with in a pass.
+    pub(super) fn begin(&self, id: &ServiceId) -> Service {
+        self.carried.begin(id)
+    }
+
+    /// Notes what a pass saw of a service.
+    pub(super) fn note(&mut self, index: u32, counters: ServiceCounters, users: u64, now: Instant) {
+        self.idleness.note(index, counters, users, now);
+    }
+}
+
+impl Maps {
+    /// Takes services away that have been idle, after a pass that has seen all of them. Failure is told once: what could not
+    /// be taken away stays, and goes on to be counted.
+    pub(super) fn expire(
+        &mut self,
+        names: &HashMap<u32, ServiceId>,
+        keys: &HashMap<u32, (ServiceKey, ServiceEntry)>,
+        services: &mut BTreeMap<ServiceId, Service>,
+        now: Instant,
+    ) {
+        let Some(mut expiry) = self.expiry.take() else { return };
+        expiry.carried.forget_gone(names, services);
+        let expired = expiry.give_back_idle(self, names, now).and_then(|()| expiry.park_idle(keys, now));
+        if let Err(error) = expired
+            && !expiry.failed
+        {
+            expiry.failed = true;
+            tracing::warn!("services that are idle stay in the kernel's tables: {error}");
+        }
+        self.expiry = Some(expiry);
+    }
+}
+
+impl Expiry {
+    /// Takes the keys of idle services from the table.
+    fn park_idle(
+        &mut self,
+        keys: &HashMap<u32, (ServiceKey, ServiceEntry)>,
+        now: Instant,
+    ) -> Result<(), CollectError> {
+        for (&index, (key, entry)) in keys {
+            let stays = index == OTHER || self.parked.contains(index);
+            if stays || !self.idleness.is_idle(index, self.after, now) {
+                continue;
+            }
+            self.tables.park(&mut self.parked, *key, *entry)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the indices back of parked services that are idle and that no socket belongs to.
+    fn give_back_idle(
+        &mut self,
+        maps: &mut Maps,
+        names: &HashMap<u32, ServiceId>,
+        now: Instant,
+    ) -> Result<(), CollectError> {
+        let is_idle = |index: &u32| self.idleness.is_idle(*index, self.after, now);
+        let idle: BTreeSet<u32> =
+            self.parked.staying().map(|(_, entry)| entry.index).filter(is_idle).collect();
+        if idle.is_empty() {
+            return Ok(());
+        }
+        for index in &idle {
+            // If it proves to be held: not every pass is to look at all sockets for its sake.
+            self.idleness.put_off(*index, now.checked_add(self.after).unwrap_or(now));
+        }
+        let mut free = self.holders.not_held(idle)?;
+        let mut last = HashMap::new();
+        for &index in &free {
+            last.insert(index, maps.counters(index)?);
+        }
+        free.retain(|index| self.idleness.is_unchanged(*index, &last[index]));
+        self.give_back(maps, names, &free, &last)
+    }
+
+    fn give_back(
+        &mut self,
+        maps: &mut Maps,
+        names: &HashMap<u32, ServiceId>,
+        free: &BTreeSet<u32>,
+        last: &HashMap<u32, ServiceCounters>,
+    ) -> Result<(), CollectError> {
+        if free.is_empty() {
+            return Ok(());
+        }
+        let lives_on: BTreeSet<&ServiceId> =
+            names.iter().filter(|(index, _)| !free.contains(index)).map(|(_, id)| id).collect();
+        for &index in free {
+            self.parked.let_go(index)?;
+            if let Some(id) = names.get(&index).filter(|id| lives_on.contains(id)) {
+                add_counters(self.carried.of(id), &last[&index]);
+            }
+        }
+        let (carried, known) = (&mut self.carried, &mut maps.routes);
+        self.tables.clear(free, &mut |key, count, sum| {
+            let Some(id) = names.get(&key.service).filter(|id| lives_on.contains(id)) else { return };
+            // A route that cannot be read any more goes without its name, as it would have been shown.
+            let route = known.as_mut().map(|routes| routes.template(key.service, key.route));
+            let route = route.map(|template| template.unwrap_or_else(|_| routes::other()));
+            add_latency(carried.of(id), key, route, count, sum);
+        })?;
+        for &index in free {
+            if let Some(id) = names.get(&index) {
+                self.carried.settle(id);
+            }
+            if let Some(known) = &mut maps.routes {
+                known.forget(index);
+            }
+            self.tables.give_back(index)?;
+            self.parked.forget(index)?;
+            self.idleness.forget(index);
+        }
+        tracing::debug!("{} services were idle, and have left the kernel's tables", free.len());
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! Which services some socket belongs to: their indices cannot be given to others.
+
+use std::collections::BTreeSet;
+
+use aya::{
+    Ebpf,
+    maps::{Array, MapData, MapError},
+};
+use probe_common::service::{ASKED, HELD, NOT_ASKED};
+
+use crate::kernel::{
+    collector::take,
+    error::{CollectError, StartError},
+    iterator::SocketIterator,
+    object::{SERVICES_OF_CONNECTIONS, SERVICES_OF_DATAGRAM_SOCKETS},
+    pinning::Pins,
+    syscall,
+};
+
+const MAP: &str = "HOLDERS";
+
+/// What looks at all sockets.
+pub(super) struct Holders {
+    iterators: [SocketIterator; 2],
+    asked: Array<MapData, u64>,
+}
+
+fn unread(source: MapError) -> CollectError {
+    CollectError::Map { map: MAP, source }
+}
+
+impl Holders {
+    /// Makes ready; the programs must have been loaded.
+    pub(super) fn prepare(ebpf: &mut Ebpf, pins: Option<&Pins>) -> Result<Self, StartError> {
+        let iterators = [
+            SocketIterator::prepare(ebpf, SERVICES_OF_CONNECTIONS, "SOCKETS", pins)?,
+            SocketIterator::prepare(ebpf, SERVICES_OF_DATAGRAM_SOCKETS, "DATAGRAMS", pins)?,
+        ];
+        Ok(Self { iterators, asked: take(ebpf, MAP)? })
+    }
+
+    /// Takes up what an earlier agent made.
+    pub(super) fn take_up(ebpf: &mut Ebpf, pins: &Pins) -> Result<Self, StartError> {
+        let iterators = [
+            SocketIterator::take_up(SERVICES_OF_CONNECTIONS, pins)?,
+            SocketIterator::take_up(SERVICES_OF_DATAGRAM_SOCKETS, pins)?,
+        ];
+        Ok(Self { iterators, asked: take(ebpf, MAP)? })
+    }
+
+    /// Those of the indices that no socket has, nor will have: nobody may find them by their keys any more.
+    ///
+    /// Sockets are looked at twice. While that is under way, one that listens may hand its index to a connection that the
+    /// first look has passed already, and be gone before the look comes to it; connections hand on nothing, so that the
+    /// second look finds what the first one missed. Before, between and behind wait until the programs have ended that
+    /// run: one may have had the index in its hands, and nobody may use it behind the end.
+    pub(super) fn not_held(&mut self, indices: BTreeSet<u32>) -> Result<BTreeSet<u32>, CollectError> {
+        wait()?;
+        let free = self.look(indices)?;
+        if free.is_empty() {
+            return Ok(free);
+        }
+        wait()?;
+        let free = self.look(free)?;
+        wait()?;
+        Ok(free)
+    }
+
+    /// Has all sockets looked at, and returns those that none has.
+    fn look(&mut self, mut indices: BTreeSet<u32>) -> Result<BTreeSet<u32>, CollectError> {
+        for index in &indices {
+            self.asked.set(*index, ASKED, 0).map_err(unread)?;
+        }
+        let looked = self.iterators.iter().try_for_each(SocketIterator::visit_all);
+        let mut read = Ok(());
+        indices.retain(|index| match self.asked.get(index, 0) {
+            Ok(answer) => answer != HELD,
+            Err(error) => {
+                read = Err(unread(error));
+                false
+            }
+        });
+        self.ask_no_more()?;
+        looked.map_err(|source| CollectError::Iterator { source })?;
+        read.map(|()| indices)
+    }
+
+    /// Also what an agent that was killed in between has left.
+    fn ask_no_more(&mut self) -> Result<(), CollectError> {
+        for index in 0..self.asked.len() {
+            if self.asked.get(&index, 0).map_err(unread)? != NOT_ASKED {
+                self.asked.set(index, NOT_ASKED, 0).map_err(unread)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the programs that run now have ended.
+pub(super) fn wait() -> Result<(), CollectError> {
+    syscall::wait_for_programs().map_err(|source| CollectError::Barrier { source })
+}

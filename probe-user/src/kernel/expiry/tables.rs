@@ -1,0 +1,164 @@
+//! The kernel's tables, as far as services are taken from them.
+
+use std::{collections::BTreeSet, io, os::fd::AsFd};
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, Queue},
+    util::nr_cpus,
+};
+use probe_common::{
+    counters::ServiceCounters,
+    exchange::{LatencyCell, LatencyKey},
+    route::RouteKey,
+    service::{ServiceEntry, ServiceKey},
+};
+
+use super::Parked;
+use crate::kernel::{
+    batch::Batched,
+    error::{CollectError, StartError},
+};
+
+/// What services have entries in.
+pub(super) struct Tables {
+    services: HashMap<MapData, ServiceKey, ServiceEntry>,
+    free: Queue<MapData, u32>,
+    counters: PerCpuArray<MapData, ServiceCounters>,
+    latencies: PerCpuHashMap<MapData, LatencyKey, LatencyCell>,
+    all_latencies: Batched<LatencyKey, LatencyCell>,
+    entries: Array<MapData, u64>,
+    routes: HashMap<MapData, RouteKey, u32>,
+    route_counts: Array<MapData, u64>,
+}
+
+/// Another handle to a map of the object, which others may take as well.
+fn shared<T: TryFrom<Map, Error = MapError>>(ebpf: &Ebpf, map: &'static str) -> Result<T, StartError> {
+    let (Map::Array(data)
+    | Map::HashMap(data)
+    | Map::PerCpuArray(data)
+    | Map::PerCpuHashMap(data)
+    | Map::Queue(data)) = ebpf.map(map).ok_or(StartError::Missing { what: "map", name: map })?
+    else {
+        return Err(StartError::Missing { what: "table", name: map });
+    };
+    let failed = |source| StartError::Map { map, source };
+    let descriptor = data.fd().as_fd().try_clone_to_owned().map_err(|error| failed(error.into()))?;
+    let data = MapData::from_fd(descriptor).map_err(failed)?;
+    Map::from_map_data(data).and_then(T::try_from).map_err(failed)
+}
+
+/// Says which map did not do what was asked of it.
+pub(super) fn refused(map: &'static str) -> impl Fn(MapError) -> CollectError {
+    move |source| CollectError::Map { map, source }
+}
+
+/// A deletion of what is gone is none.
+pub(super) fn deleted(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+impl Tables {
+    pub(super) fn take(ebpf: &Ebpf) -> Result<Self, StartError> {
+        Ok(Self {
+            services: shared(ebpf, "SERVICES")?,
+            free: shared(ebpf, "FREE_SERVICES")?,
+            counters: shared(ebpf, "COUNTERS")?,
+            latencies: shared(ebpf, "LATENCIES")?,
+            all_latencies: Batched::of(ebpf, "LATENCIES")?,
+            entries: shared(ebpf, "SERVICE_ENTRIES")?,
+            routes: shared(ebpf, "ROUTES")?,
+            route_counts: shared(ebpf, "ROUTE_COUNTS")?,
+        })
+    }
+
+    /// The index under which a service is found.
+    pub(super) fn index(&self, key: &ServiceKey) -> Option<u32> {
+        self.services.get(key, 0).ok().map(|entry| entry.index)
+    }
+
+    /// The indices of all services that can be found.
+    pub(super) fn used_indices(&self) -> Result<BTreeSet<u32>, CollectError> {
+        let used = self.services.iter().map(|entry| entry.map(|(_, service)| service.index));
+        used.collect::<Result<_, _>>().map_err(refused("SERVICES"))
+    }
+
+    /// Notes a service, and takes its key from the table.
+    pub(super) fn park(
+        &mut self,
+        parked: &mut Parked,
+        key: ServiceKey,
+        entry: ServiceEntry,
+    ) -> Result<(), CollectError> {
+        parked.park(key, entry)?;
+        deleted(self.services.remove(&key)).map_err(refused("SERVICES"))
+    }
+
+    /// Clears away all that was counted under these indices, which nobody uses, and shows what the histograms had.
+    pub(super) fn clear(
+        &mut self,
+        indices: &BTreeSet<u32>,
+        last: &mut dyn FnMut(&LatencyKey, u64, u64),
+    ) -> Result<(), CollectError> {
+        self.clear_latencies(indices, last).map_err(refused("LATENCIES"))?;
+        self.clear_routes(indices).map_err(refused("ROUTES"))?;
+        let cpus = nr_cpus().map_err(|(_, source)| MapError::IoError(source)).map_err(refused("COUNTERS"))?;
+        for &index in indices {
+            let zeros = PerCpuValues::try_from(vec![ServiceCounters::default(); cpus]);
+            let zeros = zeros.map_err(MapError::IoError).map_err(refused("COUNTERS"))?;
+            self.counters.set(index, zeros, 0).map_err(refused("COUNTERS"))?;
+            self.entries.set(index, 0, 0).map_err(refused("SERVICE_ENTRIES"))?;
+            if index < self.route_counts.len() {
+                self.route_counts.set(index, 0, 0).map_err(refused("ROUTE_COUNTS"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn clear_latencies(
+        &mut self,
+        indices: &BTreeSet<u32>,
+        last: &mut dyn FnMut(&LatencyKey, u64, u64),
+    ) -> Result<(), MapError> {
+        let mut gone = Vec::new();
+        let read = self.all_latencies.for_each(|key, cells| {
+            if indices.contains(&key.service) {
+                last(key, cells.iter().map(|cell| cell.count).sum(), cells.iter().map(|cell| cell.sum).sum());
+                gone.push(*key);
+            }
+        });
+        read.map_err(MapError::IoError)?;
+        gone.iter().try_for_each(|key| deleted(self.latencies.remove(key)))
+    }
+
+    fn clear_routes(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
+        let mut gone = Vec::new();
+        for key in self.routes.keys() {
+            let key = key?;
+            if indices.contains(&key.service) {
+                gone.push(key);
+            }
+        }
+        gone.iter().try_for_each(|key| deleted(self.routes.remove(key)))
+    }
+
+    /// Gives an index to whoever comes next.
+    pub(super) fn give_back(&mut self, index: u32) -> Result<(), CollectError> {
+        self.free.push(index, 0).map_err(refused("FREE_SERVICES"))
+    }
+
+    /// Takes all indices that are free.
+    pub(super) fn drain_free(&mut self) -> Result<BTreeSet<u32>, CollectError> {
+        let mut free = BTreeSet::new();
+        loop {
+            match self.free.pop(0) {
+                Ok(index) => _ = free.insert(index),
+                Err(MapError::ElementNotFound) => return Ok(free),
+                Err(error) => return Err(refused("FREE_SERVICES")(error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! A program that the kernel runs once for each socket with storage in a map, whenever the agent asks.
+
+use std::{
+    io::{self, Read},
+    os::fd::{AsFd, OwnedFd},
+};
+
+use aya::{Ebpf, maps::Map, programs::Program};
+
+use super::{error::StartError, pinning::Pins, syscall};
+
+/// The program, with the map whose sockets it looks at.
+pub(super) struct SocketIterator {
+    link: OwnedFd,
+}
+
+impl SocketIterator {
+    /// Makes ready; the program must have been loaded.
+    pub(super) fn prepare(
+        ebpf: &Ebpf,
+        program: &'static str,
+        map: &'static str,
+        pins: Option<&Pins>,
+    ) -> Result<Self, StartError> {
+        let Some(Program::Iter(iterator)) = ebpf.program(program) else {
+            return Err(StartError::Missing { what: "program", name: program });
+        };
+        let Some(Map::SkStorage(sockets)) = ebpf.map(map) else {
+            return Err(StartError::Missing { what: "map", name: map });
+        };
+        let refused =
+            |reason: String| StartError::Attach { program, place: "the iterator of sockets".into(), reason };
+        let iterator = iterator.fd().map_err(|error| refused(error.to_string()))?;
+        let link = syscall::link_iterator(iterator.as_fd(), sockets.fd().as_fd())
+            .map_err(|error| refused(error.to_string()))?;
+        if let Some(pins) = pins {
+            pins.pin_descriptor(link.as_fd(), program)?;
+        }
+        Ok(Self { link })
+    }
+
+    /// Takes up the one that an earlier agent made.
+    pub(super) fn take_up(program: &'static str, pins: &Pins) -> Result<Self, StartError> {
+        Ok(Self { link: pins.demand(program)?.into_link() })
+    }
+
+    /// Has the program look at all sockets.
+    pub(super) fn visit_all(&self) -> io::Result<()> {
+        let mut run = syscall::open_iterator(self.link.as_fd())?;
+        // The program writes nothing to read: reading makes it run.
+        let mut buffer = [0; 64];
+        while run.read(&mut buffer)? > 0 {}
+        Ok(())
+    }
+}
