@@ -8,6 +8,7 @@ mod detach_args;
 mod duration;
 mod layers;
 mod replay_args;
+mod report_args;
 mod run_args;
 
 use std::{
@@ -22,6 +23,7 @@ use cluster_args::ClusterArgs;
 pub use detach_args::{DetachArgs, InstanceArgs};
 pub use layers::{BadCommand, Setting};
 pub use replay_args::ReplayArgs;
+pub use report_args::ReportArgs;
 pub use run_args::{BadSettings, RunArgs};
 
 /// Measures every service on this node from within the kernel: requests, latency, errors, bandwidth and users.
@@ -41,6 +43,8 @@ pub struct Cli {
 pub enum Command {
     /// Count this node's traffic and serve it at /metrics, until interrupted
     Run(RunArgs),
+    /// Show each service's tier and figures, and what the tier calls for, as a running agent tells them
+    Report(ReportArgs),
     /// Show what this kernel and these privileges allow, what is missing, and how to mend it
     Check(CheckArgs),
     /// Count a packet capture as this node's traffic would be counted, and show what it comes to

@@ -5,6 +5,7 @@ mod collector;
 mod family;
 mod interfaces;
 pub mod names;
+mod resources;
 mod services;
 mod text;
 mod tiers;
@@ -40,4 +41,4 @@ impl Exposition {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,9 +1,8 @@
 //! The latest report, handed from the thread that collects to those that serve.
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::watch;
 
 use crate::report::Report;
 
@@ -11,25 +10,31 @@ use crate::report::Report;
 #[derive(Debug)]
 pub struct Latest {
     started: Instant,
-    report: RwLock<Option<Arc<Report>>>,
+    report: watch::Sender<Option<Arc<Report>>>,
 }
 
 impl Default for Latest {
     fn default() -> Self {
-        Self { started: Instant::now(), report: RwLock::default() }
+        Self { started: Instant::now(), report: watch::Sender::default() }
     }
 }
 
 impl Latest {
     /// Replaces the report.
     pub fn publish(&self, report: Arc<Report>) {
-        *self.report.write().unwrap_or_else(PoisonError::into_inner) = Some(report);
+        self.report.send_replace(Some(report));
     }
 
     /// The latest report; none before the first.
     #[must_use]
     pub fn get(&self) -> Option<Arc<Report>> {
-        self.report.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.report.borrow().clone()
+    }
+
+    /// Tells of each report that is published. Who is slow sees the latest only: nothing is kept for them.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<Option<Arc<Report>>> {
+        self.report.subscribe()
     }
 
     /// When the latest snapshot was taken; before the first, when waiting for it began.

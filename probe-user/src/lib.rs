@@ -1,5 +1,6 @@
 //! The agent of traffic-probe. Data flows one way: the kernel's maps, [`snapshot::Snapshot`], [`window`], exporters.
 
+pub mod api;
 pub mod attribution;
 pub mod check;
 pub mod cli;
@@ -21,6 +22,8 @@ pub mod place;
 pub mod proxies;
 pub mod replay;
 pub mod report;
+pub mod reporting;
+pub mod resources;
 pub mod run;
 pub mod server;
 pub mod settings;

@@ -8,7 +8,7 @@ use probe_user::{
     cli::{BadCommand, Cli, Command},
     detach,
     live::Screen,
-    logs, replay, run,
+    logs, replay, reporting, run,
 };
 
 /// Exit code of a command line that makes no sense: `clap`'s own.
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             Ok(settings) => run::run(&settings, &screen).map(|()| ExitCode::SUCCESS),
             Err(error) => Ok(usage(&error)),
         },
+        Command::Report(flags) => reporting::report(&flags).map(|()| ExitCode::SUCCESS),
         Command::Check(flags) => check::check(flags).context("cannot show the findings"),
         Command::Replay(flags) => replay::replay(&flags),
         Command::Config(flags) => match flags.show(&mut std::io::stdout().lock()) {

@@ -10,6 +10,7 @@ use probe_common::{
 
 use crate::{
     histogram::Histogram,
+    resources::Resources,
     snapshot::{ServiceId, Snapshot},
     tier::{Judge, Judgement},
 };
@@ -23,6 +24,8 @@ pub struct Report {
     pub rates: Option<Rates>,
     /// The tier of each server; none as long as there are no rates.
     pub tiers: BTreeMap<ServiceId, Judgement>,
+    /// What services and the node use.
+    pub resources: Arc<Resources>,
 }
 
 /// What traffic came to over a window.
@@ -76,15 +79,29 @@ impl Report {
         }
         self
     }
+
+    /// The report, with what services and the node use.
+    #[must_use]
+    pub fn with_resources(mut self, resources: Resources) -> Self {
+        self.resources = Arc::new(resources);
+        self
+    }
 }
 
 impl Rates {
     /// The requests of all services in a role, merged.
     #[must_use]
     pub fn requests(&self, role: Role) -> RequestRates {
-        let mut sum = RequestRates::default();
         let of_role = self.services.iter().filter(|(id, _)| id.role == role);
-        for rates in of_role.flat_map(|(_, service)| service.requests.values()) {
+        RequestRates::sum(of_role.flat_map(|(_, service)| service.requests.values()))
+    }
+}
+
+impl RequestRates {
+    /// Several, merged.
+    pub fn sum<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut sum = Self::default();
+        for rates in all {
             sum.requests += rates.requests;
             sum.transactions += rates.transactions;
             sum.durations.merge(&rates.durations);

@@ -7,4 +7,4 @@ pub use listener::{BindError, bind, serve};
 pub use routes::{Service, router};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

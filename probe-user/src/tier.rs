@@ -8,15 +8,19 @@ mod judge;
 mod policy;
 mod profile;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use judge::Judge;
 pub use policy::{BadTiers, Limits, Policy, Thresholds};
 pub use profile::{Profile, Weights};
 
 /// The class of a service's traffic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = TierClass)]
 pub enum Tier {
     /// Below all thresholds of normal traffic.
     #[default]
@@ -43,7 +47,7 @@ impl Tier {
 }
 
 /// What a tier is judged by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Measure {
     /// Requests per second.
@@ -55,7 +59,7 @@ pub enum Measure {
 }
 
 /// Who said of which profile a service is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProfileSource {
     /// The operator.

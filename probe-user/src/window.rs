@@ -56,7 +56,7 @@ impl Window {
             self.drop_old_steps(snapshot.taken);
         }
         let rates = self.rates(&snapshot);
-        Report { snapshot, rates, tiers: BTreeMap::new() }
+        Report { snapshot, rates, tiers: BTreeMap::new(), resources: Arc::default() }
     }
 
     fn add_step(&mut self, from: Instant, increase: Increase) {

@@ -176,6 +176,12 @@ impl Agent<'_> {
         self.process.id()
     }
 
+    /// Where it serves.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What it holds in the kernel.
     #[must_use]
     pub fn footprint(&self) -> &Footprint {

@@ -50,6 +50,36 @@ impl Cgroup {
         Ok(cgroup)
     }
 
+    /// Makes one in the hierarchy of version 1 that has a controller, if the host has one.
+    pub fn of_version1(controller: &str, path: &str) -> Result<Option<Self>> {
+        tool::demand_root()?;
+        cgroup1_root(controller)?.map(|root| Self::below(&root, path)).transpose()
+    }
+
+    /// Makes those that it takes to have a controller account for a path: one of version 2, and one of version 1 if it is
+    /// there that the controller is.
+    pub fn accounting(controller: &str, path: &str) -> Result<Vec<Self>> {
+        let unified = Self::new(path)?;
+        if let Some(version1) = Self::of_version1(controller, path)? {
+            return Ok(vec![version1, unified]);
+        }
+        let (root, directory) = (cgroup2_root()?, unified.directory.clone());
+        let below: Vec<_> =
+            directory.ancestors().skip(1).take_while(|above| above.starts_with(&root)).collect();
+        // From the root on: a cgroup has what the one above hands on.
+        for above in below.into_iter().rev() {
+            fs::write(above.join("cgroup.subtree_control"), format!("+{controller}"))
+                .with_context(|| format!("cannot enable {controller} below {}", above.display()))?;
+        }
+        Ok(vec![unified])
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The file to which a process writes to enter it.
     #[must_use]
     pub fn door(&self) -> PathBuf {
@@ -125,6 +155,16 @@ fn cgroup2_root() -> Result<PathBuf> {
         (kind == "cgroup2").then(|| PathBuf::from(point))
     });
     found.context("no cgroup2 hierarchy is mounted: `cargo xtask setup` mounts one")
+}
+
+/// Where the hierarchy of version 1 is mounted that has a controller, if there is one.
+fn cgroup1_root(controller: &str) -> Result<Option<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    Ok(mounts.lines().find_map(|line| {
+        let fields: Vec<_> = line.split(' ').collect();
+        let has = fields.get(3)?.split(',').any(|option| option == controller);
+        (has && fields[2] == "cgroup").then(|| PathBuf::from(fields[1]))
+    }))
 }
 
 /// Removes a cgroup and those below it.

@@ -4,8 +4,10 @@
 //! test that fails, and unwinds, leaves as little behind as one that passes.
 
 pub mod agent;
+pub mod api;
 pub mod behind;
 pub mod bpf;
+pub mod burner;
 pub mod capture;
 pub mod cgroup;
 pub mod client;
@@ -35,6 +37,7 @@ pub mod process;
 pub mod server;
 pub mod stream;
 pub mod summary;
+pub mod tls;
 pub mod tool;
 pub mod tun;
 pub mod ways;

@@ -1,6 +1,6 @@
 //! What the agent exposes: the text format, parsed, and asked for by name and labels.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use anyhow::{Context, Result};
 
@@ -19,10 +19,17 @@ struct Sample {
     value: f64,
 }
 
+impl Sample {
+    /// One that is not there is empty, to Prometheus.
+    fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+}
+
 /// Names series: all that have this name and at least these labels.
 #[derive(Clone, Debug)]
 pub struct Series {
-    name: &'static str,
+    name: Cow<'static, str>,
     labels: Vec<(&'static str, String)>,
 }
 
@@ -53,7 +60,13 @@ impl Series {
     /// All series of a name.
     #[must_use]
     pub const fn named(name: &'static str) -> Self {
-        Self { name, labels: Vec::new() }
+        Self { name: Cow::Borrowed(name), labels: Vec::new() }
+    }
+
+    /// The same for a name that is put together.
+    #[must_use]
+    pub const fn of(name: String) -> Self {
+        Self { name: Cow::Owned(name), labels: Vec::new() }
     }
 
     /// Those of a service's port.
@@ -68,16 +81,21 @@ impl Series {
         Self::at("traffic_requests_total", port, role).with("protocol", "http1")
     }
 
-    /// Only those with this label.
+    /// Only those with this label; if it is empty, those without.
     #[must_use]
     pub fn with(mut self, label: &'static str, value: impl fmt::Display) -> Self {
         self.labels.push((label, value.to_string()));
         self
     }
 
+    /// Those of a histogram's part, such as `_count`.
+    #[must_use]
+    pub fn suffixed(self, suffix: &str) -> Self {
+        Self { name: format!("{}{suffix}", self.name).into(), ..self }
+    }
+
     fn names(&self, sample: &Sample) -> bool {
-        sample.name == self.name
-            && self.labels.iter().all(|(label, value)| sample.labels.get(*label) == Some(value))
+        sample.name == self.name && self.labels.iter().all(|(label, value)| sample.label(label) == value)
     }
 }
 
@@ -116,6 +134,18 @@ impl Scrape {
     #[must_use]
     pub fn sum(&self, series: &Series) -> f64 {
         self.get(series).unwrap_or_default()
+    }
+
+    /// Which samples are of the series, by their place.
+    pub fn places<'a>(&'a self, series: &'a Series) -> impl Iterator<Item = usize> + 'a {
+        self.samples.iter().enumerate().filter(|(_, sample)| series.names(sample)).map(|(place, _)| place)
+    }
+
+    /// The names of the samples that have a label, with their places.
+    pub fn with_label<'a>(&'a self, label: &'a str) -> impl Iterator<Item = (usize, &'a str)> + 'a {
+        let samples =
+            self.samples.iter().enumerate().filter(move |(_, sample)| !sample.label(label).is_empty());
+        samples.map(|(place, sample)| (place, sample.name.as_str()))
     }
 
     /// The values of a label among the series, for messages.

@@ -45,6 +45,22 @@ pub fn cgroup1_is_mounted() -> bool {
     has_cgroup1(&fs::read("/proc/self/mountinfo").unwrap_or_default())
 }
 
+/// Where the root of the hierarchy of version 1 is mounted that has a controller, if there is one.
+pub(super) fn cgroup1_root(controller: &str) -> Option<PathBuf> {
+    cgroup1_mount(&fs::read("/proc/self/mountinfo").ok()?, controller.as_bytes())
+}
+
+/// The controllers are among the options of the file system, which are a line's last field.
+fn cgroup1_mount(mountinfo: &[u8], controller: &[u8]) -> Option<PathBuf> {
+    mountinfo.split(|byte| *byte == b'\n').filter(|line| kind(line) == Some(b"cgroup")).find_map(|line| {
+        let options = line.rsplit(|byte| *byte == b' ').next()?;
+        let has = options.split(|byte| *byte == b',').any(|option| option == controller);
+        let mut fields = line.split(|byte| *byte == b' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        (has && root == b"/").then(|| PathBuf::from(OsString::from_vec(unescape(point))))
+    })
+}
+
 fn has_cgroup1(mountinfo: &[u8]) -> bool {
     mountinfo.split(|byte| *byte == b'\n').any(|line| kind(line) == Some(b"cgroup"))
 }
@@ -130,6 +146,14 @@ mod tests {
     fn hierarchies_of_version_1_are_seen() {
         assert!(has_cgroup1(HYBRID));
         assert!(!has_cgroup1(b"30 24 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"));
+    }
+
+    #[test]
+    fn a_controller_of_version_1_is_found() {
+        let cpu = cgroup1_mount(HYBRID, b"cpu");
+        assert_eq!(cpu.as_deref(), Some(Path::new("/sys/fs/cgroup/cpu")));
+        assert_eq!(cgroup1_mount(HYBRID, b"memory"), None);
+        assert_eq!(cgroup1_mount(b"31 30 0:27 /a /m rw - cgroup cgroup rw,memory\n", b"memory"), None);
     }
 
     #[test]

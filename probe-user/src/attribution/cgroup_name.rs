@@ -34,6 +34,22 @@ pub(super) fn container_of_path(path: &str) -> Option<String> {
     path.rsplit('/').find_map(container_of_part)
 }
 
+/// The path as far as the deepest part that tells a name: what lies below it belongs to whoever has the name.
+pub(super) fn own_part<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+    let mut own = path;
+    while !own.is_empty() {
+        let (above, part) = own.rsplit_once('/').unwrap_or(("", own));
+        // In a container there may be units; either may be who is asked for.
+        let told = [of_path(part), container_of_part(part)];
+        let is_lxc = above.ends_with("/lxc") && part == name;
+        if is_lxc || told.iter().flatten().any(|told| told == name) {
+            return Some(own);
+        }
+        own = above;
+    }
+    None
+}
+
 fn of_part(part: &str) -> Option<String> {
     if let Some(name) = part.strip_suffix(".service") {
         return of_service(name);
@@ -154,6 +170,30 @@ mod tests {
     use super::*;
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn own_is_what_tells_the_name_and_all_below_it() {
+        let own =
+            |path: &str, name: &str| own_part(&path.replace("ID", ID), name).map(|own| own.replace(ID, "ID"));
+        assert_eq!(own("/system.slice/web.service/workers/1", "web").unwrap(), "/system.slice/web.service");
+        assert_eq!(
+            own("/docker/ID/system.slice/web.service", "web").unwrap(),
+            "/docker/ID/system.slice/web.service"
+        );
+        assert_eq!(own("/docker/ID/system.slice/web.service", &ID[..12]).unwrap(), "/docker/ID");
+        assert_eq!(
+            own("/machine.slice/libpod-ID.scope/container", &ID[..12]).unwrap(),
+            "/machine.slice/libpod-ID.scope"
+        );
+        assert_eq!(own("/lxc/box/x", "box").unwrap(), "/lxc/box");
+        assert_eq!(
+            own("/system.slice/containerd.service", &ID[..12]),
+            None,
+            "the engine's, not the container's"
+        );
+        assert_eq!(own("/user.slice/session-1.scope", "nginx"), None);
+        assert_eq!(own("/", "nginx"), None);
+    }
 
     fn name(path: &str) -> String {
         of_path(&path.replace("ID", ID)).unwrap_or_default()

@@ -39,6 +39,11 @@ impl CgroupTree {
         Ok(())
     }
 
+    /// Where the hierarchy is mounted.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The path of a cgroup below the root, with a slash before it; none if it is gone.
     pub(super) fn path(&mut self, id: u64, now: Instant, since: Instant) -> Known<Option<&str>> {
         let told = || self.news.as_ref().and_then(|news| news.path(id));

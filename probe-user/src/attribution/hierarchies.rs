@@ -45,6 +45,12 @@ pub(super) fn unified(text: &str) -> Option<&str> {
     memberships(text).find(|group| group.controllers.is_empty()).map(|group| group.path)
 }
 
+/// The path in the hierarchy of version 1 that has a controller.
+pub(super) fn of_controller<'a>(text: &'a str, controller: &str) -> Option<&'a str> {
+    let has = |group: &Membership<'_>| group.controllers.split(',').any(|name| name == controller);
+    memberships(text).find(has).map(|group| group.path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +73,12 @@ mod tests {
         assert_eq!(name(text, Some("/")).as_deref(), Some("web"), "controllers may be anybody's");
         assert_eq!(name("1:name=systemd:/user.slice\n0::/\n", Some("/")), None);
         assert_eq!(name("not a line", None), None);
+    }
+
+    #[test]
+    fn a_controller_may_share_its_hierarchy() {
+        let text = "4:memory:/a\n3:cpu,cpuacct:/b\n0::/c\n";
+        assert_eq!([of_controller(text, "memory"), of_controller(text, "cpuacct")], [Some("/a"), Some("/b")]);
+        assert_eq!(of_controller(text, "acct"), None);
     }
 }

@@ -13,6 +13,7 @@ pub mod holders;
 mod identity;
 mod listeners;
 mod pace;
+mod places;
 mod pod_cgroup;
 mod pods;
 mod process;
@@ -28,6 +29,7 @@ use crate::kubernetes::Cluster;
 use cgroup_tree::CgroupTree;
 use listeners::{Listeners, Opened};
 use pace::Known;
+pub use places::Place;
 use process::Procfs;
 
 /// A name that nobody asked for in this time is forgotten, when room is needed.

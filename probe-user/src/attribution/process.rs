@@ -58,8 +58,7 @@ impl Procfs {
 
     /// The name that the cgroups of a process tell, if that is still the process that a thread was seen in.
     pub(super) fn group(&self, process: u32, thread: &str, cgroup: Option<&str>) -> Option<String> {
-        let text = self.is_same(process, thread, cgroup).then(|| self.cgroups(process)).flatten()?;
-        hierarchies::name(&text, cgroup)
+        hierarchies::name(&self.cgroups_of(process, thread, cgroup)?, cgroup)
     }
 
     /// The paths of a process's cgroups, if that is still the process that a thread was seen in.
@@ -95,8 +94,13 @@ impl Procfs {
         hierarchies::unified(&self.cgroups(process)?).map(str::to_owned)
     }
 
+    /// The text of the `cgroup` of a process, if that is still the process that a thread was seen in.
+    pub(super) fn cgroups_of(&self, process: u32, thread: &str, cgroup: Option<&str>) -> Option<String> {
+        self.is_same(process, thread, cgroup).then(|| self.cgroups(process)).flatten()
+    }
+
     /// The text of a process's `cgroup`: its places in all hierarchies.
-    fn cgroups(&self, process: u32) -> Option<String> {
+    pub(super) fn cgroups(&self, process: u32) -> Option<String> {
         fs::read_to_string(self.directory(process).join("cgroup")).ok()
     }
 

@@ -7,7 +7,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-use super::{agent, interfaces, names, services, tiers};
+use super::{agent, interfaces, names, resources, services, tiers};
 use crate::latest::Latest;
 
 /// Renders the latest report.
@@ -38,6 +38,7 @@ impl Collector for ReportCollector {
             families.extend(agent::families(&report.snapshot));
             families.extend(services::totals(&report.snapshot));
             families.extend(interfaces::totals(&report.snapshot));
+            families.extend(resources::families(&report.resources));
             if let Some(rates) = &report.rates {
                 families.extend(services::rates(rates));
                 families.extend(interfaces::rates(&report.snapshot, rates));

@@ -148,12 +148,32 @@ metrics! {
         "Bytes of the frames that entered and left the node, each once however many interfaces it crossed.";
     NODE_BANDWIDTH = "traffic_node_bandwidth_bytes_per_second", Gauge, NODE, BytesPerSecond,
         "Bytes per second that entered and left the node over the window.";
+    SERVICE_CPU = "traffic_service_cpu_seconds_total", Counter, &["service"], Seconds,
+        "CPU time of the service's cgroups. Only of services that have some of their own.";
+    SERVICE_MEMORY = "traffic_service_memory_bytes", Gauge, &["service"], Bytes,
+        "Memory that is charged to the service's cgroups, the page cache of its files included.";
+    SERVICE_PRESSURE = "traffic_service_pressure_seconds_total", Counter, &["service", "resource", "extent"], Seconds,
+        "How long some of the service's tasks, or all of them (full), waited for a resource.";
+    NODE_CPU = "traffic_node_cpu_seconds_total", Counter, &["mode"], Seconds,
+        "CPU time of all CPUs since the machine started, by what it went to.";
+    NODE_CPUS = "traffic_node_cpus", Gauge, &[], Count,
+        "CPUs that are online.";
+    NODE_MEMORY = "traffic_node_memory_bytes", Gauge, &["state"], Bytes,
+        "Memory that is used, and that is available without swapping.";
+    NODE_SWAP = "traffic_node_swap_bytes", Gauge, &["state"], Bytes,
+        "Swap space that is used, and that is available.";
+    NODE_LOAD = "traffic_node_load", Gauge, &["period"], Count,
+        "Tasks that ran, or waited for a CPU or a device, on average over a period.";
+    NODE_PRESSURE = "traffic_node_pressure_seconds_total", Counter, &["resource", "extent"], Seconds,
+        "How long some of the node's tasks, or all of them (full), waited for a resource.";
     UNMEASURED = "traffic_probe_unmeasured_total", Counter, &["reason"], Count,
         "What escaped measurement, by reason.";
     TABLE_ENTRIES = "traffic_probe_table_entries", Gauge, &["table"], Count,
         "Entries in use in a table of the kernel side.";
     TABLE_CAPACITY = "traffic_probe_table_capacity", Gauge, &["table"], Count,
         "Entries that a table of the kernel side has room for.";
+    TABLE_BYTES = "traffic_probe_table_bytes", Gauge, &["table"], Bytes,
+        "What a table of the kernel side takes of memory.";
     COLLECTION = "traffic_probe_collection_seconds", Gauge, &[], Seconds,
         "How long the last pass over the kernel's tables took.";
     BUILD_INFO = "traffic_probe_build_info", Gauge, &["version"], Count,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use probe_common::service::Role;
 
 use crate::{
-    figures::{duration, grouped},
+    figures::{duration, grouped, rate},
     report::Report,
 };
 
@@ -27,7 +27,7 @@ pub fn summary(report: &Report) -> String {
         } else {
             (served, "")
         };
-        parts.push(format!("{} req/s{made}", number(requests.requests)));
+        parts.push(format!("{} req/s{made}", rate(requests.requests)));
         // Not `sum()`, which of nothing is -0.
         let [received, sent] = rates
             .services
@@ -43,20 +43,6 @@ pub fn summary(report: &Report) -> String {
 fn count(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", grouped(count))
-}
-
-/// A rate: with a decimal while it is small.
-fn number(rate: f64) -> String {
-    if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { grouped(whole(rate)) }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rates are positive and the cast saturates"
-)]
-fn whole(value: f64) -> u64 {
-    value.round() as u64
 }
 
 /// Both ways in one unit, which keeps the line short.
@@ -108,7 +94,12 @@ mod tests {
             requests: [(Protocol::Http1, requests)].into(),
         };
         let rates = Rates { services: [(id, service)].into(), ..Rates::default() };
-        Report { snapshot: Arc::new(snapshot), rates: Some(rates), tiers: BTreeMap::new() }
+        Report {
+            snapshot: Arc::new(snapshot),
+            rates: Some(rates),
+            tiers: BTreeMap::new(),
+            resources: Arc::default(),
+        }
     }
 
     #[test]
@@ -129,17 +120,18 @@ mod tests {
         let rates = Rates::default();
         let snapshot = Snapshot { services: BTreeMap::new(), ..(*report().snapshot).clone() };
         assert_eq!(
-            summary(&Report { snapshot: Arc::new(snapshot), rates: Some(rates), tiers: BTreeMap::new() }),
+            summary(&Report {
+                snapshot: Arc::new(snapshot),
+                rates: Some(rates),
+                tiers: BTreeMap::new(),
+                resources: Arc::default()
+            }),
             "0 services · 0 req/s · in 0, out 0 bit/s · 0 users"
         );
     }
 
     #[test]
-    fn numbers_read_well() {
-        assert_eq!(
-            [0.0, 0.25, 9.94, 999.6, 1_234_567.0].map(number),
-            ["0", "0.2", "9.9", "1,000", "1,234,567"]
-        );
+    fn bandwidth_reads_well() {
         assert_eq!(bandwidth(512.0, 0.0), "in 512, out 0 bit/s");
         assert_eq!(bandwidth(1e3, 12.34e6), "in 0.0, out 12.3 Mbit/s");
     }

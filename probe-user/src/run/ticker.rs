@@ -16,6 +16,7 @@ use crate::{
     latest::Latest,
     live::{Screen, ScreenKind, summary},
     report::Report,
+    resources::meter::Meter,
     settings::Settings,
     tier::Judge,
     window::Window,
@@ -89,6 +90,7 @@ impl Ticker {
     /// Ticks until stopped. The probe is dropped, and so detached, on return.
     pub(super) fn run(mut self, settings: &Settings, stopped: &Stopped) {
         let mut window = Window::new(settings.window, settings.errors);
+        let mut meter = Meter::default();
         let mut judge = Judge::new(settings.tiers.clone(), settings.window);
         let mut health = Health::Collecting;
         let mut next_summary = Instant::now() + SUMMARY_EVERY;
@@ -106,7 +108,9 @@ impl Ticker {
             match self.probe.collect(settings.users_window, &mut self.attribution) {
                 Ok(snapshot) => {
                     health = health.recovered();
-                    let report = Arc::new(window.push(snapshot).judged_by(&mut judge));
+                    let resources = meter.read(&snapshot, &mut self.attribution);
+                    let report = window.push(snapshot).judged_by(&mut judge).with_resources(resources);
+                    let report = Arc::new(report);
                     self.latest.publish(Arc::clone(&report));
                     self.show(&report, &mut next_summary);
                 }

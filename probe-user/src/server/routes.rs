@@ -11,6 +11,7 @@ use axum::{
 };
 
 use crate::{
+    api,
     exposition::{self, Exposition},
     latest::Latest,
 };
@@ -31,12 +32,14 @@ pub struct Service {
 
 /// The server's routes.
 pub fn router(service: Service) -> Router {
+    let api = api::router(&service.latest);
     Router::new()
         .route("/", get(index))
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
         .route("/readyz", get(readiness))
         .with_state(service)
+        .merge(api)
 }
 
 async fn metrics(State(service): State<Service>) -> Response {
@@ -81,6 +84,8 @@ async fn index() -> Html<&'static str> {
         env!("CARGO_PKG_VERSION"),
         "</h1><ul>",
         "<li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>",
+        "<li><a href=\"/api/v1/services\">/api/v1/services</a>: as JSON; ",
+        "<a href=\"/api/v1/openapi.json\">/api/v1/openapi.json</a> describes all of it</li>",
         "<li><a href=\"/healthz\">/healthz</a>: 200 while the probe collects</li>",
         "<li><a href=\"/readyz\">/readyz</a>: 200 once it has collected</li>",
         "</ul></html>\n",

@@ -12,7 +12,7 @@ use super::*;
 use crate::{exposition::Exposition, latest::Latest, report::Report, snapshot::Snapshot};
 
 /// Runs a server while `scrape` runs against it.
-fn with_server(latest: Arc<Latest>, scrape: impl FnOnce(SocketAddr)) {
+pub(crate) fn with_server(latest: Arc<Latest>, scrape: impl FnOnce(SocketAddr)) {
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let exposition = Exposition::new(Arc::clone(&latest)).unwrap();
@@ -23,7 +23,7 @@ fn with_server(latest: Arc<Latest>, scrape: impl FnOnce(SocketAddr)) {
     runtime.shutdown_background();
 }
 
-fn get(address: SocketAddr, path: &str) -> String {
+pub(crate) fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n").unwrap();
     let mut response = String::new();
@@ -31,7 +31,7 @@ fn get(address: SocketAddr, path: &str) -> String {
     response
 }
 
-fn report(taken: Instant) -> Arc<Report> {
+pub(crate) fn report(taken: Instant) -> Arc<Report> {
     let snapshot = Snapshot {
         taken,
         collection: Duration::from_millis(1),
@@ -41,7 +41,12 @@ fn report(taken: Instant) -> Arc<Report> {
         unmeasured: Vec::new(),
         tables: Vec::new(),
     };
-    Arc::new(Report { snapshot: Arc::new(snapshot), rates: None, tiers: BTreeMap::new() })
+    Arc::new(Report {
+        snapshot: Arc::new(snapshot),
+        rates: None,
+        tiers: BTreeMap::new(),
+        resources: Arc::default(),
+    })
 }
 
 #[test]

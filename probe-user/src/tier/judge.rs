@@ -146,7 +146,8 @@ fn load(totals: &Service, rates: &ServiceRates, filled: f64) -> Load {
 }
 
 fn requests(rates: &ServiceRates) -> f64 {
-    rates.requests.values().map(|requests| requests.requests).sum()
+    // Not `sum()`, which of nothing is -0.
+    rates.requests.values().fold(0.0, |sum, requests| sum + requests.requests)
 }
 
 /// `quiet` is how long no connection has been opened, at least: so long those that are open have lived.

@@ -1,6 +1,7 @@
 //! Kinds of services: what load means differs between an API and a stream.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A request that moves so many bytes is a transfer and not a call.
 const LARGE_REQUEST: f64 = 256.0 * 1024.0;
@@ -15,7 +16,7 @@ const LONG_CONNECTION: f64 = 30.0;
 const RARE_REQUESTS: f64 = 0.05;
 
 /// What kind of service it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// Many small requests.

@@ -29,12 +29,16 @@
 //! | `expiry` | services that nobody uses any more |
 //! | `floods` | what anybody can send in any number |
 //! | `quota` | one service that asks for more series than it may have |
+//! | `memory` | what the kernel's tables take of memory |
 //! | `older` | servers and connections that were there before it |
 //! | `proxied` | clients behind proxies |
 //! | `proxied_fields` | clients whom a proxy names in its requests |
 //! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
 //! | `exposition` | what promtool says of its metrics |
+//! | `api` | what the JSON API is described to be, and the metrics |
+//! | `report` | what a client of it tells people |
+//! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
 //! | `ending` | leaving nothing in the kernel |
 //! | `survival` | state that is pinned: nothing missed and nothing counted twice, whatever becomes of the agent |
@@ -42,6 +46,7 @@
 //! | `traces` | the tests themselves: they leave nothing behind either |
 
 mod access_log;
+mod api;
 mod bandwidth;
 mod bodies;
 mod churn;
@@ -58,6 +63,7 @@ mod hostile;
 mod in_flight;
 mod latency;
 mod lossy;
+mod memory;
 mod names;
 mod neighbours;
 mod offload;
@@ -68,7 +74,9 @@ mod proxied;
 mod proxied_fields;
 mod quota;
 mod replay;
+mod report;
 mod requests;
+mod resources;
 mod responses;
 mod routes;
 mod survival;

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use probe_tests::{
     agent::{Agent, Setup},
-    http1,
+    api, http1,
     metrics::{Role, Scrape, Series},
     nginx::Nginx,
     paced::{self, Pace, Requests},
@@ -46,13 +46,23 @@ fn class(scrape: &Scrape, port: u16) -> Result<Option<Class>> {
     }
 }
 
+/// The class by the metric, which must be that of the API at the same tick.
+fn class_now(agent: &Agent<'_>, port: u16) -> Result<Option<Class>> {
+    let (tiers, scrape) = api::with_metrics(agent, &format!("/api/v1/tiers?port={port}"))?;
+    let class = class(&scrape, port)?;
+    let tier = &tiers["tiers"][0]["tier"];
+    let of_api = tier["class"].as_str().zip(tier["rising"].as_bool());
+    ensure!(of_api == class, "the API says {of_api:?}, the metrics {class:?}");
+    Ok(class)
+}
+
 /// Looks until the class is as expected, which it must be within two windows and a tick or two, with no other class
 /// on the way; and for a window more, in which it must stay.
 fn becomes(agent: &Agent<'_>, port: u16, from: Option<Class>, to: Class) -> Result<()> {
     let began = Instant::now();
     let mut arrived = None;
     loop {
-        let now = class(&agent.scrape()?, port)?;
+        let now = class_now(agent, port)?;
         match arrived {
             None if now == Some(to) => {
                 println!("{from:?} to {to:?} after {:?}", began.elapsed());

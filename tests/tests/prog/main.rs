@@ -9,6 +9,7 @@ mod engine;
 mod frames;
 mod interfaces;
 mod loaded;
+mod resources;
 mod routes;
 mod sockets;
 mod trial;

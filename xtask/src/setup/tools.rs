@@ -22,7 +22,7 @@ pub(super) const fn tool(program: &'static str, package: &'static str, why: &'st
 }
 
 /// What the tests start.
-pub(crate) const TESTS: [Tool; 15] = [
+pub(crate) const TESTS: [Tool; 16] = [
     tool("nginx", "nginx-light", "the server that real requests go to"),
     tool("wrk", "wrk", "load, as much as the machine bears"),
     tool("h2load", "nghttp2-client", "load of an exact number of requests"),
@@ -38,6 +38,7 @@ pub(crate) const TESTS: [Tool; 15] = [
     tool("haproxy", "haproxy", "proxies that say for whom they speak"),
     tool("promtool", "prometheus", "judges the exposition"),
     tool("curl", "curl", "single requests"),
+    tool("openssl", "openssl", "certificates"),
 ];
 
 /// What the benchmark starts beside that.

@@ -17,6 +17,10 @@ use crate::{
     histogram::Histogram,
     place::Place,
     report::Report,
+    resources::{
+        Resources, ServiceUse,
+        node::{NodeUse, Room},
+    },
     settings::ErrorClass,
     snapshot::{Connections, InFlight, InterfaceVolumes, RequestKind, Service, ServiceId, Snapshot, Table},
     tier::{Judge, Policy},
@@ -26,16 +30,32 @@ use crate::{
 const MILLISECOND: u64 = 1_000_000;
 
 /// Ten seconds in which a server answered a hundred requests of a caller, a millisecond each.
-pub(super) fn report(name: &str) -> Report {
+pub(crate) fn report(name: &str) -> Report {
     let start = Instant::now();
     let mut window = Window::new(Duration::from_secs(10), ErrorClass::Server);
     window.push(empty(start));
     let mut judge = Judge::new(Policy::default(), Duration::from_secs(10));
-    window.push(busy(name, start + Duration::from_secs(10))).judged_by(&mut judge)
+    let report = window.push(busy(name, start + Duration::from_secs(10))).judged_by(&mut judge);
+    report.with_resources(resources(name))
+}
+
+/// What the server and the node use.
+fn resources(name: &str) -> Resources {
+    let stalls = [[Some(Duration::from_millis(250)); 2]; 3];
+    let server = ServiceUse { cpu: Some(Duration::from_millis(1500)), memory: Some(1 << 20), stalls };
+    let node = NodeUse {
+        cpu: vec![("user", Duration::from_secs(10)), ("idle", Duration::from_secs(90))],
+        cpus: 2,
+        memory: Room { used: 1 << 30, available: 3 << 30 },
+        swap: Room::default(),
+        load: [0.5, 0.25, 0.125],
+        stalls,
+    };
+    Resources { services: [(name.to_owned(), server)].into(), node: Some(node) }
 }
 
 /// The same, of an agent that counts routes.
-pub(super) fn report_by_route(route: &str) -> Report {
+pub(crate) fn report_by_route(route: &str) -> Report {
     let mut report = report("nginx");
     let mut snapshot = Snapshot::clone(&report.snapshot);
     for service in snapshot.services.values_mut() {
@@ -47,7 +67,7 @@ pub(super) fn report_by_route(route: &str) -> Report {
 }
 
 /// The same, an hour later.
-pub(super) fn idle_report() -> Report {
+pub(crate) fn idle_report() -> Report {
     let start = Instant::now();
     let mut window = Window::new(Duration::from_secs(10), ErrorClass::Server);
     window.push(busy("nginx", start));
@@ -62,7 +82,7 @@ fn empty(taken: Instant) -> Snapshot {
         interfaces: [].into(),
         node: [0, 0],
         unmeasured: Reason::ALL.map(|reason| (reason, 0)).into(),
-        tables: vec![Table { name: "services", entries: 2, capacity: 4096 }],
+        tables: vec![Table { name: "services", entries: 2, capacity: 4096, bytes: 1_687_720 }],
     }
 }
 

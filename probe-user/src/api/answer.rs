@@ -1,0 +1,79 @@
+//! Answers, and those that are errors: a sentence in JSON.
+
+use axum::{
+    body::{Body, Bytes},
+    http::{
+        StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// What is wrong, and what to do: a sentence.
+    pub error: String,
+}
+
+/// What stands in the way of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    /// There was no pass over the kernel's tables.
+    #[error("nothing was collected yet: ask again in a moment")]
+    NotYet,
+    /// The query makes no sense.
+    #[error("{0}")]
+    Query(String),
+    /// No service of that name, or none that fits the query.
+    #[error("no service `{0}` fits that: /api/v1/services lists those that there are")]
+    NoService(String),
+    /// Procfs does not tell.
+    #[error("what the node uses cannot be read: is /proc mounted?")]
+    NoNode,
+    /// Nothing is there.
+    #[error("nothing is at {0}: /api/v1/openapi.json lists what is")]
+    NoPath(String),
+    /// Everything can only be read.
+    #[error("{0} can only be read: ask with GET")]
+    Method(String),
+    /// As many follow the stream as may.
+    #[error(
+        "{0} subscribers follow the stream already, and that is the limit: ask /api/v1/services at intervals"
+    )]
+    Crowded(usize),
+    /// A bug.
+    #[error("cannot make the answer: {0}; this is a bug, please report it")]
+    Internal(String),
+}
+
+impl Failure {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::NotYet | Self::NoNode | Self::Crowded(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Query(_) => StatusCode::BAD_REQUEST,
+            Self::NoService(_) | Self::NoPath(_) => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        if let Self::Internal(error) = &self {
+            tracing::error!("cannot make an answer of the API: {error}");
+        }
+        let problem = Problem { error: self.to_string() };
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        (self.status(), json(body.into())).into_response()
+    }
+}
+
+/// A document, which is another one after the next tick.
+pub(super) fn json(document: Bytes) -> Response {
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
+    (headers, Body::from(document)).into_response()
+}

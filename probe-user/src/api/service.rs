@@ -1,0 +1,327 @@
+//! A service, with its totals and its rates.
+
+use probe_common::{exchange::ABORTED, interface, protocol::Protocol, service};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{ServiceResources, Tick, Tier};
+use crate::{
+    histogram::Histogram,
+    report::{Report, RequestRates, ServiceRates},
+    snapshot::{self, ServiceId},
+};
+
+/// Services with their figures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Services {
+    /// Of when they are.
+    pub tick: Tick,
+    /// A service each; one name may be several, by port, role and transport.
+    pub services: Vec<Service>,
+}
+
+/// A service: a name at a port, in one role and over one transport.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Service {
+    /// Name of the unit, container or process; of the caller, if the role is client.
+    pub service: String,
+    /// The server's port, in both roles.
+    pub port: u16,
+    /// On which end of its connections it is.
+    pub role: Role,
+    /// What its sockets speak.
+    pub transport: Transport,
+    /// Payload, in bytes: of TCP each byte of a stream once, of UDP that of each datagram.
+    pub bytes_total: Amounts,
+    /// Bytes of the IP packets, headers and what TCP sent again included.
+    pub wire_bytes_total: Amounts,
+    /// Packets on the wire, or datagrams.
+    pub packets_total: Amounts,
+    /// Payload per second over the window; null until there are rates.
+    pub bandwidth_bytes_per_second: Option<Rates>,
+    /// Its connections; null over UDP.
+    pub connections: Option<Connections>,
+    /// Distinct clients; null in the role client.
+    pub concurrent_users: Option<u64>,
+    /// Its requests, by protocol.
+    pub requests: Vec<Requests>,
+    /// What was judged of its traffic; null in the role client, and until there are rates.
+    pub tier: Option<Tier>,
+    /// What all services of this name use together; null where its cgroups are not its own.
+    pub resources: Option<ServiceResources>,
+}
+
+/// On which end of its connections a service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It accepted them, or listens.
+    Server,
+    /// It made them.
+    Client,
+}
+
+/// What the sockets of a service speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// TCP; its metrics are those without the label `transport`.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// Amounts both ways, as the service or the node sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Amounts {
+    /// Received.
+    pub receive: u64,
+    /// Sent.
+    pub transmit: u64,
+}
+
+/// Bytes per second both ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Rates {
+    /// Received.
+    pub receive: f64,
+    /// Sent.
+    pub transmit: f64,
+}
+
+/// TCP connections of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Connections {
+    /// Open now.
+    pub connections_open: u64,
+    /// Established.
+    pub connections_opened_total: u64,
+    /// Closed, of those that the probe knew.
+    pub connections_closed_total: u64,
+    /// Attempts that were refused or timed out.
+    pub connection_failures_total: u64,
+    /// Of those closed, ended by a reset.
+    pub connection_resets_total: u64,
+    /// Segments that were sent again.
+    pub tcp_retransmits_total: u64,
+    /// TCP's smoothed round-trip time; null until one was seen.
+    pub tcp_rtt_seconds: Option<Summary>,
+}
+
+/// A histogram's count and sum; its buckets are at `/metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Summary {
+    /// How many there were.
+    pub count: u64,
+    /// Their sum, in seconds.
+    pub sum: f64,
+}
+
+/// Requests of a service in one protocol.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Requests {
+    /// `http1`.
+    pub protocol: String,
+    /// Requests that were answered, or that ended without an answer.
+    pub requests_total: u64,
+    /// The same, by what they were.
+    pub kinds: Vec<RequestKind>,
+    /// First byte of the request to first byte of its response; null until there was one.
+    pub time_to_first_byte_seconds: Option<Summary>,
+    /// Where the time of requests went; of servers only.
+    pub request_phase_seconds: Vec<Phase>,
+    /// Requests that wait for the end of their response now.
+    pub requests_in_flight: u64,
+    /// How long the oldest of them has waited; 0 while there is none.
+    pub oldest_request_age_seconds: f64,
+    /// Requests per second over the window, however they ended; null until there are rates.
+    pub requests_per_second: Option<f64>,
+    /// Requests per second over the window that did not fail; null until there are rates.
+    pub transactions_per_second: Option<f64>,
+    /// Duration of the requests of the window; null while there are none.
+    pub request_latency_seconds: Option<Latency>,
+    /// Part of the requests of the window that failed, 0 to 1; null while there are none.
+    pub error_ratio: Option<f64>,
+}
+
+/// Requests of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RequestKind {
+    /// The method; `OTHER` for those that are not told apart.
+    pub method: String,
+    /// The three digits of the response, or `aborted`.
+    pub status: String,
+    /// The template of the path; null where routes are not counted.
+    pub route: Option<String>,
+    /// How many there were.
+    pub requests_total: u64,
+    /// First byte of the request to last byte of its response.
+    pub request_duration_seconds: Summary,
+}
+
+/// A part of the time of requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Phase {
+    /// `queue`, `service` or `delivery`.
+    pub phase: String,
+    /// How many requests were in it.
+    pub count: u64,
+    /// How long they were, in seconds together.
+    pub sum: f64,
+}
+
+/// Durations of the requests of the window, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Latency {
+    /// Their average.
+    pub avg: f64,
+    /// The quantile 0.5.
+    pub p50: f64,
+    /// The quantile 0.95.
+    pub p95: f64,
+    /// The quantile 0.99.
+    pub p99: f64,
+}
+
+impl Service {
+    /// What a report says of a service of its snapshot.
+    pub(super) fn of(report: &Report, id: &ServiceId, totals: &snapshot::Service) -> Self {
+        let rates = report.rates.as_ref().and_then(|rates| rates.services.get(id));
+        let is_server = id.role == service::Role::Server;
+        let is_tcp = id.transport == interface::Transport::Tcp;
+        let [receive, transmit] = totals.wire;
+        Self {
+            service: id.service.clone(),
+            port: id.port,
+            role: id.role.into(),
+            transport: id.transport.into(),
+            bytes_total: Amounts { receive: totals.received.bytes, transmit: totals.sent.bytes },
+            wire_bytes_total: Amounts { receive, transmit },
+            packets_total: Amounts { receive: totals.received.packets, transmit: totals.sent.packets },
+            bandwidth_bytes_per_second: rates.map(Rates::of_service),
+            connections: is_tcp.then(|| Connections::of(totals)),
+            concurrent_users: is_server.then_some(totals.users),
+            requests: Protocol::MEASURED
+                .into_iter()
+                .filter_map(|protocol| Requests::of(protocol, totals, rates))
+                .collect(),
+            tier: report.tiers.get(id).map(Tier::from),
+            resources: report.resources.services.get(&id.service).map(ServiceResources::from),
+        }
+    }
+}
+
+impl Rates {
+    pub(super) fn of_service(rates: &ServiceRates) -> Self {
+        Self { receive: rates.received, transmit: rates.sent }
+    }
+}
+
+impl Connections {
+    fn of(totals: &snapshot::Service) -> Self {
+        let snapshot::Connections { opened, closed, open, failed, reset } = totals.connections;
+        Self {
+            connections_open: open,
+            connections_opened_total: opened,
+            connections_closed_total: closed,
+            connection_failures_total: failed,
+            connection_resets_total: reset,
+            tcp_retransmits_total: totals.retransmitted,
+            tcp_rtt_seconds: (totals.round_trips.count > 0).then(|| Summary::of(&totals.round_trips)),
+        }
+    }
+}
+
+impl Summary {
+    fn of(histogram: &Histogram) -> Self {
+        Self { count: histogram.count, sum: histogram.sum as f64 / 1e9 }
+    }
+}
+
+impl Requests {
+    /// None if the service never had requests in that protocol.
+    fn of(protocol: Protocol, totals: &snapshot::Service, rates: Option<&ServiceRates>) -> Option<Self> {
+        let kinds: Vec<_> = totals
+            .requests
+            .iter()
+            .filter(|(kind, _)| kind.protocol == protocol)
+            .map(|(kind, durations)| RequestKind::of(kind, durations))
+            .collect();
+        let waiting = totals.in_flight.get(&protocol);
+        if kinds.is_empty() && waiting.is_none() {
+            return None;
+        }
+        let rates = rates.and_then(|rates| rates.requests.get(&protocol));
+        let waiting = waiting.copied().unwrap_or_default();
+        Some(Self {
+            protocol: protocol.label().to_owned(),
+            requests_total: kinds.iter().map(|kind| kind.requests_total).sum(),
+            kinds,
+            time_to_first_byte_seconds: totals.first_byte.get(&protocol).map(Summary::of),
+            request_phase_seconds: phases(protocol, totals),
+            requests_in_flight: waiting.requests,
+            oldest_request_age_seconds: waiting.oldest.unwrap_or_default().as_secs_f64(),
+            requests_per_second: rates.map(|rates| rates.requests),
+            transactions_per_second: rates.map(|rates| rates.transactions),
+            request_latency_seconds: rates.and_then(Latency::of),
+            error_ratio: rates.and_then(|rates| rates.error_ratio),
+        })
+    }
+}
+
+fn phases(protocol: Protocol, totals: &snapshot::Service) -> Vec<Phase> {
+    totals
+        .phases
+        .iter()
+        .filter(|((of, _), _)| *of == protocol)
+        .map(|((_, phase), times)| {
+            let Summary { count, sum } = Summary::of(times);
+            Phase { phase: phase.label().to_owned(), count, sum }
+        })
+        .collect()
+}
+
+impl RequestKind {
+    fn of(kind: &snapshot::RequestKind, durations: &Histogram) -> Self {
+        let status = match kind.status {
+            ABORTED => "aborted".to_owned(),
+            number => format!("{number:03}"),
+        };
+        Self {
+            method: kind.method.label().to_owned(),
+            status,
+            route: kind.route.as_deref().map(str::to_owned),
+            requests_total: durations.count,
+            request_duration_seconds: Summary::of(durations),
+        }
+    }
+}
+
+impl Latency {
+    /// None if there were no requests.
+    pub(super) fn of(rates: &RequestRates) -> Option<Self> {
+        let durations = &rates.durations;
+        Some(Self {
+            avg: durations.average()?,
+            p50: durations.quantile(0.5)?,
+            p95: durations.quantile(0.95)?,
+            p99: durations.quantile(0.99)?,
+        })
+    }
+}
+
+impl From<service::Role> for Role {
+    fn from(role: service::Role) -> Self {
+        match role {
+            service::Role::Server => Self::Server,
+            service::Role::Client => Self::Client,
+        }
+    }
+}
+
+impl From<interface::Transport> for Transport {
+    /// Services are over one of the two.
+    fn from(transport: interface::Transport) -> Self {
+        if transport == interface::Transport::Udp { Self::Udp } else { Self::Tcp }
+    }
+}

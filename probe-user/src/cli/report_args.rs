@@ -1,0 +1,51 @@
+//! The flags of `traffic-probe report`.
+
+use std::path::PathBuf;
+
+use clap::{Args, builder::NonEmptyStringValueParser, builder::TypedValueParser};
+use ureq::http::Uri;
+
+use super::OutputFormat;
+
+/// Flags of `traffic-probe report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// Where the agent serves
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464", env = "TRAFFIC_PROBE_URL")]
+    #[arg(value_parser = url)]
+    pub url: Uri,
+    /// How to show the report
+    #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_FORMAT")]
+    pub format: OutputFormat,
+    /// Certificates, in PEM, of the authorities to trust with https, in place of those that browsers trust
+    /// [default: none]
+    #[arg(long, value_name = "FILE", env = "TRAFFIC_PROBE_CA")]
+    #[arg(value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
+    pub ca: Option<PathBuf>,
+}
+
+fn url(typed: &str) -> Result<Uri, String> {
+    let refused = || {
+        format!(
+            "`{typed}` is no address of an agent: write http://127.0.0.1:9464, or https:// where something serves TLS for it"
+        )
+    };
+    let url: Uri = typed.parse().map_err(|_| refused())?;
+    let known = matches!(url.scheme_str(), Some("http" | "https")) && url.query().is_none();
+    if known { Ok(url) } else { Err(refused()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_scheme() {
+        for good in ["http://127.0.0.1:9464", "https://node.example/probe/", "http://[::1]:9464"] {
+            assert!(url(good).is_ok(), "{good}");
+        }
+        for bad in ["127.0.0.1:9464", "localhost", "", "ftp://node", "http://node/?a=b", "http://"] {
+            assert!(url(bad).unwrap_err().contains("write http://127.0.0.1:9464"), "{bad}");
+        }
+    }
+}

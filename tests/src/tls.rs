@@ -1,0 +1,112 @@
+//! TLS before something that does not speak it: a real nginx, with a certificate that an authority of the test's signed.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+use tempfile::TempDir;
+
+use crate::{poll, ports, process, process::Process, tool};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A running front, ended when dropped.
+#[derive(Debug)]
+pub struct TlsFront {
+    _process: Process,
+    port: u16,
+    directory: TempDir,
+}
+
+impl TlsFront {
+    /// Starts one on the loopback of IPv4, which hands on what it is asked to `behind`.
+    pub fn start(behind: SocketAddr) -> Result<Self> {
+        let directory = TempDir::with_prefix("traffic-probe-tls-")?;
+        let root = directory.path();
+        certify(root)?;
+        let port = ports::free()?;
+        fs::write(root.join("nginx.conf"), configuration(root, port, behind))?;
+        let mut command = tool::command("nginx")?;
+        command
+            .arg("-p")
+            .arg(root)
+            .arg("-c")
+            .arg(root.join("nginx.conf"))
+            .arg("-e")
+            .arg(root.join("error.log"));
+        let mut process = Process::spawn(&mut command)?;
+        poll::until("nginx to listen", || {
+            if let Some(status) = process.ended()? {
+                bail!("nginx ended with {status}: {}", process.stderr()?);
+            }
+            Ok(fs::read_to_string(root.join("pid")).unwrap_or_default().ends_with('\n').then_some(()))
+        })?;
+        Ok(Self { _process: process, port, directory })
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// The file with the certificate of the authority.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.directory.path().join("authority.pem")
+    }
+}
+
+/// An authority, and a certificate that it gives for this machine.
+fn certify(root: &Path) -> Result<()> {
+    let request = |name: &str, more: &[&str]| {
+        let mut command = tool::command("openssl")?;
+        command.current_dir(root).args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+        ]);
+        command.args(["-nodes", "-days", "1", "-subj", &format!("/CN={name}")]);
+        command.args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")]).args(more);
+        process::run_well(&mut command, LIMIT).map(drop)
+    };
+    request("authority", &[])?;
+    let signed = ["-CA", "authority.pem", "-CAkey", "authority.key"];
+    let extensions =
+        ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"];
+    request("server", &[&signed[..], &extensions[..]].concat())
+}
+
+fn configuration(root: &Path, port: u16, behind: SocketAddr) -> String {
+    let root = root.display();
+    format!(
+        r"
+daemon off;
+user root;
+worker_processes 1;
+pid {root}/pid;
+events {{ }}
+http {{
+    access_log off;
+    client_body_temp_path {root}/body;
+    proxy_temp_path {root}/proxy;
+    fastcgi_temp_path {root}/fastcgi;
+    uwsgi_temp_path {root}/uwsgi;
+    scgi_temp_path {root}/scgi;
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {root}/server.pem;
+        ssl_certificate_key {root}/server.key;
+        location / {{ proxy_pass http://{behind}; }}
+    }}
+}}
+"
+    )
+}
