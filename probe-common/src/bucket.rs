@@ -68,11 +68,11 @@ const SPREAD: u64 = 0x03f7_9d71_b4cb_0a89;
 /// Position of the highest bit by that place.
 const HIGHEST: [u8; 64] = {
     let mut highest = [u8::MAX; 64];
-    let mut bit = 0;
+    let mut bit = 0_u8;
     while bit < 64 {
         let place = (u64::MAX >> (63 - bit)).wrapping_mul(SPREAD) >> 58;
         assert!(highest[place as usize] == u8::MAX, "two words have one place");
-        highest[place as usize] = bit as u8;
+        highest[place as usize] = bit;
         bit += 1;
     }
     highest
@@ -98,7 +98,7 @@ fn of_units(units: u64) -> u16 {
         return 0;
     }
     let highest = highest_bit(units);
-    let mantissa = units << (63 - highest & 63);
+    let mantissa = units << ((63 - highest) & 63);
     let below = BELOW >> ((mantissa >> 59 & 15) * 4) & 15;
     // Whether the one edge that may lie in its sixteenth is below it, by the sign of a difference. Halves, to have a sign:
     // the lowest bit of the mantissa is not set, since no duration has so many bits.
@@ -155,9 +155,9 @@ mod tests {
 
     #[test]
     fn each_edge_closes_its_bucket() {
-        for doubling in 8..42 {
+        for doubling in 8..42_u16 {
             for (i, edge) in EDGES[..8].iter().enumerate() {
-                let (units, closed) = (edge >> (63 - doubling), doubling as u16 * PER_DOUBLING + i as u16);
+                let (units, closed) = (edge >> (63 - doubling), doubling * PER_DOUBLING + i as u16);
                 assert_eq!(
                     (of_units(units), of_units(units + 1)),
                     (closed, closed + 1),
