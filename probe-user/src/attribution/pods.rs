@@ -20,7 +20,7 @@ impl Attribution {
         entry: ServiceEntry,
     ) -> Known<Identity> {
         let Some(cluster) = self.cluster.clone() else {
-            return self.named(now, since, key, entry).map(|service| Identity { service, place: None });
+            return self.without_pod(now, since, key, entry).map(|service| Identity { service, place: None });
         };
         let Known::Yes(paths) = self.paths(now, since, key, entry) else { return Known::NotYet };
         let pods: Vec<_> = paths.iter().flat_map(|path| pod_cgroup::of_path(path)).collect();
@@ -37,7 +37,7 @@ impl Attribution {
         match pods.first() {
             Some(pod) => Known::Yes(self.by_cgroup_alone(&cluster, *pod, key, entry)),
             None => self
-                .named(now, since, key, entry)
+                .without_pod(now, since, key, entry)
                 .map(|service| Identity { service, place: Some(cluster.host()) }),
         }
     }
@@ -61,7 +61,7 @@ impl Attribution {
         Identity { service, place: Some(cluster.unknown_pod(&pod.uid(), container)) }
     }
 
-    fn named(
+    fn without_pod(
         &mut self,
         now: Instant,
         since: Instant,

@@ -11,7 +11,7 @@ use nix::{
 };
 use probe_tests::{cgroup::Cgroup, expect::within, poll, process::Process, tool};
 use probe_user::{
-    attribution::Place,
+    attribution::OwnCgroups,
     resources::cgroup::{self, Usage},
 };
 
@@ -41,7 +41,7 @@ fn a_cgroups_memory_and_cpu_time_are_what_its_process_took() -> Result<()> {
 
 fn both(unified: &Cgroup, version1: Option<&Cgroup>) -> Result<()> {
     println!("memory is accounted by version {}", if version1.is_some() { 1 } else { 2 });
-    let place = Place {
+    let place = OwnCgroups {
         unified: Some(unified.directory().to_owned()),
         cpu: None,
         memory: version1.map(|cgroup| cgroup.directory().to_owned()),
@@ -82,7 +82,7 @@ fn cost_of_a_reading() -> Result<()> {
         let made = Cgroup::accounting("memory", &format!("system.slice/cost-{number}.service"))?;
         let directory = |cgroup: Option<&Cgroup>| cgroup.map(|cgroup| cgroup.directory().to_owned());
         let version1 = made.first().filter(|_| made.len() > 1);
-        places.push(Place { unified: directory(made.last()), cpu: None, memory: directory(version1) });
+        places.push(OwnCgroups { unified: directory(made.last()), cpu: None, memory: directory(version1) });
         cgroups.push(made);
     }
     let began = Instant::now();

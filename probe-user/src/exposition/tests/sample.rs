@@ -164,5 +164,8 @@ pub(super) fn report_in_cluster(place: &Place) -> Report {
     }
     report.tiers =
         std::mem::take(&mut report.tiers).into_iter().map(|(id, judgement)| (there(id), judgement)).collect();
-    report
+    let mut resources = Resources::clone(&report.resources);
+    let here = |identity: Identity| Identity { place: Some(place.clone().into()), ..identity };
+    resources.services = resources.services.into_iter().map(|(who, used)| (here(who), used)).collect();
+    report.with_resources(resources)
 }
