@@ -1,7 +1,10 @@
 //! Where TCP and UDP are in a packet, read straight from its linear part: headers always lie there.
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
-use probe_common::user::mapped;
+use probe_common::{
+    connection::validity::flags::{ACK, FIN, RST, SYN},
+    user::mapped,
+};
 
 /// The TCP header of a packet, and its payload.
 pub struct Tcp {
@@ -21,6 +24,10 @@ pub struct Tcp {
     pub destination: u16,
     /// The window that it offers, before it is scaled.
     pub window: u16,
+    /// Its flags: see [`probe_common::connection::validity::flags`].
+    pub flags: u8,
+    /// What it acknowledges, as its header says, whether it does or not.
+    pub acknowledgement: u32,
     /// What it acknowledges, if it does.
     pub acknowledged: Option<u32>,
     /// Whether it asks for a connection, or grants one.
@@ -43,15 +50,20 @@ pub struct Udp {
     pub destination: u16,
 }
 
-/// Extension headers that are passed over before TCP (RFC 8200, section 4): more is not IPv6 as anyone sends it.
+// Extension headers of IPv6 (IANA, Assigned Internet Protocol Numbers).
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION: u8 = 60;
+
+/// Those that are passed over (RFC 8200, section 4), a bit for each.
+const PASSED_OVER: u64 = 1 << HOP_BY_HOP | 1 << ROUTING | 1 << FRAGMENT | 1 << DESTINATION;
+
+/// How many of them: more is not IPv6 as anyone sends it.
 const EXTENSIONS: usize = 4;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
-const FIN: u8 = 1;
-const SYN: u8 = 2;
-const RST: u8 = 4;
-const ACK: u8 = 16;
 
 /// Finds the TCP header of a packet whose IP header is at `network`: 0 in the packets of cgroup programs.
 #[inline(always)]
@@ -86,6 +98,8 @@ pub fn tcp(skb: *mut __sk_buff, network: usize) -> Option<Tcp> {
         source: u16::from_be_bytes([ports[0], ports[1]]),
         destination: u16::from_be_bytes([ports[2], ports[3]]),
         window: u16::from_be_bytes([offset_flags[2], offset_flags[3]]),
+        flags,
+        acknowledgement: u32::from_be_bytes(acknowledged),
         acknowledged: (flags & ACK != 0).then(|| u32::from_be_bytes(acknowledged)),
         syn: flags & SYN != 0,
         fin: flags & FIN != 0,
@@ -172,20 +186,33 @@ fn transport(data: usize, end: usize, protocol: u8) -> Option<usize> {
         return None;
     }
     // SAFETY: as above.
-    let mut next = unsafe { *((data + 6) as *const u8) };
-    let mut offset = 40;
-    for _ in 0..EXTENSIONS {
-        if next == protocol {
-            return Some(offset);
-        }
-        let at = data + offset;
-        if at + 8 > end {
-            return None;
-        }
-        // SAFETY: as above.
-        let (following, length) = unsafe { (*(at as *const u8), *((at + 1) as *const u8)) };
-        next = following;
-        offset += (usize::from(length) + 1) * 8;
-    }
-    None
+    let next = unsafe { *((data + 6) as *const u8) };
+    let (number, offset) = behind_extensions(data, end, 40, next);
+    (number == protocol).then_some(offset)
 }
+
+/// What comes behind the extension headers of IPv6 from an offset on, and where it begins. Every sender has some: Linux puts
+/// a hop-by-hop header before each buffer of more than 64 KiB. Where they are cut off, or too many, it is one of them.
+#[inline(always)]
+pub fn behind_extensions(data: usize, end: usize, start: usize, first: u8) -> (u8, usize) {
+    let (mut number, mut offset) = (first, start);
+    for _ in 0..EXTENSIONS {
+        if number > DESTINATION || PASSED_OVER >> number & 1 == 0 {
+            break;
+        }
+        let at = data + (offset & FURTHEST);
+        if at + 2 > end {
+            break;
+        }
+        // SAFETY: within the packet, as compared above, which no program changes while this one runs.
+        let [following, words] = unsafe { (at as *const [u8; 2]).read_unaligned() };
+        number = following;
+        // A fragment's has no length; zero stands there, which is right.
+        offset += (usize::from(words) + 1) * 8;
+    }
+    (number, offset)
+}
+
+/// As far into a packet as any of its headers can lie. The verifier follows a packet pointer only over a bounded offset, and
+/// this bound cuts none off: an extension header has 2,048 bytes at most.
+pub const FURTHEST: usize = 0x3fff;

@@ -129,4 +129,6 @@ pub struct Table {
     pub entries: u64,
     /// Entries that it can hold.
     pub capacity: u64,
+    /// What it takes of the kernel's memory, with all that has its size.
+    pub bytes: u64,
 }

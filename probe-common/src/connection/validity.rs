@@ -4,7 +4,7 @@
 //! of a connection before this one with the same ports: it must move nothing here. So the end of the window that was offered
 //! is kept; the other numbers the kernel tells.
 
-use super::{Connection, Segment, Side, Stage};
+use super::{Connection, Side, Stage};
 use crate::{flow::Flow, sequence::distance};
 
 /// The largest scale of a window (RFC 7323, section 2.3), and what is taken for one that is not known: rather too large.
@@ -16,18 +16,36 @@ const LARGEST_WINDOW: u32 = 1 << 30;
 /// The largest window that a handshake offers: it is not scaled.
 const LARGEST_FIRST_WINDOW: u32 = u16::MAX as u32;
 
-/// So far behind what was sent an acknowledgement may lie without being looked at more closely: more than is usually under way.
-const USUAL: i32 = 1 << 24;
+/// So far behind what was sent, in powers of two, an acknowledgement may lie without being looked at more closely: more than
+/// is usually under way.
+const USUAL: u32 = 24;
+
+/// Flags of TCP's header (RFC 9293, section 3.1).
+pub mod flags {
+    /// The stream ends.
+    pub const FIN: u8 = 1;
+    /// A connection is asked for, or granted.
+    pub const SYN: u8 = 2;
+    /// The connection ends at once.
+    pub const RST: u8 = 4;
+    /// Something is acknowledged: by all but the first segment, and some resets.
+    pub const ACK: u8 = 16;
+}
+use flags::{ACK, FIN, RST, SYN};
 
 /// A segment that was received, as TCP judges it.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
-    /// Where it lies.
-    pub segment: Segment,
-    /// Whether it asks for a connection.
-    pub syn: bool,
-    /// Whether it ends its connection at once.
-    pub rst: bool,
+    /// Its direction.
+    pub side: Side,
+    /// Its [`flags`].
+    pub flags: u8,
+    /// Sequence number of the first byte of payload.
+    pub sequence: u32,
+    /// Bytes of payload.
+    pub length: u32,
+    /// What it acknowledges, if it does.
+    pub acknowledged: u32,
 }
 
 /// Sequence numbers of a connection, as the kernel has them.
@@ -81,57 +99,57 @@ impl Connection {
 
     /// Whether a received segment is to be looked at more closely: one that follows what has come, says nothing but data,
     /// and acknowledges what is under way, is not.
+    ///
+    /// By arithmetic, since each comparison would be another way through the program for the verifier to follow.
     #[inline(always)]
     #[must_use]
     pub fn doubts(&self, received: &Received) -> bool {
-        let segment = &received.segment;
-        let (own, other) = self.received_and_sent(segment.side);
-        let ahead = match segment.acknowledged {
-            Some(acknowledged) => distance(other.high, acknowledged),
-            None => 0,
-        };
-        let remarkable = received.syn | received.rst | segment.fin;
-        // One comparison for both bounds: a range would be looked into by a reference, for which the stack has no room.
-        let unusual = ahead.wrapping_add(USUAL).cast_unsigned() > USUAL.cast_unsigned();
-        remarkable || unusual || distance(own.high, segment.sequence) > 0
+        let (own, other) = self.received_and_sent(received.side);
+        let ahead = own.high.wrapping_sub(received.sequence) >> 31;
+        let unusual = other.high.wrapping_sub(received.acknowledged) >> USUAL;
+        let remarkable = u32::from((received.flags ^ ACK) & (ACK | SYN | RST | FIN));
+        ahead | unusual | remarkable != 0
     }
 
-    /// Whether TCP takes anything of a received segment.
+    /// Whether TCP takes anything of a segment that an established connection has received.
     #[inline(always)]
     #[must_use]
     pub fn takes(&self, received: &Received, numbers: &Numbers) -> bool {
-        let segment = &received.segment;
-        let (own, other) = self.received_and_sent(segment.side);
-        if let Some(acknowledged) = segment.acknowledged {
+        let has = |flag: u8| received.flags & flag != 0;
+        let (own, other) = self.received_and_sent(received.side);
+        if has(ACK) {
             // What is on its way may be acknowledged before the kernel notes that it is: there its packet has been seen, of
             // which a FIN takes a number of its own.
-            let ended = i32::from(self.has_ended(segment.side.opposite()));
-            let unsent =
-                distance(numbers.sent, acknowledged) > 0 && distance(other.high, acknowledged) > ended;
+            let ended = i32::from(self.has_ended(received.side.opposite()));
+            let unsent = distance(numbers.sent, received.acknowledged) > 0
+                && distance(other.high, received.acknowledged) > ended;
             // What was acknowledged so long ago cannot have been under way since.
-            let past = distance(acknowledged, numbers.acknowledged);
+            let past = distance(received.acknowledged, numbers.acknowledged);
             if unsent || past > 0 && u64::from(past.unsigned_abs()) > numbers.acknowledged_bytes {
                 return false;
             }
+        } else if !has(RST) {
+            return false;
         }
-        let ahead = distance(own.high, segment.sequence);
-        if received.syn {
+        let ahead = distance(own.high, received.sequence);
+        if has(SYN) {
             // Of the handshake, once more.
-            return segment.length == 0 && !segment.fin && ahead <= 0;
+            return received.length == 0 && !has(FIN) && ahead <= 0;
         }
-        if received.rst {
+        if has(RST) {
             // Exactly where the stream has come to: as far as TCP has looked at it, or as far as it has been seen here, a FIN
             // with it.
-            return segment.sequence == numbers.received || own.seen && (ahead == 0 || ahead == 1);
+            return received.sequence == numbers.received || own.seen && (ahead == 0 || ahead == 1);
         }
-        if segment.fin && own.seen && distance(own.high, segment.end()) < 0 {
+        let end = received.sequence.wrapping_add(received.length);
+        if has(FIN) && own.seen && distance(own.high, end) < 0 {
             // There was more behind this end.
             return false;
         }
-        let end = match self.pending.allowed {
+        let allowed = match self.pending.allowed {
             0 => numbers.received.wrapping_add(LARGEST_WINDOW),
             allowed => allowed,
         };
-        distance(end, segment.sequence) <= 0
+        distance(allowed, received.sequence) <= 0
     }
 }

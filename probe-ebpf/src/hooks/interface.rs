@@ -6,7 +6,10 @@ use aya_ebpf::{
 };
 use probe_common::interface::{Family, InterfaceCounters, Transport, Way};
 
-use crate::maps::INTERFACES;
+use crate::{
+    maps::INTERFACES,
+    packet::{FURTHEST, behind_extensions},
+};
 
 const ETHERNET_HEADER: usize = 14;
 const ETH_P_IP: u16 = 0x0800;
@@ -17,13 +20,6 @@ const ETH_P_8021AD: u16 = 0x88a8;
 const TAG: u64 = 4;
 /// A customer's tag within a provider's.
 const TAGS: usize = 2;
-
-// Extension headers of IPv6 (IANA, Assigned Internet Protocol Numbers), and how many are passed over.
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const DESTINATION: u8 = 60;
-const EXTENSIONS: usize = 3;
 
 /// What a frame carries.
 struct Kind {
@@ -107,8 +103,8 @@ fn classify(data: usize, end: usize, network: usize, ethertype: u16) -> Kind {
             let Some(ip) = header::<40>(data, end, network) else {
                 return other;
             };
-            let (number, length) = behind_extensions(data, end, network + 40, ip[6]);
-            (Family::Ipv6, number, 40 + length)
+            let (number, start) = behind_extensions(data, end, network + 40, ip[6]);
+            (Family::Ipv6, number, start - network)
         }
         _ => return other,
     };
@@ -123,28 +119,10 @@ fn classify(data: usize, end: usize, network: usize, ethertype: u16) -> Kind {
     Kind { family, transport, headers }
 }
 
-/// The transport behind the extension headers of IPv6 (RFC 8200, section 4), and how long those are. Every sender has
-/// some: Linux puts a hop-by-hop header before each buffer of more than 64 KiB.
-#[inline(always)]
-fn behind_extensions(data: usize, end: usize, start: usize, first: u8) -> (u8, usize) {
-    let (mut number, mut length) = (first, 0);
-    for _ in 0..EXTENSIONS {
-        if !matches!(number, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION) {
-            break;
-        }
-        // A fragment's has no length; zero stands there, which is right.
-        let Some(&[following, words]) = header::<2>(data, end, start + length) else { break };
-        number = following;
-        length += (usize::from(words) + 1) * 8;
-    }
-    (number, length)
-}
-
 /// The bytes at an offset of a frame.
 #[inline(always)]
 fn header<'a, const N: usize>(data: usize, end: usize, offset: usize) -> Option<&'a [u8; N]> {
-    // The verifier follows a packet pointer only over a bounded offset.
-    let at = data + (offset & 0xff);
+    let at = data + (offset & FURTHEST);
     if at + N > end {
         return None;
     }

@@ -64,15 +64,14 @@ pub fn follow(
     followed
 }
 
-/// What a packet means to its connection.
+/// Which direction of a connection goes that way.
 #[inline(always)]
-pub fn of(connection: &Connection, tcp: &Tcp, way: Way) -> Segment {
-    let side = if (connection.role == Role::Server as u8) == matches!(way, Way::Receive) {
+pub fn side(connection: &Connection, way: Way) -> Side {
+    if (connection.role == Role::Server as u8) == matches!(way, Way::Receive) {
         Side::Request
     } else {
         Side::Response
-    };
-    Segment { side, sequence: tcp.sequence, length: tcp.length, acknowledged: tcp.acknowledged, fin: tcp.fin }
+    }
 }
 
 #[inline(always)]
@@ -84,7 +83,13 @@ fn follow_alone(
     way: Way,
     heads: Heads,
 ) -> Result<(), Reason> {
-    let segment = of(connection, tcp, way);
+    let segment = Segment {
+        side: side(connection, way),
+        sequence: tcp.sequence,
+        length: tcp.length,
+        acknowledged: tcp.acknowledged,
+        fin: tcp.fin,
+    };
     let mut volume = Volume::of(skb, tcp.total, tcp.offset);
     let (mut due, mut delivers) = (false, false);
     // Data with a SYN (TCP Fast Open) is the start of what the client says, whatever becomes of it.

@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use probe_common::{
     connection::{
-        Connection, Owner, Segment, Side, Stage,
+        Connection, Owner, Stage,
         validity::{Numbers, Received},
     },
     interface::Way,
@@ -113,10 +113,10 @@ fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason
 /// Notes up to where the other end may send, as this end tells it.
 #[inline(always)]
 fn note_window(connection: &mut Connection, skb: *mut __sk_buff, tcp: &Tcp) {
+    // Of a SYN, too, whose window is noted with the connection: see `connection_life`.
+    connection.note_window(tcp.acknowledgement, tcp.window);
     if tcp.syn {
         note_scale(connection, skb, tcp.header, tcp.offset);
-    } else if let Some(acknowledged) = tcp.acknowledged {
-        connection.note_window(acknowledged, tcp.window);
     }
 }
 
@@ -129,28 +129,30 @@ fn note_scale(connection: &mut Connection, skb: *mut __sk_buff, header: u32, end
 /// Whether a received segment is of a connection that will not take it.
 #[inline(always)]
 fn is_out_of_window(connection: &Connection, sk: *mut bpf_sock, tcp: &Tcp) -> bool {
-    let received =
-        Received { segment: segment::of(connection, tcp, Way::Receive), syn: tcp.syn, rst: tcp.rst };
-    if !matches!(connection.stage, Stage::Open | Stage::Joined) || !connection.doubts(&received) {
-        return false;
-    }
-    let marks = u64::from(tcp.syn) | u64::from(tcp.rst) << 1 | u64::from(tcp.fin) << 2;
-    let acknowledged = tcp.acknowledged.map_or(NOTHING, u64::from);
-    is_refused(connection, sk, tcp.sequence, acknowledged, u64::from(tcp.length) << 3 | marks)
+    let received = Received {
+        side: segment::side(connection, Way::Receive),
+        flags: tcp.flags,
+        sequence: tcp.sequence,
+        length: tcp.length,
+        acknowledged: tcp.acknowledgement,
+    };
+    let rest = u64::from(received.length) << 8 | u64::from(received.flags);
+    connection.doubts(&received) && is_refused(connection, sk, received.sequence, received.acknowledged, rest)
 }
 
-/// What a segment acknowledges that acknowledges nothing.
-const NOTHING: u64 = 1 << 32;
-
-/// The same of one that is doubted. A function of its own, as above; the last value is its length and its marks.
+/// The same of one that is doubted. A function of its own, as above; the last value is its length and its flags.
 #[inline(never)]
 fn is_refused(
     connection: &Connection,
     sk: *mut bpf_sock,
     sequence: u32,
-    acknowledged: u64,
+    acknowledged: u32,
     rest: u64,
 ) -> bool {
+    if !matches!(connection.stage, Stage::Open | Stage::Joined) {
+        // It is for TCP to open a connection; and a listener's packets are many.
+        return false;
+    }
     // SAFETY: a full socket (kernel 5.1).
     let numbers = unsafe { bpf_tcp_sock(sk) };
     if numbers.is_null() {
@@ -165,15 +167,9 @@ fn is_refused(
             acknowledged_bytes: (*numbers).bytes_acked,
         }
     };
-    let server = connection.role == Role::Server as u8;
-    let segment = Segment {
-        side: if server { Side::Request } else { Side::Response },
-        sequence,
-        length: (rest >> 3) as u32,
-        acknowledged: (acknowledged != NOTHING).then_some(acknowledged as u32),
-        fin: rest & 4 != 0,
-    };
-    !connection.takes(&Received { segment, syn: rest & 1 != 0, rst: rest & 2 != 0 }, &numbers)
+    let side = segment::side(connection, Way::Receive);
+    let received = Received { side, flags: rest as u8, sequence, length: (rest >> 8) as u32, acknowledged };
+    !connection.takes(&received, &numbers)
 }
 
 /// Counts the packet of a segment that is not taken, and tells of it.

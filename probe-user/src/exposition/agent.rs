@@ -9,18 +9,20 @@ pub(super) fn build_info() -> Family {
     family
 }
 
-pub(super) fn families(snapshot: &Snapshot) -> [Family; 4] {
+pub(super) fn families(snapshot: &Snapshot) -> [Family; 5] {
     let mut unmeasured = Family::new(&names::UNMEASURED);
     for (reason, count) in &snapshot.unmeasured {
         unmeasured.add(&[reason.label()], *count as f64);
     }
     let mut entries = Family::new(&names::TABLE_ENTRIES);
     let mut capacity = Family::new(&names::TABLE_CAPACITY);
+    let mut bytes = Family::new(&names::TABLE_BYTES);
     for table in &snapshot.tables {
         entries.add(&[table.name], table.entries as f64);
         capacity.add(&[table.name], table.capacity as f64);
+        bytes.add(&[table.name], table.bytes as f64);
     }
     let mut collection = Family::new(&names::COLLECTION);
     collection.add(&[], snapshot.collection.as_secs_f64());
-    [unmeasured, entries, capacity, collection]
+    [unmeasured, entries, capacity, bytes, collection]
 }

@@ -172,6 +172,8 @@ metrics! {
         "Entries in use in a table of the kernel side.";
     TABLE_CAPACITY = "traffic_probe_table_capacity", Gauge, &["table"], Count,
         "Entries that a table of the kernel side has room for.";
+    TABLE_BYTES = "traffic_probe_table_bytes", Gauge, &["table"], Bytes,
+        "What a table of the kernel side takes of memory.";
     COLLECTION = "traffic_probe_collection_seconds", Gauge, &[], Seconds,
         "How long the last pass over the kernel's tables took.";
     BUILD_INFO = "traffic_probe_build_info", Gauge, &["version"], Count,

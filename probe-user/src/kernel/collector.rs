@@ -9,6 +9,7 @@ use std::{
 use aya::{
     Ebpf,
     maps::{Map, MapData, MapError, PerCpuArray},
+    util::nr_cpus,
 };
 use probe_common::{
     counters::ServiceCounters,
@@ -25,6 +26,7 @@ use super::{
     error::{CollectError, StartError},
     expiry::Expiry,
     interfaces::Interfaces,
+    memory::Memory,
     names::Names,
     oldest::OldestRequests,
     routes::Routes,
@@ -51,6 +53,7 @@ pub(super) struct Maps {
     /// Where names are kept for the next agent, if there is to be one.
     kept: Option<Names>,
     capacities: [u64; 5],
+    memory: Memory,
 }
 
 /// Who the services are.
@@ -88,6 +91,9 @@ impl Maps {
         let capacity = |ebpf: &Ebpf, map| capacity(ebpf, map).unwrap_or_default();
         let capacities =
             ["SERVICES", "LATENCIES", "CLIENTS", "SKETCHES", "ROUTES"].map(|map| capacity(ebpf, map));
+        let cpus = nr_cpus().map_err(|(_, error)| MapError::IoError(error));
+        let cpus = cpus.map_err(|source| StartError::Map { map: "COUNTERS", source })?;
+        let memory = Memory::of(sizes, cpus);
         Ok(Self {
             services: Batched::of(ebpf, "SERVICES")?,
             counters: take(ebpf, "COUNTERS")?,
@@ -99,6 +105,7 @@ impl Maps {
             expiry,
             kept,
             capacities,
+            memory,
         })
     }
 
@@ -140,13 +147,7 @@ impl Maps {
         let series = self.add_latencies(&names, &mut services)?;
         self.expire(&names, &keys, &mut services, taken);
         let routes = self.routes.as_ref().map_or(0, Routes::entries);
-        let tables = ["services", "series", "clients", "sketches", "routes"]
-            .into_iter()
-            .zip([entries, series, users.entries, users.sketches, routes])
-            .zip(self.capacities)
-            .filter(|((name, _), _)| *name != "routes" || self.routes.is_some())
-            .map(|((name, entries), capacity)| Table { name, entries, capacity })
-            .collect();
+        let tables = self.tables([entries, series, users.entries, users.sketches, routes]);
         let (interfaces, node) = interfaces.volumes().map_err(unread("INTERFACES"))?;
         Ok(Snapshot {
             taken,
@@ -157,6 +158,21 @@ impl Maps {
             tables,
             collection: taken.elapsed(),
         })
+    }
+
+    /// How full the tables are that have so many entries.
+    fn tables(&self, entries: [u64; 5]) -> Vec<Table> {
+        let memory = &self.memory;
+        let sketches = Memory::sketches(entries[3], self.capacities[3]);
+        let bytes = [memory.services(), memory.series(), memory.clients(), sketches, memory.routes()];
+        ["services", "series", "clients", "sketches", "routes"]
+            .into_iter()
+            .zip(entries)
+            .zip(self.capacities)
+            .zip(bytes)
+            .map(|(((name, entries), capacity), bytes)| Table { name, entries, capacity, bytes })
+            .filter(|table| table.name != "routes" || self.routes.is_some())
+            .collect()
     }
 
     /// Who the services are, by their index.
@@ -347,62 +363,4 @@ fn capacity(ebpf: &Ebpf, map: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use probe_common::{counters::Progress, phase::Phase};
-
-    use super::*;
-
-    fn key(span: Span) -> LatencyKey {
-        LatencyKey {
-            status: 200,
-            bucket: 80,
-            protocol: Protocol::Http1 as u8,
-            method: Method::Get as u8,
-            span: span as u8,
-            ..LatencyKey::default()
-        }
-    }
-
-    #[test]
-    fn one_entry_serves_both_histograms_where_the_answer_came_at_once() {
-        let mut service = Service::default();
-        add_latency(&mut service, &key(Span::Both), None, 3, 30);
-        add_latency(&mut service, &key(Span::Duration), None, 2, 20);
-        add_latency(&mut service, &key(Span::FirstByte), None, 2, 10);
-        let kind = RequestKind { protocol: Protocol::Http1, method: Method::Get, status: 200, route: None };
-        assert_eq!((service.requests[&kind].count, service.requests[&kind].sum), (5, 50));
-        let first_byte = &service.first_byte[&Protocol::Http1];
-        assert_eq!((first_byte.count, first_byte.sum), (5, 40));
-    }
-
-    #[test]
-    fn phases_and_round_trips_are_kept_apart_from_requests() {
-        let mut service = Service::default();
-        add_latency(&mut service, &key(Span::Queue), None, 3, 30);
-        add_latency(&mut service, &LatencyKey { protocol: 0, ..key(Span::RoundTrip) }, None, 4, 40);
-        assert_eq!(service.phases[&(Protocol::Http1, Phase::Queue)].count, 3);
-        assert_eq!(service.round_trips.count, 4);
-        assert!(service.requests.is_empty() && service.first_byte.is_empty());
-    }
-
-    #[test]
-    fn requests_are_in_flight_until_they_end() {
-        let mut service = Service::default();
-        let progress = |began, ended| ServiceCounters {
-            progress: [Progress { began, ended }],
-            ..ServiceCounters::default()
-        };
-        assert!(!add_counters(&mut service, &progress(0, 0)));
-        assert!(service.in_flight.is_empty(), "a service without requests has no series of them");
-        assert!(add_counters(&mut service, &progress(5, 3)));
-        assert!(!add_counters(&mut service, &progress(5, 6)), "CPUs are read one after the other");
-        assert_eq!(service.in_flight[&Protocol::Http1].requests, 2);
-    }
-
-    #[test]
-    fn a_key_of_another_version_is_passed_over() {
-        let mut service = Service::default();
-        add_latency(&mut service, &LatencyKey { protocol: 200, ..key(Span::Both) }, None, 1, 1);
-        assert_eq!(service, Service::default());
-    }
-}
+mod tests;

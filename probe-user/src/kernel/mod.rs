@@ -13,6 +13,7 @@ mod interface_hooks;
 mod interfaces;
 mod iterator;
 mod links;
+mod memory;
 mod messages;
 mod names;
 mod node_total;

@@ -1,13 +1,18 @@
 //! What a hostile network or client can send in any number fills nothing, and hides nobody. These tests have the machine
 //! alone, since they look at tables that all services share.
 
-use std::{collections::BTreeMap, net::SocketAddr, thread};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    thread,
+    time::Instant,
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use probe_tests::{
     agent::{Agent, Setup},
     client::{Client, Request},
-    expect::gauges_are,
+    expect::{gauges_are, within},
     flood::Flood,
     load,
     metrics::{Role, Scrape, Series},
@@ -131,4 +136,84 @@ fn invented_methods_targets_and_headers_make_no_series() -> Result<()> {
     let methods = scrape.values(&Series::requests(port, Role::Server), "method");
     ensure!(methods == ["GET", "OTHER"], "methods of the service: {methods:?}");
     is_flat(&agent, &before)
+}
+
+/// Clients that the kernel's table has room for, unless told otherwise.
+const CLIENTS_ROOM: u32 = 262_144;
+
+/// Fails unless no table has more than it has room for.
+fn is_within_capacity(scrape: &Scrape) -> Result<()> {
+    let all = Series::named("traffic_probe_table_capacity");
+    for (table, entries) in entries(scrape) {
+        let room = scrape.sum(&all.clone().with("table", &table));
+        ensure!(entries <= room, "{table}: {entries} entries, and room for {room}");
+    }
+    Ok(())
+}
+
+/// All kinds at once: datagrams and requests for connections from a great many addresses, to a service and to ports that
+/// nobody has, and methods and paths that come once, beside a service under load. `TRAFFIC_PROBE_FLOOD` says from how many
+/// addresses; 1,000,000 if it is not set. Three of four of these are users of the service that is flooded.
+#[test]
+fn a_flood_of_all_kinds_leaves_memory_and_others_alone() -> Result<()> {
+    const INVENTED: u32 = 3_000;
+    const REQUESTS: u64 = 20_000;
+    const ROUTES: u64 = 100;
+    let addresses: u32 = match std::env::var("TRAFFIC_PROBE_FLOOD") {
+        Ok(typed) => typed.parse().context("TRAFFIC_PROBE_FLOOD is no number")?,
+        Err(_) => 1_000_000,
+    };
+    let netns = Netns::new()?;
+    let (real, invented) = (Nginx::start_within(&netns)?, Nginx::start_within(&netns)?);
+    let mut flood = Flood::lay(&netns, 5)?;
+    // Nobody reads from it: what it has no room for was received all the same.
+    let flooded = netns.inside(|| Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?))?;
+    let port = flooded.local_addr()?.port();
+    let agent = Setup::default().flags(&["--routes", "--users-window", "30m"]).alone().start()?;
+    let (mark, before) = (agent.mark()?, agent.collected()?);
+    let began = Instant::now();
+    let (sent, answers) = thread::scope(|scope| -> Result<_> {
+        let flooding = scope.spawn(|| flood.send_from_everywhere(port, addresses));
+        let inventing = scope.spawn(|| netns.inside(|| invent(invented.ipv4(), INVENTED)));
+        load::h2load_from(&netns, real.ipv4(), "/ok", REQUESTS, 10)?;
+        let answers = inventing.join().expect("the inventor panicked")?;
+        Ok((flooding.join().expect("the flood panicked")?, answers))
+    })?;
+    let took = began.elapsed();
+    let mut expected = Vec::new();
+    for role in Role::BOTH {
+        let of_real = Series::requests(real.port(), role);
+        expected
+            .push((of_real.clone().with("method", "GET").with("status", 200).with("route", "/ok"), REQUESTS));
+        expected.push((of_real, REQUESTS));
+        let of_invented = Series::requests(invented.port(), role).with("method", "OTHER");
+        expected.push((of_invented.clone(), u64::from(INVENTED)));
+        expected.push((of_invented.with("route", "other"), u64::from(INVENTED) - ROUTES));
+        for (status, count) in &answers {
+            expected.push((Series::requests(invented.port(), role).with("status", status), *count));
+        }
+    }
+    let received = Series::named("traffic_packets_total").with("transport", "udp").with("port", port);
+    expected.push((received.with("direction", "receive"), sent.datagrams));
+    let scrape = mark.rises_by_exactly(&expected)?;
+    let users = scrape.sum(&Series::named("traffic_concurrent_users").with("port", port));
+    let told =
+        |reason| mark.rise(&scrape, &Series::named("traffic_probe_unmeasured_total").with("reason", reason));
+    println!(
+        "{addresses} addresses in {took:?}: {sent:?}; {users} users; told: {} clients_full, {} routes_full; tables {:?}; \
+         agent {:.1} MiB before, {:.1} after",
+        told("clients_full"),
+        told("routes_full"),
+        entries(&scrape),
+        resident(&before),
+        resident(&scrape)
+    );
+    within(0.07, "users", users, sent.datagrams as f64)?;
+    ensure!(told("clients_full") >= (sent.datagrams - u64::from(CLIENTS_ROOM)) as f64, "not all were told");
+    for reason in ["services_full", "latency_full", "sketches_full", "socket_state", "service_series_full"] {
+        ensure!(told(reason) < f64::EPSILON, "{} times {reason}", told(reason));
+    }
+    is_within_capacity(&scrape)?;
+    ensure!(resident(&scrape) - resident(&before) < 8.0, "the agent has grown");
+    Ok(())
 }

@@ -29,6 +29,7 @@
 //! | `expiry` | services that nobody uses any more |
 //! | `floods` | what anybody can send in any number |
 //! | `quota` | one service that asks for more series than it may have |
+//! | `memory` | what the kernel's tables take of memory |
 //! | `older` | servers and connections that were there before it |
 //! | `proxied` | clients behind proxies |
 //! | `proxied_fields` | clients whom a proxy names in its requests |
@@ -62,6 +63,7 @@ mod hostile;
 mod in_flight;
 mod latency;
 mod lossy;
+mod memory;
 mod names;
 mod neighbours;
 mod offload;

@@ -6,7 +6,7 @@ use probe_common::{
 };
 
 use crate::{
-    frames::{ethernet, ipv4, ipv6, tagged, tcp, udp},
+    frames::{PAYLOAD, ethernet, ipv4, ipv6, tagged, tcp, udp},
     loaded::{Context, Loaded},
 };
 
@@ -79,6 +79,47 @@ fn extension_headers_do_not_hide_the_transport() {
     assert_eq!(
         probe.counted(),
         [(Way::Transmit, Family::Ipv6, Transport::Tcp, Volume { bytes, packets: 2 })]
+    );
+}
+
+#[test]
+fn extension_headers_may_be_as_long_as_they_can_and_end_nowhere() {
+    let mut probe = Loaded::new(ETHERNET);
+    // Of so many times eight bytes and eight more, full of what looks like headers.
+    let header = |next: u8, words: u8| [vec![next, words], vec![17; usize::from(words) * 8 + 6]].concat();
+    let (one, two) = (header(TCP, 255), [header(60, 149), header(TCP, 100)].concat());
+    // One that says that it is longer than the packet, one that is cut off behind its first byte, and a ring that does not end.
+    let (beyond, cut, ring) =
+        ([&[TCP, 200][..], &tcp()].concat(), vec![TCP], [60, 0, 0, 0, 0, 0, 0, 0].repeat(8));
+    let mut expected = Vec::new();
+    for (payload, transport) in [
+        ([one, tcp()].concat(), Transport::Tcp),
+        ([two, tcp()].concat(), Transport::Tcp),
+        // What follows is what it says, wherever that would be.
+        (beyond, Transport::Tcp),
+        (cut, Transport::Other),
+        (ring, Transport::Other),
+    ] {
+        let frame = ethernet(IPV6, &ipv6(60, &payload));
+        probe.run("interface_transmit", &frame, &Context { gso_segs: 2 }, 1);
+        let headers =
+            if transport == Transport::Tcp && payload.len() > 2000 { frame.len() - PAYLOAD } else { 0 };
+        let bytes = (frame.len() + headers) as u64;
+        expected.push((transport, bytes));
+    }
+    let sum =
+        |wanted| expected.iter().filter(|(transport, _)| *transport == wanted).map(|(_, bytes)| bytes).sum();
+    assert_eq!(
+        probe.counted(),
+        [
+            (Way::Transmit, Family::Ipv6, Transport::Tcp, Volume { bytes: sum(Transport::Tcp), packets: 6 }),
+            (
+                Way::Transmit,
+                Family::Ipv6,
+                Transport::Other,
+                Volume { bytes: sum(Transport::Other), packets: 4 }
+            ),
+        ]
     );
 }
 

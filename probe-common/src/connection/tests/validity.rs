@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    connection::validity::{Numbers, Received},
+    connection::validity::{
+        Numbers, Received,
+        flags::{ACK, FIN, RST, SYN},
+    },
     service::Role,
 };
 
@@ -34,14 +37,13 @@ impl Conversation {
 
     /// Data from the client at a distance from what has come, which acknowledges at a distance from what was sent.
     fn received(&self, ahead: u32, acknowledged: u32) -> Received {
-        let segment = Segment {
+        Received {
             side: Side::Request,
+            flags: ACK,
             sequence: self.next(Side::Request).wrapping_add(ahead),
             length: 10,
-            acknowledged: Some(self.next(Side::Response).wrapping_add(acknowledged)),
-            fin: false,
-        };
-        Received { segment, syn: false, rst: false }
+            acknowledged: self.next(Side::Response).wrapping_add(acknowledged),
+        }
     }
 
     fn takes(&self, received: &Received) -> bool {
@@ -115,13 +117,13 @@ fn an_end_is_acknowledged_before_the_kernel_notes_that_it_was_sent() {
 fn an_end_that_was_passed_is_none() {
     let server = server();
     let mut end = server.received(0, 0);
-    end.segment.fin = true;
+    end.flags |= FIN;
     assert!(server.takes(&end));
-    end.segment.sequence = end.segment.sequence.wrapping_sub(11);
+    end.sequence = end.sequence.wrapping_sub(11);
     assert!(!server.takes(&end), "there is more behind it");
-    end.segment.sequence = end.segment.sequence.wrapping_add(1);
+    end.sequence = end.sequence.wrapping_add(1);
     assert!(server.takes(&end), "it ends where all ends that was seen");
-    end.segment.sequence = end.segment.sequence.wrapping_add(70_000);
+    end.sequence = end.sequence.wrapping_add(70_000);
     assert!(!server.takes(&end));
 }
 
@@ -131,14 +133,14 @@ fn a_reset_is_taken_exactly_where_the_stream_is() {
     // The second is behind a FIN.
     for (ahead, taken) in [(0, true), (1, true), (2, false), (1_000, false), (1_u32.wrapping_neg(), false)] {
         let mut reset = server.received(ahead, 0);
-        reset.rst = true;
+        reset.flags |= RST;
         assert_eq!(server.takes(&reset), taken, "{ahead}");
     }
     let mut numbers = server.numbers();
     // Where data that came too early waits for what is missing.
     numbers.received = numbers.received.wrapping_sub(100);
     let mut reset = server.received(100_u32.wrapping_neg(), 0);
-    reset.rst = true;
+    reset.flags |= RST;
     assert!(server.connection.takes(&reset, &numbers));
 }
 
@@ -146,14 +148,24 @@ fn a_reset_is_taken_exactly_where_the_stream_is() {
 fn no_connection_begins_within_another() {
     let server = server();
     let mut greeting = server.received(0, 0);
-    greeting.syn = true;
+    greeting.flags |= SYN;
     assert!(!server.takes(&greeting));
     // The answer to a SYN once more, whose acknowledgement was lost.
-    greeting.segment.length = 0;
+    greeting.length = 0;
     assert!(server.takes(&greeting));
-    greeting.segment.fin = true;
+    greeting.flags |= FIN;
     assert!(!server.takes(&greeting));
-    greeting.segment.fin = false;
-    greeting.segment.sequence = greeting.segment.sequence.wrapping_add(1);
+    greeting.flags &= !FIN;
+    greeting.sequence = greeting.sequence.wrapping_add(1);
     assert!(!server.takes(&greeting));
+}
+
+#[test]
+fn what_acknowledges_nothing_is_a_reset_or_nothing() {
+    let server = server();
+    let mut silent = server.received(0, 0);
+    silent.flags = 0;
+    assert!(!server.takes(&silent));
+    silent.flags = RST;
+    assert!(server.takes(&silent));
 }

@@ -81,7 +81,7 @@ fn empty(taken: Instant) -> Snapshot {
         interfaces: [].into(),
         node: [0, 0],
         unmeasured: Reason::ALL.map(|reason| (reason, 0)).into(),
-        tables: vec![Table { name: "services", entries: 2, capacity: 4096 }],
+        tables: vec![Table { name: "services", entries: 2, capacity: 4096, bytes: 1_687_720 }],
     }
 }
 
