@@ -170,9 +170,14 @@ impl Conversation {
             flow.remaining == 0 && !matches!(flow.part, Part::UntilClose | Part::Lost | Part::Stream)
         };
         let step = self.connection.step(segment, now, window, &Cut(bytes));
-        let captured = distance(segment.sequence, of(&self.connection, segment.side).cursor);
+        let flow = of(&self.connection, segment.side);
+        let captured = distance(segment.sequence, flow.cursor);
         let behind = captured > 0 && captured.unsigned_abs() as usize > bytes.len();
-        if !(reads_lines && behind) {
+        // The step that reads a head jumps over its content, too, and that needs no bytes. A line that the cut left
+        // unfinished is carried instead, or read on by bytes.
+        let between_lines = flow.carried == 0 && matches!(flow.part, Part::Start | Part::ChunkSize);
+        let jumped = flow.remaining > 0 || between_lines;
+        if !(reads_lines && behind) || jumped {
             return step;
         }
         self.connection = before;
