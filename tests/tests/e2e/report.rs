@@ -115,6 +115,8 @@ fn behind_tls_an_agent_is_trusted_by_its_authority() -> Result<()> {
     let front = TlsFront::start(agent.address())?;
     let (url, authority) = (front.url(), front.authority());
     let authority = authority.to_str().context("a path of text")?;
+    // From here on it is a server that it knows itself.
+    agent.collected()?;
     let text = reported(&["--url", &url, "--ca", authority])?;
     ensure!(text.starts_with("SERVICE"), "{text}");
     fails(&["--url", &url], &[&url, "UnknownIssuer", "--ca FILE"])?;

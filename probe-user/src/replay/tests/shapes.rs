@@ -18,6 +18,22 @@ fn cut(packets: &mut [Packet], snap: usize) {
 const HEADERS: usize = 14 + 20 + 20;
 
 #[test]
+fn messages_that_end_in_their_first_segment_may_be_cut_behind_the_head() {
+    let mut wire = Wire::open();
+    for _ in 0..10 {
+        let mut request = b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n".to_vec();
+        request.extend([b'x'; 1_000]);
+        let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n".to_vec();
+        answer.extend([b'x'; 900]);
+        wire.say(Client, &request).wait(MS).say(Server, &answer);
+    }
+    cut(&mut wire.packets, HEADERS + 60);
+    let report = replayed(&wire.packets);
+    nothing_escaped(&report);
+    assert_eq!(kinds(only(&report)), ["POST 200: 10"]);
+}
+
+#[test]
 fn content_that_was_cut_away_is_jumped_over() {
     let body = [b'x'; 1_000];
     let mut wire = Wire::open();
