@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::{netns::Netns, poll, ports, process::Process, tool};
+use crate::{netns::Netns, nginx_process, poll, ports, process::Process, tool};
 
 /// A running nginx, ended when dropped.
 #[derive(Debug)]
@@ -33,18 +33,8 @@ impl Behind {
         let directory = TempDir::with_prefix("traffic-probe-behind-")?;
         let root = directory.path();
         let [proxied, forwarded, front] = [ports::free()?, ports::free()?, ports::free()?];
-        fs::write(root.join("nginx.conf"), configuration(root, [proxied, forwarded, front]))?;
-        let mut command = netns.command("nginx")?;
-        command.arg("-p").arg(root).arg("-c").arg(root.join("nginx.conf"));
-        command.arg("-e").arg(root.join("error.log"));
-        let mut process = Process::spawn(&mut command)?;
-        poll::until("nginx to listen", || {
-            if let Some(status) = process.ended()? {
-                bail!("nginx ended with {status}: {}", process.stderr()?);
-            }
-            let written = fs::read_to_string(root.join("pid")).unwrap_or_default();
-            Ok(written.ends_with('\n').then_some(()))
-        })?;
+        let configuration = configuration(root, [proxied, forwarded, front]);
+        let process = nginx_process::start(netns.command("nginx")?, root, &configuration)?;
         Ok(Self { _process: process, directory, proxied, forwarded, front })
     }
 
@@ -65,7 +55,7 @@ impl Behind {
 }
 
 fn configuration(root: &Path, [proxied, forwarded, front]: [u16; 3]) -> String {
-    let root = root.display();
+    let (temporary, root) = (nginx_process::temporary_files(root), root.display());
     format!(
         r#"
 daemon off;
@@ -76,11 +66,7 @@ events {{ worker_connections 4096; }}
 http {{
     log_format client '$server_port $remote_addr';
     access_log {root}/access.log client;
-    client_body_temp_path {root}/body;
-    proxy_temp_path {root}/proxy;
-    fastcgi_temp_path {root}/fastcgi;
-    uwsgi_temp_path {root}/uwsgi;
-    scgi_temp_path {root}/scgi;
+    {temporary}
     keepalive_requests 1000000;
     set_real_ip_from 127.0.0.1;
     set_real_ip_from ::1;

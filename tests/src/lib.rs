@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod neighbour;
 pub mod netns;
 pub mod nginx;
+pub mod nginx_process;
 pub mod options;
 pub mod paced;
 pub mod pcap;

@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::{netns::Netns, poll, ports, process::Process, tool};
+use crate::{netns::Netns, nginx_process, poll, ports, process::Process, tool};
 
 /// Where Debian's package puts the module that can wait before it answers.
 const ECHO_MODULE: &str = "/usr/lib/nginx/modules/ngx_http_echo_module.so";
@@ -44,25 +44,14 @@ impl Nginx {
         let directory = TempDir::with_prefix("traffic-probe-nginx-")?;
         let root = directory.path();
         let port = ports::free()?;
-        fs::write(root.join("nginx.conf"), configuration(root, port)?)?;
         fs::write(root.join("page"), "page\n")?;
         // A hole: it is sent from the page cache like any file, and takes no space.
         File::create(root.join("download"))?.set_len(DOWNLOAD)?;
         let mut command = tool::command("nginx")?;
-        command.arg("-p").arg(root).arg("-c").arg(root.join("nginx.conf"));
-        command.arg("-e").arg(root.join("error.log"));
         if let Some(netns) = netns {
             netns.enter(&mut command)?;
         }
-        let mut process = Process::spawn(&mut command)?;
-        // It writes its number once it listens; to connect instead would count as a connection.
-        poll::until("nginx to listen", || {
-            if let Some(status) = process.ended()? {
-                bail!("nginx ended with {status}: {}", process.stderr()?);
-            }
-            let written = fs::read_to_string(root.join("pid")).unwrap_or_default();
-            Ok(written.ends_with('\n').then_some(()))
-        })?;
+        let process = nginx_process::start(command, root, &configuration(root, port)?)?;
         Ok(Self { process, port, directory })
     }
 
@@ -157,7 +146,7 @@ fn configuration(root: &Path, port: u16) -> Result<String> {
         Path::new(ECHO_MODULE).is_file(),
         "nginx's echo module is not at {ECHO_MODULE}: `cargo xtask setup` installs what the tests start"
     );
-    let root = root.display();
+    let (temporary, root) = (nginx_process::temporary_files(root), root.display());
     Ok(format!(
         r#"
 load_module {ECHO_MODULE};
@@ -171,11 +160,7 @@ http {{
     access_log {root}/access.log counted;
     log_format targets '$request_method $request_uri';
     access_log {root}/targets.log targets;
-    client_body_temp_path {root}/body;
-    proxy_temp_path {root}/proxy;
-    fastcgi_temp_path {root}/fastcgi;
-    uwsgi_temp_path {root}/uwsgi;
-    scgi_temp_path {root}/scgi;
+    {temporary}
     sendfile on;
     keepalive_requests 1000000;
     client_max_body_size 64m;

@@ -1,16 +1,15 @@
 //! TLS before something that does not speak it: a real nginx, with a certificate that an authority of the test's signed.
 
 use std::{
-    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use tempfile::TempDir;
 
-use crate::{poll, ports, process, process::Process, tool};
+use crate::{nginx_process, ports, process, process::Process, tool};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -29,22 +28,8 @@ impl TlsFront {
         let root = directory.path();
         certify(root)?;
         let port = ports::free()?;
-        fs::write(root.join("nginx.conf"), configuration(root, port, behind))?;
-        let mut command = tool::command("nginx")?;
-        command
-            .arg("-p")
-            .arg(root)
-            .arg("-c")
-            .arg(root.join("nginx.conf"))
-            .arg("-e")
-            .arg(root.join("error.log"));
-        let mut process = Process::spawn(&mut command)?;
-        poll::until("nginx to listen", || {
-            if let Some(status) = process.ended()? {
-                bail!("nginx ended with {status}: {}", process.stderr()?);
-            }
-            Ok(fs::read_to_string(root.join("pid")).unwrap_or_default().ends_with('\n').then_some(()))
-        })?;
+        let configuration = configuration(root, port, behind);
+        let process = nginx_process::start(tool::command("nginx")?, root, &configuration)?;
         Ok(Self { _process: process, port, directory })
     }
 
@@ -85,7 +70,7 @@ fn certify(root: &Path) -> Result<()> {
 }
 
 fn configuration(root: &Path, port: u16, behind: SocketAddr) -> String {
-    let root = root.display();
+    let (temporary, root) = (nginx_process::temporary_files(root), root.display());
     format!(
         r"
 daemon off;
@@ -95,11 +80,7 @@ pid {root}/pid;
 events {{ }}
 http {{
     access_log off;
-    client_body_temp_path {root}/body;
-    proxy_temp_path {root}/proxy;
-    fastcgi_temp_path {root}/fastcgi;
-    uwsgi_temp_path {root}/uwsgi;
-    scgi_temp_path {root}/scgi;
+    {temporary}
     server {{
         listen 127.0.0.1:{port} ssl;
         ssl_certificate {root}/server.pem;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use probe_tests::{
     client::{Client, Request},
-    poll, ports,
+    nginx_process, poll, ports,
     process::Process,
 };
 use tempfile::TempDir;
@@ -112,7 +112,7 @@ impl Server {
 
 /// Without a log, which would be most of what it does; one process, so that its CPU time is all there is.
 fn nginx(root: &Path, port: u16, http2: u16, status: u16) -> String {
-    let root = root.display();
+    let (temporary, root) = (nginx_process::temporary_files(root), root.display());
     format!(
         r#"
 daemon off;
@@ -122,11 +122,7 @@ pid {root}/pid;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
-    client_body_temp_path {root}/body;
-    proxy_temp_path {root}/proxy;
-    fastcgi_temp_path {root}/fastcgi;
-    uwsgi_temp_path {root}/uwsgi;
-    scgi_temp_path {root}/scgi;
+    {temporary}
     sendfile on;
     tcp_nopush on;
     keepalive_requests 1000000000;
