@@ -37,7 +37,7 @@ use probe_common::interface::Way;
 
 use crate::hooks::{
     adoption, application_read, connection_life, datagram, holders, interface, oldest_request,
-    segment::Heads, socket_state, socket_traffic, trial,
+    segment::Heads, socket_iterator, socket_state, socket_traffic, trial,
 };
 
 /// A cgroup program's verdict: let the packet pass.
@@ -112,7 +112,7 @@ pub fn application_reads(ctx: BtfTracePointContext) -> i32 {
 /// By hand: aya-ebpf has no macro for iterators.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_sk_storage_map")]
-pub extern "C" fn oldest_request_of_each_service(element: *const oldest_request::Element) -> i32 {
+pub extern "C" fn oldest_request_of_each_service(element: *const socket_iterator::Element) -> i32 {
     oldest_request::observe(element);
     0
 }
@@ -120,7 +120,7 @@ pub extern "C" fn oldest_request_of_each_service(element: *const oldest_request:
 /// Which services the agent must not take away, as TCP sockets belong to them. Kernel 5.11, likewise.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_sk_storage_map")]
-pub extern "C" fn services_of_connections(element: *const oldest_request::Element) -> i32 {
+pub extern "C" fn services_of_connections(element: *const socket_iterator::Element) -> i32 {
     holders::observe_connection(element);
     0
 }
@@ -128,7 +128,7 @@ pub extern "C" fn services_of_connections(element: *const oldest_request::Elemen
 /// The same of UDP sockets.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_sk_storage_map")]
-pub extern "C" fn services_of_datagram_sockets(element: *const oldest_request::Element) -> i32 {
+pub extern "C" fn services_of_datagram_sockets(element: *const socket_iterator::Element) -> i32 {
     holders::observe_datagram_socket(element);
     0
 }

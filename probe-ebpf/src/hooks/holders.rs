@@ -1,33 +1,15 @@
-//! `iter/bpf_sk_storage_map`: which services sockets belong to, of those that the agent wants to take away. Kernel 5.11
-//! (`bpf_sk_storage_get` in tracing programs).
+//! Which services sockets belong to, of those that the agent wants to take away.
 
-use core::ptr;
+use probe_common::{connection::Stage, service};
 
-use aya_ebpf::helpers::generated::bpf_sk_storage_get;
-use probe_common::{
-    connection::{Connection, Stage},
-    datagram::DatagramSocket,
-    service,
-};
-
-use super::oldest_request::Element;
+use super::socket_iterator::{Element, stored};
 use crate::maps::{DATAGRAMS, HOLDERS, SOCKETS};
 
 /// Notes that a TCP socket belongs to its service. One that listens does not hold it: it finds it anew with its next
 /// connection, under the index that the service has by then.
 #[inline(always)]
 pub fn observe_connection(element: *const Element) {
-    // SAFETY: a field of the context.
-    let socket = unsafe { (*element).socket };
-    if socket.is_null() {
-        // The end.
-        return;
-    }
-    // SAFETY: storage of a socket; null or valid comes back.
-    let connection = unsafe {
-        bpf_sk_storage_get(SOCKETS.as_ptr(), socket, ptr::null_mut(), 0).cast::<Connection>().as_mut()
-    };
-    let Some(connection) = connection else { return };
+    let Some(connection) = stored(element, &SOCKETS) else { return };
     let Some(held) = asked_for(connection.service) else { return };
     if matches!(connection.stage, Stage::Listening) {
         connection.introduced = false;
@@ -40,17 +22,7 @@ pub fn observe_connection(element: *const Element) {
 /// Notes that a UDP socket belongs to its service: its role came with its first datagram, and cannot be found anew.
 #[inline(always)]
 pub fn observe_datagram_socket(element: *const Element) {
-    // SAFETY: a field of the context.
-    let socket = unsafe { (*element).socket };
-    if socket.is_null() {
-        // The end.
-        return;
-    }
-    // SAFETY: storage of a socket; null or valid comes back.
-    let socket = unsafe {
-        bpf_sk_storage_get(DATAGRAMS.as_ptr(), socket, ptr::null_mut(), 0).cast::<DatagramSocket>().as_ref()
-    };
-    let Some(socket) = socket else { return };
+    let Some(socket) = stored(element, &DATAGRAMS) else { return };
     if let Some(held) = asked_for(socket.service) {
         // SAFETY: as above.
         unsafe { *held = service::HELD };

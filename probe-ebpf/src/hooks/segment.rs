@@ -10,7 +10,6 @@ use aya_ebpf::{
 use probe_common::{
     connection::{Connection, Segment, Side, Stage},
     counters::Progress,
-    deliveries,
     exchange::Exchange,
     interface::Way,
     protocol::Protocol,
@@ -20,7 +19,7 @@ use probe_common::{
     window::{CARRY, Payload, READ, SIZE, Unreadable},
 };
 
-use super::lock;
+use super::{delivery, lock};
 use crate::{
     atomic, clients, complaint, latency,
     maps::STATES_BY_SOCK_OPS,
@@ -119,7 +118,7 @@ fn follow_alone(
     }
     let now = time(skb, way);
     if delivers && matches!(heads, Heads::Read) {
-        deliver(connection, tcp.acknowledged.unwrap_or(0), now);
+        delivery::count(connection, tcp.acknowledged.unwrap_or(0), now);
     }
     if !due {
         return Ok(());
@@ -158,36 +157,6 @@ fn time(skb: *mut __sk_buff, way: Way) -> u64 {
 #[inline(always)]
 pub fn count_packet(skb: *mut __sk_buff, service: u32, tcp: &Tcp, way: Way) {
     volume::count(service, way, &Volume::of(skb, tcp.total, tcp.offset));
-}
-
-/// Counts the answers that the client has now acknowledged to their last byte.
-#[inline(always)]
-fn deliver(connection: &mut Connection, acknowledged: u32, now: u64) {
-    let mut delivering = Delivering { connection, now, acknowledged, padding: 0 };
-    // SAFETY: a function of the signature that the helper wants, and a context that outlives the call (kernel 5.17).
-    unsafe { bpf_loop(deliveries::DEPTH, deliver_one as *mut c_void, (&raw mut delivering).cast(), 0) };
-}
-
-/// What a round of the loop over a connection's deliveries needs.
-#[repr(C)]
-struct Delivering {
-    connection: *mut Connection,
-    now: u64,
-    acknowledged: u32,
-    padding: u32,
-}
-
-/// Counts the oldest answers if they are acknowledged: 0 to go on, 1 to stop.
-extern "C" fn deliver_one(_index: u64, context: *mut c_void) -> i64 {
-    // SAFETY: the context is the caller's `Delivering`; its connection is valid for the program's run.
-    let (delivering, connection) = unsafe {
-        let delivering = &*context.cast::<Delivering>();
-        (delivering, &mut *delivering.connection)
-    };
-    let Some(delivery) = connection.deliver(delivering.acknowledged) else { return 1 };
-    let time = delivering.now.saturating_sub(delivery.began);
-    latency::record_delivery(connection.service, connection.protocol, time, delivery.answers);
-    0
 }
 
 /// The pointers that a step of the loop needs. What else it needs is in the scratch: what lies in a map is unknown to
