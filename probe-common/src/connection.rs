@@ -228,8 +228,9 @@ impl Default for Connection {
 }
 
 impl Connection {
+    /// One of its directions.
     #[inline(always)]
-    fn flow(&mut self, side: Side) -> &mut Flow {
+    pub fn flow(&mut self, side: Side) -> &mut Flow {
         match side {
             Side::Request => &mut self.request,
             Side::Response => &mut self.response,

@@ -143,6 +143,16 @@ impl LatencyKey {
     }
 }
 
+/// What all CPUs have of an entry together.
+impl<'a> core::iter::Sum<&'a Self> for LatencyCell {
+    fn sum<I: Iterator<Item = &'a Self>>(cells: I) -> Self {
+        cells.fold(Self::default(), |all, cell| Self {
+            count: all.count + cell.count,
+            sum: all.sum + cell.sum,
+        })
+    }
+}
+
 /// An entry of the sparse histograms, one a CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

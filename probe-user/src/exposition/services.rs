@@ -22,7 +22,7 @@ const QUANTILES: [(&str, f64); 3] = [("0.5", 0.5), ("0.95", 0.95), ("0.99", 0.99
 pub(super) fn totals(snapshot: &Snapshot) -> Vec<Family> {
     let mut totals = Totals::default();
     for (id, service) in &snapshot.services {
-        totals.add(&Identity::new(id), service);
+        totals.add(&IdentityLabels::new(id), service);
     }
     let Totals { requests, volumes, connections, users } = totals;
     let mut families = requests.into_families();
@@ -35,7 +35,7 @@ pub(super) fn rates(rates: &Rates) -> Vec<Family> {
     let mut bandwidth = Family::new(&names::BANDWIDTH);
     let mut requests = RequestFamilies::default();
     for (id, service) in &rates.services {
-        let identity = Identity::new(id);
+        let identity = IdentityLabels::new(id);
         let [name, port, role] = identity.labels();
         for (way, rate) in [(Way::Receive, service.received), (Way::Transmit, service.sent)] {
             bandwidth.add_at(identity.place, &[name, port, role, way.label(), identity.transport()], rate);
@@ -49,7 +49,7 @@ pub(super) fn rates(rates: &Rates) -> Vec<Family> {
 }
 
 /// The values of the labels that say whose a series is.
-pub(super) struct Identity<'a> {
+pub(super) struct IdentityLabels<'a> {
     service: &'a str,
     port: String,
     role: Role,
@@ -58,7 +58,7 @@ pub(super) struct Identity<'a> {
     pub(super) place: Option<&'a Place>,
 }
 
-impl<'a> Identity<'a> {
+impl<'a> IdentityLabels<'a> {
     pub(super) fn new(id: &'a ServiceId) -> Self {
         Self {
             service: &id.service,
@@ -139,7 +139,7 @@ impl Default for Totals {
 }
 
 impl Totals {
-    fn add(&mut self, identity: &Identity<'_>, service: &Service) {
+    fn add(&mut self, identity: &IdentityLabels<'_>, service: &Service) {
         self.requests.add(identity, service);
         self.volumes.add(identity, service);
         if identity.transport == Transport::Tcp {
@@ -157,7 +157,7 @@ impl Totals {
 }
 
 impl RequestTotals {
-    fn add(&mut self, identity: &Identity<'_>, service: &Service) {
+    fn add(&mut self, identity: &IdentityLabels<'_>, service: &Service) {
         let [name, port, role] = identity.labels();
         let mut status = String::new();
         for (kind, durations) in &service.requests {
@@ -199,7 +199,7 @@ impl RequestTotals {
 }
 
 impl Volumes {
-    fn add(&mut self, identity: &Identity<'_>, service: &Service) {
+    fn add(&mut self, identity: &IdentityLabels<'_>, service: &Service) {
         let [name, port, role] = identity.labels();
         for (way, volume) in [(Way::Receive, service.received), (Way::Transmit, service.sent)] {
             let labels = [name, port, role, way.label(), identity.transport()];
@@ -211,7 +211,7 @@ impl Volumes {
 }
 
 impl ConnectionFamilies {
-    fn add(&mut self, identity: &Identity<'_>, service: &Service) {
+    fn add(&mut self, identity: &IdentityLabels<'_>, service: &Service) {
         let Connections { opened, closed, open, failed, reset } = service.connections;
         let counts = [open, opened, closed, failed, reset, service.retransmitted];
         for (family, value) in self.counts.iter_mut().zip(counts) {
@@ -246,7 +246,7 @@ impl Default for RequestFamilies {
 }
 
 impl RequestFamilies {
-    fn add(&mut self, identity: &Identity<'_>, protocol: Protocol, rates: &RequestRates) {
+    fn add(&mut self, identity: &IdentityLabels<'_>, protocol: Protocol, rates: &RequestRates) {
         let [name, port, role] = identity.labels();
         let labels = [name, port, role, protocol.label()];
         self.requests.add_at(identity.place, &labels, rates.requests);

@@ -1,6 +1,6 @@
 //! The classes of services' traffic.
 
-use super::{family::Family, names, services::Identity};
+use super::{family::Family, names, services::IdentityLabels};
 use crate::{report::Report, tier::Tier};
 
 pub(super) fn families(report: &Report) -> [Family; 3] {
@@ -8,7 +8,7 @@ pub(super) fn families(report: &Report) -> [Family; 3] {
     let mut rising = Family::new(&names::TIER_RISING);
     let mut load = Family::new(&names::TIER_LOAD);
     for (id, judgement) in &report.tiers {
-        let identity = Identity::new(id);
+        let identity = IdentityLabels::new(id);
         let ([service, port, _], transport) = (identity.labels(), identity.transport());
         for tier in Tier::ALL {
             let holds = f64::from(u8::from(tier == judgement.tier));

@@ -76,11 +76,6 @@ pub(super) fn take<T: TryFrom<Map, Error = MapError>>(
     T::try_from(taken).map_err(|source| StartError::Map { map, source })
 }
 
-/// Says which map could not be read.
-fn unread(map: &'static str) -> impl Fn(MapError) -> CollectError {
-    move |source| CollectError::Map { map, source }
-}
-
 impl Maps {
     pub(super) fn take(
         ebpf: &mut Ebpf,
@@ -126,7 +121,7 @@ impl Maps {
     ) -> Result<Snapshot, CollectError> {
         let taken = Instant::now();
         let Named { names, keys, entries } = self.names(attribution)?;
-        let users = self.users.count(clock::now(), users_window).map_err(unread("CLIENTS"))?;
+        let users = self.users.count(clock::now(), users_window).map_err(CollectError::of_map("CLIENTS"))?;
         let mut services = BTreeMap::new();
         let mut waiting = Vec::new();
         for (&index, id) in &names {
@@ -149,7 +144,7 @@ impl Maps {
         self.expire(&names, &keys, &mut services, taken);
         let routes = self.routes.as_ref().map_or(0, Routes::entries);
         let tables = self.tables([entries, series, users.entries, users.sketches, routes]);
-        let (interfaces, node) = interfaces.volumes().map_err(unread("INTERFACES"))?;
+        let (interfaces, node) = interfaces.volumes().map_err(CollectError::of_map("INTERFACES"))?;
         Ok(Snapshot {
             taken,
             services,
@@ -208,7 +203,7 @@ impl Maps {
             let [entry] = value else { return };
             note(key, entry);
         });
-        read.map_err(MapError::IoError).map_err(unread("SERVICES"))?;
+        read.map_err(MapError::IoError).map_err(CollectError::of_map("SERVICES"))?;
         for (key, entry) in self.expiry.iter().flat_map(|expiry| expiry.parked().staying()) {
             note(key, &entry);
         }
@@ -227,7 +222,7 @@ impl Maps {
     /// may be seen without what another had counted before.
     pub(super) fn counters(&self, index: u32) -> Result<ServiceCounters, CollectError> {
         let mut sum = ServiceCounters::default();
-        for cpu in self.counters.get(&index, 0).map_err(unread("COUNTERS"))?.iter() {
+        for cpu in self.counters.get(&index, 0).map_err(CollectError::of_map("COUNTERS"))?.iter() {
             sum.add(cpu);
         }
         Ok(sum)
@@ -276,8 +271,7 @@ impl Maps {
         let mut unknown = Ok(());
         let read = self.latencies.for_each(|key, cells| {
             entries += 1;
-            let count: u64 = cells.iter().map(|cell| cell.count).sum();
-            let sum = cells.iter().map(|cell| cell.sum).sum();
+            let LatencyCell { count, sum } = cells.iter().sum();
             // A service that has no name yet, or came after the names were read, waits likewise.
             let Some(id) = names.get(&key.service) else { return };
             let route = match routes.as_mut().map(|routes| routes.template(key.service, key.route)) {
@@ -290,8 +284,8 @@ impl Maps {
                 None => add_latency(services.entry(id.clone()).or_default(), key, route, count, sum),
             }
         });
-        read.map_err(MapError::IoError).map_err(unread("LATENCIES"))?;
-        unknown.map_err(unread("ROUTES"))?;
+        read.map_err(MapError::IoError).map_err(CollectError::of_map("LATENCIES"))?;
+        unknown.map_err(CollectError::of_map("ROUTES"))?;
         Ok(entries)
     }
 
@@ -299,7 +293,8 @@ impl Maps {
         Reason::ALL
             .into_iter()
             .map(|reason| {
-                let counts = self.unmeasured.get(&(reason as u32), 0).map_err(unread("UNMEASURED"))?;
+                let counts =
+                    self.unmeasured.get(&(reason as u32), 0).map_err(CollectError::of_map("UNMEASURED"))?;
                 Ok((reason, counts.iter().sum()))
             })
             .collect()

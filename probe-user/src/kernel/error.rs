@@ -111,6 +111,13 @@ pub enum CollectError {
     },
 }
 
+impl CollectError {
+    /// Says which map did not do what was asked of it.
+    pub(super) fn of_map(map: &'static str) -> impl Fn(MapError) -> Self {
+        move |source| Self::Map { map, source }
+    }
+}
+
 /// An error of aya with its causes in one line, and without the verifier's log, which fills screens.
 #[must_use]
 pub fn reason(error: &ProgramError) -> String {

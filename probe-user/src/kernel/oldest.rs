@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use aya::{
     Ebpf,
-    maps::{Array, MapData, MapError},
+    maps::{Array, MapData},
 };
 
 use super::{
@@ -19,10 +19,6 @@ use super::{
 };
 
 const MAP: &str = "OLDEST_REQUESTS";
-
-fn unread(source: MapError) -> CollectError {
-    CollectError::Map { map: MAP, source }
-}
 
 /// Finds the oldest requests.
 pub(super) struct OldestRequests {
@@ -45,7 +41,7 @@ impl OldestRequests {
     /// Looks at all sockets: afterwards [`OldestRequests::found`] tells of these services.
     pub(super) fn visit(&mut self, services: &[u32]) -> Result<(), CollectError> {
         for service in services {
-            self.began.set(*service, 0, 0).map_err(unread)?;
+            self.began.set(*service, 0, 0).map_err(CollectError::of_map(MAP))?;
         }
         self.sockets.visit_all().map_err(|source| CollectError::Iterator { source })
     }
@@ -55,7 +51,7 @@ impl OldestRequests {
     pub(super) fn found(&self, services: &[u32]) -> Result<HashMap<u32, u64>, CollectError> {
         let mut found = HashMap::new();
         for service in services {
-            let began = self.began.get(service, 0).map_err(unread)?;
+            let began = self.began.get(service, 0).map_err(CollectError::of_map(MAP))?;
             if began != 0 {
                 found.insert(*service, began);
             }

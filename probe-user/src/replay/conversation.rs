@@ -165,19 +165,19 @@ impl Conversation {
         window: &mut Window,
     ) -> connection::Step {
         let before = self.connection;
-        let reads_lines = {
-            let flow = of(&before, segment.side);
-            flow.remaining == 0 && !matches!(flow.part, Part::UntilClose | Part::Lost | Part::Stream)
-        };
+        let flow = self.connection.flow(segment.side);
+        let reads_lines =
+            flow.remaining == 0 && !matches!(flow.part, Part::UntilClose | Part::Lost | Part::Stream);
         // A step that reads a head takes the content behind it, too: only as far as was captured, the rest is for the next one.
         let cut = segment.sequence.wrapping_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-        let high = of(&before, segment.side).high;
-        if reads_lines && distance(of(&before, segment.side).cursor, cut) >= 0 {
-            of_mut(&mut self.connection, segment.side).high = cut;
+        let high = flow.high;
+        if reads_lines && distance(flow.cursor, cut) >= 0 {
+            flow.high = cut;
         }
         let step = self.connection.step(segment, now, window, &Cut(bytes));
-        of_mut(&mut self.connection, segment.side).high = high;
-        let captured = distance(segment.sequence, of(&self.connection, segment.side).cursor);
+        let flow = self.connection.flow(segment.side);
+        flow.high = high;
+        let captured = distance(segment.sequence, flow.cursor);
         let behind = captured > 0 && captured.unsigned_abs() as usize > bytes.len();
         if !(reads_lines && behind) {
             return step;
@@ -214,20 +214,6 @@ impl Conversation {
         if let Some(reason) = step.unmeasured {
             tally.escaped(reason);
         }
-    }
-}
-
-fn of(connection: &Connection, side: Side) -> &Flow {
-    match side {
-        Side::Request => &connection.request,
-        Side::Response => &connection.response,
-    }
-}
-
-fn of_mut(connection: &mut Connection, side: Side) -> &mut Flow {
-    match side {
-        Side::Request => &mut connection.request,
-        Side::Response => &mut connection.response,
     }
 }
 

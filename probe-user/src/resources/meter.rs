@@ -15,7 +15,8 @@ use super::{
 use crate::{
     attribution::{Attribution, OwnCgroups},
     identity::Identity,
-    snapshot::{ServiceId, Snapshot},
+    place::Place,
+    snapshot::Snapshot,
 };
 
 /// So many cgroups are read in a tick, some 10 µs for each of up to five files: with ticks of a second below a hundredth of
@@ -82,11 +83,13 @@ impl Meter {
 
     /// Drops services that have gone. Should they come again, they are looked up again.
     fn forget(&mut self, snapshot: &Snapshot, attribution: &Attribution) {
-        let there: BTreeSet<_> = snapshot.services.keys().map(ServiceId::identity).collect();
+        let there: BTreeSet<(&str, Option<&Place>)> =
+            snapshot.services.keys().map(|id| (&*id.service, id.place.as_deref())).collect();
+        let is_there = |who: &Identity| there.contains(&(&*who.service, who.place.as_deref()));
         let before = self.services.len();
-        self.services.retain(|identity, _| there.contains(identity));
+        self.services.retain(|identity, _| is_there(identity));
         if self.services.len() < before {
-            self.looked_up.retain(|_, identity| there.contains(identity));
+            self.looked_up.retain(|_, identity| is_there(identity));
         }
         if self.looked_up.len() > attribution.identified_count() {
             let named: BTreeSet<_> = attribution.identified().map(|(key, _)| *key).collect();
@@ -150,7 +153,7 @@ mod tests {
     use probe_common::{interface::Transport, service::Role};
 
     use super::*;
-    use crate::snapshot::Service;
+    use crate::snapshot::{Service, ServiceId};
 
     fn own(name: &str) -> OwnCgroups {
         OwnCgroups { unified: Some(name.into()), ..OwnCgroups::default() }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aya::{
     Ebpf,
-    maps::{Array, MapData, MapError},
+    maps::{Array, MapData},
 };
 use probe_common::service::{ASKED, HELD, NOT_ASKED};
 
@@ -25,10 +25,6 @@ pub(super) struct Holders {
     asked: Array<MapData, u64>,
 }
 
-fn unread(source: MapError) -> CollectError {
-    CollectError::Map { map: MAP, source }
-}
-
 impl Holders {
     /// Makes ready; the programs must have been loaded.
     pub(super) fn prepare(ebpf: &mut Ebpf, pins: Option<&Pins>) -> Result<Self, StartError> {
@@ -39,13 +35,16 @@ impl Holders {
         Ok(Self { iterators, asked: take(ebpf, MAP)? })
     }
 
-    /// Takes up what an earlier agent made.
+    /// Takes up what an earlier agent made, which may have been killed while it asked.
     pub(super) fn take_up(ebpf: &mut Ebpf, pins: &Pins) -> Result<Self, StartError> {
         let iterators = [
             SocketIterator::take_up(SERVICES_OF_CONNECTIONS, pins)?,
             SocketIterator::take_up(SERVICES_OF_DATAGRAM_SOCKETS, pins)?,
         ];
-        Ok(Self { iterators, asked: take(ebpf, MAP)? })
+        let mut holders = Self { iterators, asked: take(ebpf, MAP)? };
+        let all = 0..holders.asked.len();
+        holders.set(all, NOT_ASKED).map_err(|source| StartError::Expiry { source })?;
+        Ok(holders)
     }
 
     /// Those of the indices that no socket has, nor will have: nobody may find them by their keys any more.
@@ -68,31 +67,26 @@ impl Holders {
 
     /// Has all sockets looked at, and returns those that none has.
     fn look(&mut self, mut indices: BTreeSet<u32>) -> Result<BTreeSet<u32>, CollectError> {
-        for index in &indices {
-            self.asked.set(*index, ASKED, 0).map_err(unread)?;
-        }
+        let asked: Vec<u32> = indices.iter().copied().collect();
+        self.set(asked.iter().copied(), ASKED)?;
         let looked = self.iterators.iter().try_for_each(SocketIterator::visit_all);
         let mut read = Ok(());
         indices.retain(|index| match self.asked.get(index, 0) {
             Ok(answer) => answer != HELD,
             Err(error) => {
-                read = Err(unread(error));
+                read = Err(CollectError::of_map(MAP)(error));
                 false
             }
         });
-        self.ask_no_more()?;
+        self.set(asked, NOT_ASKED)?;
         looked.map_err(|source| CollectError::Iterator { source })?;
         read.map(|()| indices)
     }
 
-    /// Also what an agent that was killed in between has left.
-    fn ask_no_more(&mut self) -> Result<(), CollectError> {
-        for index in 0..self.asked.len() {
-            if self.asked.get(&index, 0).map_err(unread)? != NOT_ASKED {
-                self.asked.set(index, NOT_ASKED, 0).map_err(unread)?;
-            }
-        }
-        Ok(())
+    fn set(&mut self, indices: impl IntoIterator<Item = u32>, to: u64) -> Result<(), CollectError> {
+        indices
+            .into_iter()
+            .try_for_each(|index| self.asked.set(index, to, 0).map_err(CollectError::of_map(MAP)))
     }
 }
 

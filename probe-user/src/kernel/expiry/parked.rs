@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aya::maps::{HashMap, Map, MapData};
 use probe_common::service::{ParkedService, ServiceEntry, ServiceKey};
 
-use super::tables::{deleted, refused};
+use super::tables::deleted;
 use crate::kernel::{
     error::{CollectError, StartError},
     pinning::Pins,
@@ -76,12 +76,12 @@ impl Parked {
     /// Forgets one whose index is no longer its own.
     pub(super) fn forget(&mut self, index: u32) -> Result<(), CollectError> {
         self.services.remove(&index);
-        self.map.as_mut().map_or(Ok(()), |map| deleted(map.remove(&index)).map_err(refused(MAP)))
+        self.map.as_mut().map_or(Ok(()), |map| deleted(map.remove(&index)).map_err(CollectError::of_map(MAP)))
     }
 
     fn write(&mut self, index: u32, parked: ParkedService) -> Result<(), CollectError> {
         if let Some(map) = &mut self.map {
-            map.insert(index, parked, 0).map_err(refused(MAP))?;
+            map.insert(index, parked, 0).map_err(CollectError::of_map(MAP))?;
         }
         self.services.insert(index, parked);
         Ok(())

@@ -48,11 +48,6 @@ fn shared<T: TryFrom<Map, Error = MapError>>(ebpf: &Ebpf, map: &'static str) -> 
     Map::from_map_data(data).and_then(T::try_from).map_err(failed)
 }
 
-/// Says which map did not do what was asked of it.
-pub(super) fn refused(map: &'static str) -> impl Fn(MapError) -> CollectError {
-    move |source| CollectError::Map { map, source }
-}
-
 /// A deletion of what is gone is none.
 pub(super) fn deleted(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
@@ -83,7 +78,7 @@ impl Tables {
     /// The indices of all services that can be found.
     pub(super) fn used_indices(&self) -> Result<BTreeSet<u32>, CollectError> {
         let used = self.services.iter().map(|entry| entry.map(|(_, service)| service.index));
-        used.collect::<Result<_, _>>().map_err(refused("SERVICES"))
+        used.collect::<Result<_, _>>().map_err(CollectError::of_map("SERVICES"))
     }
 
     /// Notes a service, and takes its key from the table.
@@ -94,7 +89,7 @@ impl Tables {
         entry: ServiceEntry,
     ) -> Result<(), CollectError> {
         parked.park(key, entry)?;
-        deleted(self.services.remove(&key)).map_err(refused("SERVICES"))
+        deleted(self.services.remove(&key)).map_err(CollectError::of_map("SERVICES"))
     }
 
     /// Clears away all that was counted under these indices, which nobody uses, and shows what the histograms had.
@@ -103,16 +98,18 @@ impl Tables {
         indices: &BTreeSet<u32>,
         last: &mut dyn FnMut(&LatencyKey, u64, u64),
     ) -> Result<(), CollectError> {
-        self.clear_latencies(indices, last).map_err(refused("LATENCIES"))?;
-        self.clear_routes(indices).map_err(refused("ROUTES"))?;
-        let cpus = nr_cpus().map_err(|(_, source)| MapError::IoError(source)).map_err(refused("COUNTERS"))?;
+        self.clear_latencies(indices, last).map_err(CollectError::of_map("LATENCIES"))?;
+        self.clear_routes(indices).map_err(CollectError::of_map("ROUTES"))?;
+        let cpus = nr_cpus()
+            .map_err(|(_, source)| MapError::IoError(source))
+            .map_err(CollectError::of_map("COUNTERS"))?;
         for &index in indices {
             let zeros = PerCpuValues::try_from(vec![ServiceCounters::default(); cpus]);
-            let zeros = zeros.map_err(MapError::IoError).map_err(refused("COUNTERS"))?;
-            self.counters.set(index, zeros, 0).map_err(refused("COUNTERS"))?;
-            self.entries.set(index, 0, 0).map_err(refused("SERVICE_ENTRIES"))?;
+            let zeros = zeros.map_err(MapError::IoError).map_err(CollectError::of_map("COUNTERS"))?;
+            self.counters.set(index, zeros, 0).map_err(CollectError::of_map("COUNTERS"))?;
+            self.entries.set(index, 0, 0).map_err(CollectError::of_map("SERVICE_ENTRIES"))?;
             if index < self.route_counts.len() {
-                self.route_counts.set(index, 0, 0).map_err(refused("ROUTE_COUNTS"))?;
+                self.route_counts.set(index, 0, 0).map_err(CollectError::of_map("ROUTE_COUNTS"))?;
             }
         }
         Ok(())
@@ -126,7 +123,8 @@ impl Tables {
         let mut gone = Vec::new();
         let read = self.all_latencies.for_each(|key, cells| {
             if indices.contains(&key.service) {
-                last(key, cells.iter().map(|cell| cell.count).sum(), cells.iter().map(|cell| cell.sum).sum());
+                let LatencyCell { count, sum } = cells.iter().sum();
+                last(key, count, sum);
                 gone.push(*key);
             }
         });
@@ -147,7 +145,7 @@ impl Tables {
 
     /// Gives an index to whoever comes next.
     pub(super) fn give_back(&mut self, index: u32) -> Result<(), CollectError> {
-        self.free.push(index, 0).map_err(refused("FREE_SERVICES"))
+        self.free.push(index, 0).map_err(CollectError::of_map("FREE_SERVICES"))
     }
 
     /// Takes all indices that are free.
@@ -157,7 +155,7 @@ impl Tables {
             match self.free.pop(0) {
                 Ok(index) => _ = free.insert(index),
                 Err(MapError::ElementNotFound) => return Ok(free),
-                Err(error) => return Err(refused("FREE_SERVICES")(error)),
+                Err(error) => return Err(CollectError::of_map("FREE_SERVICES")(error)),
             }
         }
     }
