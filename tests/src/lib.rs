@@ -35,6 +35,8 @@ pub mod poll;
 pub mod ports;
 pub mod prefork;
 pub mod process;
+pub mod prometheus;
+pub mod rules;
 pub mod server;
 pub mod stream;
 pub mod summary;

@@ -35,6 +35,7 @@
 //! | `proxied_fields` | clients whom a proxy names in its requests |
 //! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
+//! | `prometheus_rules` | the shipped rules of Prometheus, and a page for each alert |
 //! | `exposition` | what promtool says of its metrics |
 //! | `api` | what the JSON API is described to be, and the metrics |
 //! | `report` | what a client of it tells people |
@@ -70,6 +71,7 @@ mod offload;
 mod older;
 mod phases;
 mod pipelining;
+mod prometheus_rules;
 mod proxied;
 mod proxied_fields;
 mod quota;
