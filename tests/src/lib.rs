@@ -4,6 +4,7 @@
 //! test that fails, and unwinds, leaves as little behind as one that passes.
 
 pub mod agent;
+pub mod alertmanager;
 pub mod api;
 pub mod behind;
 pub mod bpf;
@@ -22,6 +23,7 @@ pub mod http1;
 pub mod link;
 pub mod load;
 pub mod machine;
+pub mod mail;
 pub mod metrics;
 pub mod neighbour;
 pub mod netns;
@@ -44,3 +46,4 @@ pub mod tls;
 pub mod tool;
 pub mod tun;
 pub mod ways;
+pub mod webhook;

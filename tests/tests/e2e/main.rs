@@ -36,6 +36,7 @@
 //! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
 //! | `prometheus_rules` | the shipped rules of Prometheus, and a page for each alert |
+//! | `alerting` | an alert and its end, as people get them |
 //! | `exposition` | what promtool says of its metrics |
 //! | `api` | what the JSON API is described to be, and the metrics |
 //! | `report` | what a client of it tells people |
@@ -47,6 +48,7 @@
 //! | `traces` | the tests themselves: they leave nothing behind either |
 
 mod access_log;
+mod alerting;
 mod api;
 mod bandwidth;
 mod bodies;
