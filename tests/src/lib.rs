@@ -19,6 +19,7 @@ pub mod expect;
 pub mod flood;
 pub mod forger;
 pub mod frames;
+pub mod grafana;
 pub mod http1;
 pub mod link;
 pub mod load;

@@ -37,6 +37,8 @@
 //! | `drivers` | XDP |
 //! | `prometheus_rules` | the shipped rules of Prometheus, and a page for each alert |
 //! | `alerting` | an alert and its end, as people get them |
+//! | `grafana_alerts` | the same alerts in the form that Grafana reads |
+//! | `dashboards` | every query of every panel, and figures that are those of the load |
 //! | `exposition` | what promtool says of its metrics |
 //! | `api` | what the JSON API is described to be, and the metrics |
 //! | `report` | what a client of it tells people |
@@ -54,6 +56,7 @@ mod bandwidth;
 mod bodies;
 mod churn;
 mod crowd;
+mod dashboards;
 mod datagrams;
 mod drivers;
 mod ending;
@@ -61,6 +64,7 @@ mod errors;
 mod expiry;
 mod exposition;
 mod floods;
+mod grafana_alerts;
 mod handshakes;
 mod hostile;
 mod in_flight;
