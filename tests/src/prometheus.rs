@@ -103,12 +103,12 @@ impl Prometheus {
         self.process.stderr()
     }
 
-    /// The series that an expression has now, each with `metric` and `value`.
+    /// The series that an expression has now, each with `metric` and `value`, or `values` where it asks for a range.
     pub fn query(&self, expression: &str) -> Result<Vec<Value>> {
         let data = self.ask(&format!("query?query={}", encoded(expression)))?;
         // A scalar is one value.
         Ok(match &data["result"] {
-            Value::Array(series) if data["resultType"] == "vector" => series.clone(),
+            Value::Array(series) if data["resultType"] != "scalar" => series.clone(),
             scalar => vec![serde_json::json!({ "metric": {}, "value": scalar })],
         })
     }
@@ -118,12 +118,6 @@ impl Prometheus {
         let series = self.query(expression)?;
         ensure!(series.len() <= 1, "{expression} has {} series: {series:?}", series.len());
         series.first().map(|series| figure(&series["value"])).transpose()
-    }
-
-    /// The series that an expression has had, each with `metric` and `values`, in steps of a second.
-    pub fn range(&self, expression: &str, from: f64, to: f64) -> Result<Vec<Value>> {
-        let path = format!("query_range?query={}&start={from}&end={to}&step=1", encoded(expression));
-        Ok(self.ask(&path)?["result"].as_array().context("a list of series")?.clone())
     }
 
     /// The values of a label among the series that a selector names.
