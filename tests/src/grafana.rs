@@ -26,7 +26,7 @@ pub struct Dashboard {
 pub struct Query {
     /// Where it stands, for messages.
     pub place: String,
-    /// PromQL, in which Grafana's variables are still to be replaced.
+    /// What is asked of Prometheus; Grafana's variables in it are still to be replaced.
     pub expr: String,
 }
 
@@ -124,9 +124,10 @@ fn rule(alert: &Alert) -> Value {
         "model": { "refId": "B", "type": "threshold", "expression": "A", "conditions": [any] },
     });
     // Grafana's own `$value` is a text about all of a rule's queries.
-    let annotations = alert.annotations.iter().map(|(name, text)| {
-        (name.clone(), text.replace("$value", "$values.A.Value").into())
-    });
+    let annotations = alert
+        .annotations
+        .iter()
+        .map(|(name, text)| (name.clone(), text.replace("$value", "$values.A.Value").into()));
     json!({
         "uid": alert.name,
         "title": alert.name,

@@ -32,7 +32,13 @@ impl MailServer {
         let directory = TempDir::with_prefix("traffic-probe-mail-")?;
         let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
         let mut command = tool::command("aiosmtpd")?;
-        command.args(["--nosetuid", "--listen", &address.to_string(), "--class", "aiosmtpd.handlers.Mailbox"]);
+        command.args([
+            "--nosetuid",
+            "--listen",
+            &address.to_string(),
+            "--class",
+            "aiosmtpd.handlers.Mailbox",
+        ]);
         let mut process = Process::spawn(command.arg(directory.path().join("mail")))?;
         poll::until("the mail server to listen", || {
             ensure!(process.ended()?.is_none(), "aiosmtpd has ended: {}", process.stderr()?);
@@ -76,16 +82,13 @@ fn unquoted(text: &str) -> Result<String> {
     let (mut bytes, mut rest) = (Vec::new(), joined.as_str());
     while let Some((before, after)) = rest.split_once('=') {
         bytes.extend(before.bytes());
-        match after.get(..2).map(|digits| u8::from_str_radix(digits, 16)) {
-            Some(Ok(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
+        if let Some(Ok(byte)) = after.get(..2).map(|digits| u8::from_str_radix(digits, 16)) {
+            bytes.push(byte);
+            rest = &after[2..];
+        } else {
             // Of the head of a part, which is not encoded.
-            _ => {
-                bytes.push(b'=');
-                rest = after;
-            }
+            bytes.push(b'=');
+            rest = after;
         }
     }
     bytes.extend(rest.bytes());

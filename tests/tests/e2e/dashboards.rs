@@ -52,7 +52,9 @@ fn replaced(expr: &str) -> Result<String> {
 fn has_data(series: &[Value]) -> bool {
     let numbers = |one: &Value| -> bool {
         let value = one["value"].as_array().map(|_| &one["value"]).into_iter();
-        value.chain(one["values"].as_array().into_iter().flatten()).any(|pair| figure(pair).is_ok_and(f64::is_finite))
+        value
+            .chain(one["values"].as_array().into_iter().flatten())
+            .any(|pair| figure(pair).is_ok_and(f64::is_finite))
     };
     series.iter().any(numbers)
 }
@@ -60,11 +62,12 @@ fn has_data(series: &[Value]) -> bool {
 /// Something of everything that dashboards show: requests that succeed and fail, at two methods and paths; UDP; a unit with a cgroup;
 /// connections that are refused and reset; a burst, so that traffic is high.
 struct Load {
-    _nginx: Nginx,
-    _dnsmasq: Dnsmasq,
-    _burner: Burner,
-    _cgroups: Vec<Cgroup>,
+    // Dropped in this order: clients before their server, processes before their cgroup.
     paced: Vec<Requests>,
+    nginx: Nginx,
+    dnsmasq: Dnsmasq,
+    burner: Burner,
+    _cgroups: Vec<Cgroup>,
 }
 
 impl Load {
@@ -78,16 +81,16 @@ impl Load {
         let paths = ["/ok", "/broken", "/absent", "/after-50ms"];
         let paced = paths.map(|path| Requests::start(nginx.ipv4(), path, 1, &pace));
         let paced = paced.into_iter().collect::<Result<_>>()?;
-        Ok(Self { _nginx: nginx, _dnsmasq: dnsmasq, _burner: burner, _cgroups: cgroups, paced })
+        Ok(Self { paced, nginx, dnsmasq, burner, _cgroups: cgroups })
     }
 
     /// What does not come by itself.
     fn stir(&self) -> Result<()> {
-        self._dnsmasq.query(20)?;
-        self._burner.burn(Duration::from_millis(20))?;
+        self.dnsmasq.query(20)?;
+        self.burner.burn(Duration::from_millis(20))?;
         let nobody = (Ipv4Addr::LOCALHOST, ports::free()?).into();
         ensure!(Client::connect(nobody).is_err(), "nobody listens there");
-        let mut client = Client::connect(self._nginx.ipv4())?;
+        let mut client = Client::connect(self.nginx.ipv4())?;
         client.exchange(&Request::new("POST", "/upload").body(10_000))?;
         client.reset()
     }
@@ -110,7 +113,7 @@ fn every_query_of_every_panel_returns_data() -> Result<()> {
     }
     let all = queries.len();
     ensure!(all > 100, "only {all} queries were found");
-    let outcome = poll::until_within(Duration::from_secs(60), "data for every query", || {
+    let outcome = poll::until_within(Duration::from_mins(1), "data for every query", || {
         load.stir()?;
         let mut empty = Vec::new();
         for (place, expr) in queries.drain(..) {
@@ -183,7 +186,8 @@ fn figures_are_those_of_the_load() -> Result<()> {
     }
     let port = nginx.port();
     // The agent's own port has requests, too: those of Prometheus.
-    let of_nginx = |query: &str| query.replace("role=\"server\"", &format!("role=\"server\",port=\"{port}\""));
+    let of_nginx =
+        |query: &str| query.replace("role=\"server\"", &format!("role=\"server\",port=\"{port}\""));
     let seen = format!("count(traffic_requests_total{{port=\"{port}\",role=\"server\"}}) == 2");
     poll::until("Prometheus to know both", || prometheus.value(&seen))?;
     let answered = || -> Result<f64> { Ok(nginx.answered(0)?.values().sum::<u64>() as f64) };
@@ -222,14 +226,23 @@ export const dashboard: Plain<Dashboard> = ";
 fn dashboards_are_of_grafanas_types() -> Result<()> {
     const VARIABLE: &str = "TRAFFIC_PROBE_GRAFANA_SCHEMA";
     let schema: PathBuf = env::var_os(VARIABLE)
-        .with_context(|| format!("{VARIABLE} is not set: `cargo xtask test e2e` says where Grafana's types are"))?
+        .with_context(|| {
+            format!("{VARIABLE} is not set: `cargo xtask test e2e` says where Grafana's types are")
+        })?
         .into();
     let directory = tempfile::tempdir()?;
     std::os::unix::fs::symlink(schema.join("node_modules"), directory.path().join("node_modules"))?;
     let compile = |files: &[String]| -> Result<process::Output> {
         let mut node = tool::command("node")?;
         node.arg(schema.join("node_modules/typescript/bin/tsc"));
-        node.args(["--strict", "--noEmit", "--skipLibCheck", "--preserveSymlinks", "--moduleResolution", "node"]);
+        node.args([
+            "--strict",
+            "--noEmit",
+            "--skipLibCheck",
+            "--preserveSymlinks",
+            "--moduleResolution",
+            "node",
+        ]);
         node.args(["--module", "esnext", "--target", "es2022"]).args(files).current_dir(directory.path());
         process::run(&mut node, Duration::from_mins(1))
     };
