@@ -1,0 +1,115 @@
+//! The shipped configuration and rules, judged by Prometheus's own tool, and held to their runbooks.
+
+use std::{collections::BTreeSet, fs, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use probe_tests::{
+    process,
+    rules::{self, Alert, alerts, of_repository, yaml},
+    tool,
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+const RUNBOOKS: &str = "docs/runbooks";
+const ADDRESS: &str = "https://github.com/traffic-probe/traffic-probe/blob/main/docs/runbooks/";
+const SECTIONS: [&str; 4] = ["\n## Meaning\n", "\n## Impact\n", "\n## Diagnosis\n", "\n## What to do\n"];
+
+fn promtool(arguments: &[&str]) -> Result<String> {
+    let mut command = tool::command("promtool")?;
+    process::run_well(command.args(arguments).current_dir(of_repository("deploy/prometheus")), LIMIT)
+}
+
+#[test]
+fn promtool_takes_configuration_and_rules() -> Result<()> {
+    promtool(&["check", "rules", "--lint=all", "--lint-fatal", "rules/alerts.yml", "rules/recording.yml"])?;
+    promtool(&["check", "config", "--lint=all", "--lint-fatal", "static.yml", "file-sd.yml"])?;
+    Ok(())
+}
+
+/// Debian's Prometheus is built without the discovery of Kubernetes: only what that would find is replaced by a file.
+#[test]
+fn promtool_takes_what_kubernetes_discovery_feeds() -> Result<()> {
+    let shipped = fs::read_to_string(of_repository("deploy/prometheus/kubernetes.yml"))?;
+    let discovery = "    kubernetes_sd_configs:\n      - role: pod\n";
+    let by_file = "    file_sd_configs:\n      - files: [pods.json]\n";
+    let directory = tempfile::tempdir()?;
+    let config = directory.path().join("kubernetes.yml");
+    fs::write(&config, rules::replaced(&shipped, discovery, by_file)?)?;
+    fs::create_dir(directory.path().join("rules"))?;
+    rules::hurried(&directory.path().join("rules"))?;
+    let pod = |port: &str, name: &str| {
+        serde_json::json!({
+            "targets": ["ignored:1"],
+            "labels": {
+                "__meta_kubernetes_pod_label_app_kubernetes_io_name": name,
+                "__meta_kubernetes_pod_annotation_prometheus_io_scrape": "true",
+                "__meta_kubernetes_pod_annotation_prometheus_io_port": port,
+                "__meta_kubernetes_pod_ip": "192.0.2.7",
+                "__meta_kubernetes_pod_node_name": "node1",
+            }
+        })
+    };
+    let pods = serde_json::json!([pod("9464", "traffic-probe"), pod("80", "web")]);
+    fs::write(directory.path().join("pods.json"), pods.to_string())?;
+    let config = config.to_str().context("a path of text")?;
+    promtool(&["check", "config", config])?;
+    let found = promtool(&["check", "service-discovery", "--timeout=1s", config, "traffic-probe"])?;
+    let found: serde_json::Value = serde_json::from_str(&found)?;
+    let targets: Vec<_> = found.as_array().context("a list")?.iter().map(|one| &one["labels"]).collect();
+    let kept: Vec<_> = targets.iter().filter(|labels| labels["__address__"] == "192.0.2.7:9464").collect();
+    ensure!(kept.len() == 1 && kept[0]["node"] == "node1", "{targets:#?}");
+    ensure!(targets.iter().filter(|labels| labels.as_object().is_some_and(|all| !all.is_empty())).count() == 1);
+    Ok(())
+}
+
+#[test]
+fn alerts_fire_where_they_have_to_and_nowhere_else() -> Result<()> {
+    promtool(&["test", "rules", "tests/alerts.yml"])?;
+    let tests = yaml(&of_repository("deploy/prometheus/tests/alerts.yml"))?;
+    let cases: Vec<_> = tests["tests"]
+        .as_array()
+        .context("tests")?
+        .iter()
+        .filter_map(|test| test["alert_rule_test"].as_array())
+        .flatten()
+        .collect();
+    for Alert { name, .. } in alerts()? {
+        let of_alert = || cases.iter().filter(|case| case["alertname"] == name.as_str());
+        let expects = |some: bool| {
+            of_alert().any(|case| case["exp_alerts"].as_array().is_some_and(|all| all.is_empty() != some))
+        };
+        ensure!(expects(true), "no test has {name} fire");
+        ensure!(expects(false), "no test has {name} be silent");
+    }
+    Ok(())
+}
+
+#[test]
+fn each_alert_has_a_runbook_that_says_what_it_is() -> Result<()> {
+    let alerts = alerts()?;
+    for alert in &alerts {
+        let name = &alert.name;
+        ensure!(alert.annotations["runbook_url"] == format!("{ADDRESS}{name}.md"), "{alert:?}");
+        ensure!(["summary", "description"].iter().all(|one| alert.annotations.contains_key(*one)), "{alert:?}");
+        let severity = &alert.labels["severity"];
+        ensure!(["info", "warning", "critical"].contains(&severity.as_str()), "{alert:?}");
+        let page = fs::read_to_string(of_repository(RUNBOOKS).join(format!("{name}.md")))
+            .with_context(|| format!("{name} has no page in {RUNBOOKS}"))?;
+        let head = format!(
+            "# {name}\n\n| severity | for | keeps firing for |\n|---|---|---|\n| {severity} | {} | {} |\n\n```promql\n{}\n```\n",
+            alert.waits,
+            alert.keeps,
+            alert.expr.trim_end()
+        );
+        ensure!(page.starts_with(&head), "{name}.md does not begin with what the rule is:\n{head}");
+        for section in SECTIONS {
+            ensure!(page.contains(section), "{name}.md has no {section}");
+        }
+    }
+    let names: BTreeSet<_> = alerts.iter().map(|alert| format!("{}.md", alert.name)).collect();
+    let pages = fs::read_dir(of_repository(RUNBOOKS))?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<BTreeSet<_>>>()?;
+    ensure!(pages == names, "pages without an alert: {:?}", pages.difference(&names).collect::<Vec<_>>());
+    Ok(())
+}
