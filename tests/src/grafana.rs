@@ -124,9 +124,10 @@ fn rule(alert: &Alert) -> Value {
         "model": { "refId": "B", "type": "threshold", "expression": "A", "conditions": [any] },
     });
     // Grafana's own `$value` is a text about all of a rule's queries.
-    let annotations = alert.annotations.iter().map(|(name, text)| {
-        (name.clone(), text.replace("$value", "$values.A.Value").into())
-    });
+    let annotations = alert
+        .annotations
+        .iter()
+        .map(|(name, text)| (name.clone(), text.replace("$value", "$values.A.Value").into()));
     json!({
         "uid": alert.name,
         "title": alert.name,

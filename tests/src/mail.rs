@@ -32,7 +32,13 @@ impl MailServer {
         let directory = TempDir::with_prefix("traffic-probe-mail-")?;
         let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
         let mut command = tool::command("aiosmtpd")?;
-        command.args(["--nosetuid", "--listen", &address.to_string(), "--class", "aiosmtpd.handlers.Mailbox"]);
+        command.args([
+            "--nosetuid",
+            "--listen",
+            &address.to_string(),
+            "--class",
+            "aiosmtpd.handlers.Mailbox",
+        ]);
         let mut process = Process::spawn(command.arg(directory.path().join("mail")))?;
         poll::until("the mail server to listen", || {
             ensure!(process.ended()?.is_none(), "aiosmtpd has ended: {}", process.stderr()?);

@@ -74,7 +74,9 @@ fn failing_requests_become_a_mail_and_a_message_and_so_does_their_end() -> Resul
     for _ in 0..100 {
         client.exchange(&Request::new("GET", "/broken"))?;
     }
-    let alert = poll::until_within(PATIENCE, "the alert to fire", || is_firing(&prometheus, "TrafficErrorsMany", port))?;
+    let alert = poll::until_within(PATIENCE, "the alert to fire", || {
+        is_firing(&prometheus, "TrafficErrorsMany", port)
+    })?;
     ensure!(alert["labels"]["service"] == "nginx" && alert["labels"]["severity"] == "critical", "{alert:#?}");
     let start = format!("[CRITICAL] nginx:{port} fails");
     let mail = mail_of(&mails, &start, || alertmanager.log())?;
@@ -95,7 +97,11 @@ fn failing_requests_become_a_mail_and_a_message_and_so_does_their_end() -> Resul
         Ok(is_firing(&prometheus, "TrafficErrorsMany", port)?.is_none().then_some(()))
     })?;
     let start = format!("[RESOLVED] nginx:{port} fails");
-    contains("the mail", &mail_of(&mails, &start, || alertmanager.log())?.text, &["RESOLVED: ", ", until 20"])?;
+    contains(
+        "the mail",
+        &mail_of(&mails, &start, || alertmanager.log())?.text,
+        &["RESOLVED: ", ", until 20"],
+    )?;
     let message = slack_of(&slack, &start)?;
     ensure!(message["attachments"][0]["color"] == "good", "{message:#}");
     ensure!(prometheus.rules_are_well()? > 30);
@@ -115,16 +121,22 @@ fn amtool_takes_the_configuration_and_every_route_leads_somewhere() -> Result<()
         let label = format!("severity={severity}");
         amtool(&["config", "routes", "test", "--config.file=alertmanager.yml", &label])
     };
-    for (severity, receiver) in [("info", "slack"), ("warning", "slack-and-email"), ("critical", "slack-and-email")] {
+    for (severity, receiver) in
+        [("info", "slack"), ("warning", "slack-and-email"), ("critical", "slack-and-email")]
+    {
         ensure!(route(severity)?.trim() == receiver, "{severity} goes to {}", route(severity)?);
     }
     let templates = fs::read_to_string(of_repository("deploy/alertmanager/templates/traffic-probe.tmpl"))?;
-    for (name, kind) in [("title", "text"), ("color", "text"), ("slack", "text"), ("text", "text"), ("html", "html")] {
+    for (name, kind) in
+        [("title", "text"), ("color", "text"), ("slack", "text"), ("text", "text"), ("html", "html")]
+    {
         ensure!(templates.contains(&format!("define \"traffic-probe.{name}\"")), "{name} is not defined");
         let text = format!("{{{{ template \"traffic-probe.{name}\" . }}}}");
         let arguments = ["template", "render", "--template.glob=templates/*.tmpl"];
-        let rendered =
-            amtool(&[&arguments[..], &[&format!("--template.text={text}"), &format!("--template.type={kind}")]].concat())?;
+        let rendered = amtool(
+            &[&arguments[..], &[&format!("--template.text={text}"), &format!("--template.type={kind}")]]
+                .concat(),
+        )?;
         ensure!(!rendered.trim().is_empty() && !rendered.contains("<no value>"), "{name}: {rendered}");
     }
     Ok(())

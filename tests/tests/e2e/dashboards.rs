@@ -52,7 +52,9 @@ fn replaced(expr: &str) -> Result<String> {
 fn has_data(series: &[Value]) -> bool {
     let numbers = |one: &Value| -> bool {
         let value = one["value"].as_array().map(|_| &one["value"]).into_iter();
-        value.chain(one["values"].as_array().into_iter().flatten()).any(|pair| figure(pair).is_ok_and(f64::is_finite))
+        value
+            .chain(one["values"].as_array().into_iter().flatten())
+            .any(|pair| figure(pair).is_ok_and(f64::is_finite))
     };
     series.iter().any(numbers)
 }
@@ -183,7 +185,8 @@ fn figures_are_those_of_the_load() -> Result<()> {
     }
     let port = nginx.port();
     // The agent's own port has requests, too: those of Prometheus.
-    let of_nginx = |query: &str| query.replace("role=\"server\"", &format!("role=\"server\",port=\"{port}\""));
+    let of_nginx =
+        |query: &str| query.replace("role=\"server\"", &format!("role=\"server\",port=\"{port}\""));
     let seen = format!("count(traffic_requests_total{{port=\"{port}\",role=\"server\"}}) == 2");
     poll::until("Prometheus to know both", || prometheus.value(&seen))?;
     let answered = || -> Result<f64> { Ok(nginx.answered(0)?.values().sum::<u64>() as f64) };
@@ -222,14 +225,23 @@ export const dashboard: Plain<Dashboard> = ";
 fn dashboards_are_of_grafanas_types() -> Result<()> {
     const VARIABLE: &str = "TRAFFIC_PROBE_GRAFANA_SCHEMA";
     let schema: PathBuf = env::var_os(VARIABLE)
-        .with_context(|| format!("{VARIABLE} is not set: `cargo xtask test e2e` says where Grafana's types are"))?
+        .with_context(|| {
+            format!("{VARIABLE} is not set: `cargo xtask test e2e` says where Grafana's types are")
+        })?
         .into();
     let directory = tempfile::tempdir()?;
     std::os::unix::fs::symlink(schema.join("node_modules"), directory.path().join("node_modules"))?;
     let compile = |files: &[String]| -> Result<process::Output> {
         let mut node = tool::command("node")?;
         node.arg(schema.join("node_modules/typescript/bin/tsc"));
-        node.args(["--strict", "--noEmit", "--skipLibCheck", "--preserveSymlinks", "--moduleResolution", "node"]);
+        node.args([
+            "--strict",
+            "--noEmit",
+            "--skipLibCheck",
+            "--preserveSymlinks",
+            "--moduleResolution",
+            "node",
+        ]);
         node.args(["--module", "esnext", "--target", "es2022"]).args(files).current_dir(directory.path());
         process::run(&mut node, Duration::from_mins(1))
     };

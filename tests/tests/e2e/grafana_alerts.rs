@@ -19,7 +19,11 @@ fn grafanas_rules_are_those_of_prometheus() -> Result<()> {
         return Ok(fs::write(&path, rendered)?);
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
-    ensure!(written == rendered, "{} is not what the rules give: its head says how to render it", path.display());
+    ensure!(
+        written == rendered,
+        "{} is not what the rules give: its head says how to render it",
+        path.display()
+    );
     Ok(())
 }
 

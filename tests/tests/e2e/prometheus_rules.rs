@@ -58,7 +58,9 @@ fn promtool_takes_what_kubernetes_discovery_feeds() -> Result<()> {
     let targets: Vec<_> = found.as_array().context("a list")?.iter().map(|one| &one["labels"]).collect();
     let kept: Vec<_> = targets.iter().filter(|labels| labels["__address__"] == "192.0.2.7:9464").collect();
     ensure!(kept.len() == 1 && kept[0]["node"] == "node1", "{targets:#?}");
-    ensure!(targets.iter().filter(|labels| labels.as_object().is_some_and(|all| !all.is_empty())).count() == 1);
+    ensure!(
+        targets.iter().filter(|labels| labels.as_object().is_some_and(|all| !all.is_empty())).count() == 1
+    );
     Ok(())
 }
 
@@ -90,7 +92,10 @@ fn each_alert_has_a_runbook_that_says_what_it_is() -> Result<()> {
     for alert in &alerts {
         let name = &alert.name;
         ensure!(alert.annotations["runbook_url"] == format!("{ADDRESS}{name}.md"), "{alert:?}");
-        ensure!(["summary", "description"].iter().all(|one| alert.annotations.contains_key(*one)), "{alert:?}");
+        ensure!(
+            ["summary", "description"].iter().all(|one| alert.annotations.contains_key(*one)),
+            "{alert:?}"
+        );
         let severity = &alert.labels["severity"];
         ensure!(["info", "warning", "critical"].contains(&severity.as_str()), "{alert:?}");
         let page = fs::read_to_string(of_repository(RUNBOOKS).join(format!("{name}.md")))

@@ -45,7 +45,13 @@ fn spells(prometheus: &Prometheus, alert: &str, port: u16) -> Result<usize> {
 
 /// Sets rates one after the other, each of which is to raise its alert within two windows; none of the alerts fires before its
 /// time, nor twice.
-fn crosses(prometheus: &Prometheus, port: u16, pace: &Pace, unit: u64, steps: [(u64, &str); 2]) -> Result<()> {
+fn crosses(
+    prometheus: &Prometheus,
+    port: u16,
+    pace: &Pace,
+    unit: u64,
+    steps: [(u64, &str); 2],
+) -> Result<()> {
     for (rate, alert) in steps {
         ensure!(!fires(prometheus, alert, port)?, "{alert} fires before its time");
         pace.set(rate * unit);
@@ -59,7 +65,11 @@ fn crosses(prometheus: &Prometheus, port: u16, pace: &Pace, unit: u64, steps: [(
         ensure!(fires(prometheus, alert, port)?, "{alert} has ended at {rate}");
     }
     for (_, alert) in steps {
-        ensure!(spells(prometheus, alert, port)? == 1, "{alert} fired {} times", spells(prometheus, alert, port)?);
+        ensure!(
+            spells(prometheus, alert, port)? == 1,
+            "{alert} fired {} times",
+            spells(prometheus, alert, port)?
+        );
     }
     Ok(())
 }
