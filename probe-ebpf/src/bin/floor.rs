@@ -9,6 +9,11 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 #![expect(missing_docs, reason = "the macros of aya make items that cannot be documented")]
+#![expect(clippy::needless_pass_by_value, reason = "the macros of aya hand contexts over by value")]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "offsets in a packet are small, and a check would be a panic"
+)]
 
 #[path = "../atomic.rs"]
 #[expect(dead_code, reason = "the probe's programs need more of it")]
@@ -308,8 +313,8 @@ fn count(first: usize, bytes: u64, packet: bool) {
 fn add(span: Span, nanoseconds: u64) {
     let key =
         LatencyKey { span: span as u8, bucket: bucket::of_nanoseconds(nanoseconds), ..LatencyKey::default() };
-    let Some(cell) = FLOOR_LATENCIES.get_ptr_mut(&key) else {
-        _ = FLOOR_LATENCIES.insert(&key, &LatencyCell { count: 1, sum: nanoseconds }, 0);
+    let Some(cell) = FLOOR_LATENCIES.get_ptr_mut(key) else {
+        _ = FLOOR_LATENCIES.insert(key, LatencyCell { count: 1, sum: nanoseconds }, 0);
         return;
     };
     // SAFETY: the map's value, valid for the program's run.
