@@ -26,7 +26,7 @@ pub struct Dashboard {
 pub struct Query {
     /// Where it stands, for messages.
     pub place: String,
-    /// PromQL, in which Grafana's variables are still to be replaced.
+    /// What is asked of Prometheus; Grafana's variables in it are still to be replaced.
     pub expr: String,
 }
 

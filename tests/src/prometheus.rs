@@ -77,21 +77,35 @@ impl<'a> Setup<'a> {
 
 fn start(config: &Path, directory: TempDir) -> Result<Prometheus> {
     let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
-    let mut command = tool::command("prometheus")?;
-    command.arg(format!("--config.file={}", config.display()));
-    command.arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()));
-    command.args([&format!("--web.listen-address={address}"), "--log.level=warn"]);
-    let process = Process::spawn(&mut command)?;
-    let mut prometheus = Prometheus { process, address, _directory: directory };
-    poll::until("Prometheus to be ready", || {
-        let ended = prometheus.process.ended()?;
-        ensure!(ended.is_none(), "Prometheus has ended: {}", prometheus.process.stderr()?);
-        Ok(get(prometheus.address, "/-/ready").is_ok_and(|(status, _)| status == 200).then_some(()))
-    })?;
-    Ok(prometheus)
+    let arguments = [
+        format!("--config.file={}", config.display()),
+        format!("--storage.tsdb.path={}", directory.path().join("data").display()),
+        format!("--web.listen-address={address}"),
+        "--log.level=warn".into(),
+    ];
+    Prometheus::run(&arguments, address, directory)
 }
 
 impl Prometheus {
+    /// Starts one with these arguments, of which one is the address that it listens at; the directory is removed when it ends.
+    pub fn run(arguments: &[String], address: SocketAddr, directory: TempDir) -> Result<Self> {
+        let process = Process::spawn(tool::command("prometheus")?.args(arguments))?;
+        let mut prometheus = Self { process, address, _directory: directory };
+        poll::until("Prometheus to be ready", || {
+            let ended = prometheus.process.ended()?;
+            ensure!(ended.is_none(), "Prometheus has ended: {}", prometheus.process.stderr()?);
+            Ok(get(prometheus.address, "/-/ready").is_ok_and(|(status, _)| status == 200).then_some(()))
+        })?;
+        Ok(prometheus)
+    }
+
+    /// The addresses that it scrapes.
+    pub fn targets(&self) -> Result<Vec<String>> {
+        let data = self.ask("targets?state=active")?;
+        let targets = data["activeTargets"].as_array().context("a list of targets")?.iter();
+        targets.map(|one| Ok(one["scrapeUrl"].as_str().context("an address")?.to_owned())).collect()
+    }
+
     /// Where it serves.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

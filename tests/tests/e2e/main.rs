@@ -39,6 +39,7 @@
 //! | `alerting` | an alert and its end, as people get them |
 //! | `grafana_alerts` | the same alerts in the form that Grafana reads |
 //! | `dashboards` | every query of every panel, and figures that are those of the load |
+//! | `compose` | the compose file, and the command lines in it |
 //! | `exposition` | what promtool says of its metrics |
 //! | `api` | what the JSON API is described to be, and the metrics |
 //! | `report` | what a client of it tells people |
@@ -55,6 +56,7 @@ mod api;
 mod bandwidth;
 mod bodies;
 mod churn;
+mod compose;
 mod crowd;
 mod dashboards;
 mod datagrams;
