@@ -1,4 +1,5 @@
-//! Services to which nothing has happened for a while leave the kernel, and so do their series.
+//! Services to which nothing has happened for a while leave the kernel, and so do their series. A series of a service that
+//! lives leaves by itself (`departure`).
 //!
 //! An index must not be given to another service while anybody may count under it. So it goes in three steps, each in a
 //! later pass than the one before:
@@ -14,9 +15,13 @@
 //! index with its owner.
 
 mod carried;
+mod departure;
+mod diversion;
 mod holders;
 mod idle;
+mod leaving;
 mod parked;
+mod series;
 mod tables;
 
 use std::{
@@ -31,7 +36,10 @@ use probe_common::{
 };
 
 pub(super) use self::parked::Parked;
-use self::{carried::Carried, holders::Holders, idle::Idleness, tables::Tables};
+use self::{
+    carried::Carried, diversion::Diversion, holders::Holders, idle::Idleness, series::SeriesIdleness,
+    tables::Tables,
+};
 use super::{
     collector::{Maps, add_counters, add_latency},
     error::{CollectError, StartError},
@@ -51,6 +59,8 @@ pub(super) struct Expiry {
     parked: Parked,
     tables: Tables,
     idleness: Idleness,
+    series: SeriesIdleness,
+    diversion: Diversion,
     carried: Carried,
     failed: bool,
 }
@@ -64,24 +74,35 @@ impl Expiry {
     ) -> Result<Self, StartError> {
         let holders = Holders::prepare(ebpf, pins)?;
         let parked = pins.map(|pins| Parked::create(pins, settings.capacities.services)).transpose()?;
-        Self::of(ebpf, settings, holders, parked.unwrap_or_default())
+        let diversion = Diversion::prepare(ebpf, pins)?;
+        Self::of(ebpf, settings, holders, diversion, parked.unwrap_or_default())
     }
 
     /// Takes up what an earlier agent was about to take away.
     pub(super) fn take_up(ebpf: &mut Ebpf, settings: &Settings, pins: &Pins) -> Result<Self, StartError> {
         let holders = Holders::take_up(ebpf, pins)?;
-        let mut expiry = Self::of(ebpf, settings, holders, Parked::open(pins)?)?;
+        let diversion = Diversion::take_up(ebpf, pins)?;
+        let mut expiry = Self::of(ebpf, settings, holders, diversion, Parked::open(pins)?)?;
         expiry.recover().map_err(|source| StartError::Expiry { source })?;
         Ok(expiry)
     }
 
-    fn of(ebpf: &Ebpf, settings: &Settings, holders: Holders, parked: Parked) -> Result<Self, StartError> {
+    fn of(
+        ebpf: &Ebpf,
+        settings: &Settings,
+        holders: Holders,
+        diversion: Diversion,
+        parked: Parked,
+    ) -> Result<Self, StartError> {
+        let after = settings.idle_after.unwrap_or(Duration::MAX);
         Ok(Self {
-            after: settings.idle_after.unwrap_or(Duration::MAX),
+            after,
             holders,
             parked,
             tables: Tables::take(ebpf)?,
             idleness: Idleness::default(),
+            series: SeriesIdleness::new(after, Instant::now()),
+            diversion,
             carried: Carried::default(),
             failed: false,
         })
@@ -149,12 +170,15 @@ impl Maps {
     ) {
         let Some(mut expiry) = self.expiry.take() else { return };
         expiry.carried.forget_gone(names, services);
-        let expired = expiry.give_back_idle(self, names, now).and_then(|()| expiry.park_idle(keys, now));
+        let expired = expiry
+            .leave_idle_series(self, names, services, now)
+            .and_then(|()| expiry.give_back_idle(self, names, now))
+            .and_then(|()| expiry.park_idle(keys, now));
         if let Err(error) = expired
             && !expiry.failed
         {
             expiry.failed = true;
-            tracing::warn!("services that are idle stay in the kernel's tables: {error}");
+            tracing::warn!("what is idle stays in the kernel's tables: {error}");
         }
         self.expiry = Some(expiry);
     }

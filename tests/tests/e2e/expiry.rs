@@ -70,7 +70,7 @@ fn is_shown(scrape: &Scrape, port: u16) -> bool {
 }
 
 /// A map of the agent's.
-fn map(agent: &Agent<'_>, name: &str) -> Result<Map> {
+pub(crate) fn map(agent: &Agent<'_>, name: &str) -> Result<Map> {
     for map in loaded_maps() {
         let Ok(map) = map else { continue };
         if agent.footprint().maps.contains(&u64::from(map.id())) && map.name_as_str() == Some(name) {
@@ -81,7 +81,7 @@ fn map(agent: &Agent<'_>, name: &str) -> Result<Map> {
 }
 
 /// The indices under which the kernel side finds the services of a port.
-fn indices(agent: &Agent<'_>, port: u16) -> Result<BTreeSet<u32>> {
+pub(crate) fn indices(agent: &Agent<'_>, port: u16) -> Result<BTreeSet<u32>> {
     let services: HashMap<_, ServiceKey, ServiceEntry> = map(agent, "SERVICES")?.try_into()?;
     let all = services.iter().collect::<Result<Vec<_>, _>>()?;
     Ok(all.iter().filter(|(key, _)| key.port == port).map(|(_, entry)| entry.index).collect())

@@ -11,7 +11,7 @@ use probe_common::service::{ASKED, HELD, NOT_ASKED};
 use crate::kernel::{
     collector::take,
     error::{CollectError, StartError},
-    iterator::SocketIterator,
+    iterator::MapIterator,
     object::{SERVICES_OF_CONNECTIONS, SERVICES_OF_DATAGRAM_SOCKETS},
     pinning::Pins,
     syscall,
@@ -21,7 +21,7 @@ const MAP: &str = "HOLDERS";
 
 /// What looks at all sockets.
 pub(super) struct Holders {
-    iterators: [SocketIterator; 2],
+    iterators: [MapIterator; 2],
     asked: Array<MapData, u64>,
 }
 
@@ -29,8 +29,8 @@ impl Holders {
     /// Makes ready; the programs must have been loaded.
     pub(super) fn prepare(ebpf: &mut Ebpf, pins: Option<&Pins>) -> Result<Self, StartError> {
         let iterators = [
-            SocketIterator::prepare(ebpf, SERVICES_OF_CONNECTIONS, "SOCKETS", pins)?,
-            SocketIterator::prepare(ebpf, SERVICES_OF_DATAGRAM_SOCKETS, "DATAGRAMS", pins)?,
+            MapIterator::prepare(ebpf, SERVICES_OF_CONNECTIONS, "SOCKETS", pins)?,
+            MapIterator::prepare(ebpf, SERVICES_OF_DATAGRAM_SOCKETS, "DATAGRAMS", pins)?,
         ];
         Ok(Self { iterators, asked: take(ebpf, MAP)? })
     }
@@ -38,8 +38,8 @@ impl Holders {
     /// Takes up what an earlier agent made, which may have been killed while it asked.
     pub(super) fn take_up(ebpf: &mut Ebpf, pins: &Pins) -> Result<Self, StartError> {
         let iterators = [
-            SocketIterator::take_up(SERVICES_OF_CONNECTIONS, pins)?,
-            SocketIterator::take_up(SERVICES_OF_DATAGRAM_SOCKETS, pins)?,
+            MapIterator::take_up(SERVICES_OF_CONNECTIONS, pins)?,
+            MapIterator::take_up(SERVICES_OF_DATAGRAM_SOCKETS, pins)?,
         ];
         let mut holders = Self { iterators, asked: take(ebpf, MAP)? };
         let all = 0..holders.asked.len();
@@ -69,7 +69,7 @@ impl Holders {
     fn look(&mut self, mut indices: BTreeSet<u32>) -> Result<BTreeSet<u32>, CollectError> {
         let asked: Vec<u32> = indices.iter().copied().collect();
         self.set(asked.iter().copied(), ASKED)?;
-        let looked = self.iterators.iter().try_for_each(SocketIterator::visit_all);
+        let looked = self.iterators.iter().try_for_each(MapIterator::visit_all);
         let mut read = Ok(());
         indices.retain(|index| match self.asked.get(index, 0) {
             Ok(answer) => answer != HELD,
