@@ -125,7 +125,7 @@ pub extern "C" fn services_of_connections(element: *const socket_iterator::Eleme
     0
 }
 
-/// The same of UDP sockets.
+/// UDP sockets let go of such services.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_sk_storage_map")]
 pub extern "C" fn services_of_datagram_sockets(element: *const socket_iterator::Element) -> i32 {
