@@ -43,6 +43,7 @@ use self::{
 use super::{
     collector::{Maps, add_counters, add_latency},
     error::{CollectError, StartError},
+    grace::Grace,
     pinning::Pins,
     routes,
 };
@@ -61,8 +62,16 @@ pub(super) struct Expiry {
     idleness: Idleness,
     series: SeriesIdleness,
     diversion: Diversion,
+    grace: Grace,
     carried: Carried,
     failed: bool,
+}
+
+/// What is made before that.
+struct Means {
+    holders: Holders,
+    diversion: Diversion,
+    grace: Grace,
 }
 
 impl Expiry {
@@ -75,14 +84,16 @@ impl Expiry {
         let holders = Holders::prepare(ebpf, pins)?;
         let parked = pins.map(|pins| Parked::create(pins, settings.capacities.services)).transpose()?;
         let diversion = Diversion::prepare(ebpf, pins)?;
-        Self::of(ebpf, settings, holders, diversion, parked.unwrap_or_default())
+        Self::of(ebpf, settings, Means { holders, diversion, grace: Grace::new()? }, parked.unwrap_or_default())
     }
 
     /// Takes up what an earlier agent was about to take away.
     pub(super) fn take_up(ebpf: &mut Ebpf, settings: &Settings, pins: &Pins) -> Result<Self, StartError> {
         let holders = Holders::take_up(ebpf, pins)?;
-        let diversion = Diversion::take_up(ebpf, pins)?;
-        let mut expiry = Self::of(ebpf, settings, holders, diversion, Parked::open(pins)?)?;
+        let grace = Grace::new()?;
+        let diversion = Diversion::take_up(ebpf, pins, &grace)?;
+        let means = Means { holders, diversion, grace };
+        let mut expiry = Self::of(ebpf, settings, means, Parked::open(pins)?)?;
         expiry.recover().map_err(|source| StartError::Expiry { source })?;
         Ok(expiry)
     }
@@ -90,10 +101,10 @@ impl Expiry {
     fn of(
         ebpf: &Ebpf,
         settings: &Settings,
-        holders: Holders,
-        diversion: Diversion,
+        means: Means,
         parked: Parked,
     ) -> Result<Self, StartError> {
+        let Means { holders, diversion, grace } = means;
         let after = settings.idle_after.unwrap_or(Duration::MAX);
         Ok(Self {
             after,
@@ -103,6 +114,7 @@ impl Expiry {
             idleness: Idleness::default(),
             series: SeriesIdleness::new(after, Instant::now()),
             diversion,
+            grace,
             carried: Carried::default(),
             failed: false,
         })
@@ -126,7 +138,7 @@ impl Expiry {
         }
         // Each of these may have been given back, or not. Who takes a free index at this moment is counted as `other`.
         let mut free = self.tables.drain_free()?;
-        holders::wait()?;
+        self.grace.wait()?;
         free.extend(self.tables.drain_free()?);
         let used = self.tables.used_indices()?;
         let lost: BTreeSet<u32> =
@@ -218,7 +230,7 @@ impl Expiry {
             // If it proves to be held: not every pass is to look at all sockets for its sake.
             self.idleness.put_off(*index, now.checked_add(self.after).unwrap_or(now));
         }
-        let mut free = self.holders.not_held(idle)?;
+        let mut free = self.holders.not_held(idle, &self.grace)?;
         let mut last = HashMap::new();
         for &index in &free {
             last.insert(index, maps.counters(index)?);

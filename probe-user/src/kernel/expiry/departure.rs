@@ -50,7 +50,7 @@ impl Expiry {
         services: &mut BTreeMap<ServiceId, Service>,
         now: Instant,
     ) -> Result<(), CollectError> {
-        self.diversion.mend()?;
+        self.diversion.mend(&self.grace)?;
         if !self.series.is_due(now) {
             return Ok(());
         }
@@ -120,7 +120,7 @@ impl Expiry {
     /// Takes series away, and returns those that have gone: something may have come for one in the meantime.
     fn take_away(&mut self, mut leavers: Vec<Leaver>) -> Result<Vec<Leaver>, CollectError> {
         let keys = leavers.iter().flat_map(|leaver| leaver.entries.iter().map(|(key, _)| *key));
-        self.diversion.open(keys.collect::<Vec<_>>())?;
+        self.diversion.open(keys.collect::<Vec<_>>(), &self.grace)?;
         let mut gone = Vec::new();
         for leaver in leavers.drain(..) {
             // Nobody adds to them any more: this is the last that they have.
@@ -133,7 +133,7 @@ impl Expiry {
             }
         }
         self.diversion.carry_out(gone.iter().flat_map(Leaver::orders).collect::<Vec<_>>())?;
-        self.diversion.close()?;
+        self.diversion.close(&self.grace)?;
         tracing::debug!("{} series were idle, and have left the kernel's tables", gone.len());
         Ok(gone)
     }

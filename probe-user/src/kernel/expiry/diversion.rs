@@ -9,10 +9,10 @@ use probe_common::{
     order::{DIVERTED, Deed, Order, STRAIGHT},
 };
 
-use super::holders::wait;
 use crate::kernel::{
     collector::take,
     error::{CollectError, StartError},
+    grace::Grace,
     iterator::MapIterator,
     object::SERIES_THAT_LEAVE,
     pinning::Pins,
@@ -40,10 +40,10 @@ impl Diversion {
     }
 
     /// Takes up what an earlier agent made, and sets right what it may have left in the middle.
-    pub(super) fn take_up(ebpf: &mut Ebpf, pins: &Pins) -> Result<Self, StartError> {
+    pub(super) fn take_up(ebpf: &mut Ebpf, pins: &Pins, grace: &Grace) -> Result<Self, StartError> {
         let mut diversion = Self::with(ebpf, MapIterator::take_up(SERIES_THAT_LEAVE, pins)?)?;
         diversion.broken = true;
-        diversion.mend().map_err(|source| StartError::Expiry { source })?;
+        diversion.mend(grace).map_err(|source| StartError::Expiry { source })?;
         Ok(diversion)
     }
 
@@ -64,18 +64,22 @@ impl Diversion {
 
     /// Sets right what was left in the middle, if anything was: orders that may not be all there, and what was counted for
     /// entries that were leaving.
-    pub(super) fn mend(&mut self) -> Result<(), CollectError> {
+    pub(super) fn mend(&mut self, grace: &Grace) -> Result<(), CollectError> {
         if !self.broken {
             return Ok(());
         }
         for number in 0..self.orders.len() {
             self.orders.set(number, Order::default(), 0).map_err(CollectError::of_map(ORDERS))?;
         }
-        self.close()
+        self.close(grace)
     }
 
     /// Has nobody touch these entries any more: what comes for them is counted elsewhere until [`Self::close`].
-    pub(super) fn open(&mut self, entries: impl IntoIterator<Item = LatencyKey>) -> Result<(), CollectError> {
+    pub(super) fn open(
+        &mut self,
+        entries: impl IntoIterator<Item = LatencyKey>,
+        grace: &Grace,
+    ) -> Result<(), CollectError> {
         self.broken = true;
         for entry in entries {
             let nothing = LatencyCell::default();
@@ -83,7 +87,7 @@ impl Diversion {
         }
         self.flag.set(0, DIVERTED, 0).map_err(CollectError::of_map(FLAG))?;
         // Those that run now may not have seen it.
-        wait()
+        grace.wait()
     }
 
     /// Has these orders carried out: all, or, if this agent is killed, none. There may be no more of them than [`Self::room`].
@@ -95,9 +99,9 @@ impl Diversion {
     }
 
     /// Puts back what was counted meanwhile.
-    pub(super) fn close(&mut self) -> Result<(), CollectError> {
+    pub(super) fn close(&mut self, grace: &Grace) -> Result<(), CollectError> {
         self.flag.set(0, STRAIGHT, 0).map_err(CollectError::of_map(FLAG))?;
-        wait()?;
+        grace.wait()?;
         let entries = self.leaving.keys().collect::<Result<Vec<_>, _>>();
         let entries = entries.map_err(CollectError::of_map(LEAVING))?;
         let settle = |entry| Order { entry, deed: Deed::Settle as u32, ..Order::default() };

@@ -11,10 +11,10 @@ use probe_common::service::{ASKED, HELD, NOT_ASKED};
 use crate::kernel::{
     collector::take,
     error::{CollectError, StartError},
+    grace::Grace,
     iterator::MapIterator,
     object::{SERVICES_OF_CONNECTIONS, SERVICES_OF_DATAGRAM_SOCKETS},
     pinning::Pins,
-    syscall,
 };
 
 const MAP: &str = "HOLDERS";
@@ -53,15 +53,19 @@ impl Holders {
     /// first look has passed already, and be gone before the look comes to it; connections hand on nothing, so that the
     /// second look finds what the first one missed. Before, between and behind wait until the programs have ended that
     /// run: one may have had the index in its hands, and nobody may use it behind the end.
-    pub(super) fn not_held(&mut self, indices: BTreeSet<u32>) -> Result<BTreeSet<u32>, CollectError> {
-        wait()?;
+    pub(super) fn not_held(
+        &mut self,
+        indices: BTreeSet<u32>,
+        grace: &Grace,
+    ) -> Result<BTreeSet<u32>, CollectError> {
+        grace.wait()?;
         let free = self.look(indices)?;
         if free.is_empty() {
             return Ok(free);
         }
-        wait()?;
+        grace.wait()?;
         let free = self.look(free)?;
-        wait()?;
+        grace.wait()?;
         Ok(free)
     }
 
@@ -88,9 +92,4 @@ impl Holders {
             .into_iter()
             .try_for_each(|index| self.asked.set(index, to, 0).map_err(CollectError::of_map(MAP)))
     }
-}
-
-/// Waits until the programs that run now have ended.
-pub(super) fn wait() -> Result<(), CollectError> {
-    syscall::wait_for_programs().map_err(|source| CollectError::Barrier { source })
 }
