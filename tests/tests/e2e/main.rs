@@ -27,6 +27,7 @@
 //! | `datagrams` | services over UDP |
 //! | `crowd` | more users than there is room for |
 //! | `expiry` | services that nobody uses any more |
+//! | `series` | kinds of requests that nobody makes any more |
 //! | `floods` | what anybody can send in any number |
 //! | `quota` | one service that asks for more series than it may have |
 //! | `memory` | what the kernel's tables take of memory |
@@ -89,6 +90,7 @@ mod requests;
 mod resources;
 mod responses;
 mod routes;
+mod series;
 mod survival;
 mod tags;
 mod tcp_health;
