@@ -88,6 +88,14 @@ pub struct Service {
 }
 
 impl Service {
+    /// Adds the histograms of another.
+    pub(crate) fn merge_histograms(&mut self, other: Self) {
+        merge(&mut self.requests, other.requests);
+        merge(&mut self.first_byte, other.first_byte);
+        merge(&mut self.phases, other.phases);
+        self.round_trips.merge(&other.round_trips);
+    }
+
     /// Payload in a direction.
     #[must_use]
     pub const fn volume(&self, way: Way) -> Volume {
@@ -95,6 +103,17 @@ impl Service {
             Way::Receive => self.received,
             Way::Transmit => self.sent,
         }
+    }
+}
+
+/// Adds histograms to those of the same keys. Where there are none yet, as nearly always, they are taken as they are.
+fn merge<K: Ord>(into: &mut BTreeMap<K, Histogram>, from: BTreeMap<K, Histogram>) {
+    if into.is_empty() {
+        *into = from;
+        return;
+    }
+    for (key, histogram) in from {
+        into.entry(key).or_default().merge(&histogram);
     }
 }
 

@@ -269,23 +269,31 @@ impl Maps {
         let routes = &mut self.routes;
         routes.iter_mut().for_each(Routes::begin_pass);
         let mut unknown = Ok(());
+        // By index first: to find a service by all that it is called takes longer than the rest together.
+        let mut by_index: StdHashMap<u32, Service> = StdHashMap::new();
         let read = self.latencies.for_each(|key, cells| {
             entries += 1;
             let LatencyCell { count, sum } = cells.iter().sum();
-            // A service that has no name yet, or came after the names were read, waits likewise.
-            let Some(id) = names.get(&key.service) else { return };
+            if routes.is_some() && !names.contains_key(&key.service) {
+                return;
+            }
             let route = match routes.as_mut().map(|routes| routes.template(key.service, key.route)) {
                 None => None,
                 Some(Ok(template)) => Some(template),
                 Some(Err(error)) => return unknown = Err(error),
             };
-            match services.get_mut(id) {
-                Some(service) => add_latency(service, key, route, count, sum),
-                None => add_latency(services.entry(id.clone()).or_default(), key, route, count, sum),
-            }
+            add_latency(by_index.entry(key.service).or_default(), key, route, count, sum);
         });
         read.map_err(MapError::IoError).map_err(CollectError::of_map("LATENCIES"))?;
         unknown.map_err(CollectError::of_map("ROUTES"))?;
+        for (index, histograms) in by_index {
+            // A service that has no name yet, or came after the names were read, waits likewise.
+            let Some(id) = names.get(&index) else { continue };
+            match services.get_mut(id) {
+                Some(service) => service.merge_histograms(histograms),
+                None => services.entry(id.clone()).or_default().merge_histograms(histograms),
+            }
+        }
         Ok(entries)
     }
 

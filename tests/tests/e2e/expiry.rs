@@ -185,12 +185,10 @@ fn silent_udp_sockets_leave_and_keep_their_roles_when_they_speak_again() -> Resu
         let series = Series::at("traffic_packets_total", port, role).with("transport", "udp");
         (series.with("direction", direction), packets)
     };
-    let heard = |times| {
-        vec![packets(Role::Server, "receive", times), packets(Role::Client, "transmit", times)]
-    };
-    let answered = |times| {
-        vec![packets(Role::Server, "transmit", times), packets(Role::Client, "receive", times)]
-    };
+    let heard =
+        |times| vec![packets(Role::Server, "receive", times), packets(Role::Client, "transmit", times)];
+    let answered =
+        |times| vec![packets(Role::Server, "transmit", times), packets(Role::Client, "receive", times)];
     for round in 1..=2 {
         for _ in 0..3 {
             client.send(b"word")?;

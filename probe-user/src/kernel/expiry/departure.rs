@@ -106,8 +106,7 @@ impl Expiry {
         let mut room = self.diversion.room();
         let mut leavers = Vec::new();
         for &series in idle {
-            let leaver =
-                Leaver { series, entries: entries.remove(&series).unwrap_or_default(), heir: None };
+            let leaver = Leaver { series, entries: entries.remove(&series).unwrap_or_default(), heir: None };
             let Some(left) = room.checked_sub(leaver.entries.len()) else { break };
             if leaver.count() == counts[&series] {
                 room = left;
