@@ -125,7 +125,7 @@ impl Maps {
         let mut services = BTreeMap::new();
         let mut waiting = Vec::new();
         for (&index, id) in &names {
-            let service = services.entry(id.clone()).or_insert_with(|| self.begin(id));
+            let service = services.entry(id.clone()).or_default();
             let counters = self.counters(index)?;
             if add_counters(service, &counters) {
                 waiting.push(index);
@@ -213,11 +213,6 @@ impl Maps {
         Ok(Named { names, keys, entries })
     }
 
-    /// What a service begins with in a pass: what was counted of it under indices that it has no more.
-    fn begin(&self, id: &ServiceId) -> Service {
-        self.expiry.as_ref().map(|expiry| expiry.begin(id)).unwrap_or_default()
-    }
-
     /// The counters of a service, of all CPUs together. They are read one after the other, so that what one counted
     /// may be seen without what another had counted before.
     pub(super) fn counters(&self, index: u32) -> Result<ServiceCounters, CollectError> {
@@ -302,7 +297,7 @@ impl Maps {
 }
 
 /// Adds what the kernel counted of a service; true if requests of it are in flight.
-pub(super) fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
+fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
     service.received.add(sum.received);
     service.sent.add(sum.sent);
     service.wire[Way::Receive as usize] += sum.received_wire;
@@ -326,7 +321,7 @@ pub(super) fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool
 
 /// Adds an entry of the sparse histograms to those that it belongs to. A key that this agent does not know is of
 /// another version's making, and is passed over.
-pub(super) fn add_latency(
+fn add_latency(
     service: &mut Service,
     key: &LatencyKey,
     route: Option<Arc<str>>,

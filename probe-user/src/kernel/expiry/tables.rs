@@ -92,13 +92,9 @@ impl Tables {
         deleted(self.services.remove(&key)).map_err(CollectError::of_map("SERVICES"))
     }
 
-    /// Clears away all that was counted under these indices, which nobody uses, and shows what the histograms had.
-    pub(super) fn clear(
-        &mut self,
-        indices: &BTreeSet<u32>,
-        last: &mut dyn FnMut(&LatencyKey, u64, u64),
-    ) -> Result<(), CollectError> {
-        self.clear_latencies(indices, last).map_err(CollectError::of_map("LATENCIES"))?;
+    /// Clears away all that was counted under these indices, which nobody uses.
+    pub(super) fn clear(&mut self, indices: &BTreeSet<u32>) -> Result<(), CollectError> {
+        self.clear_latencies(indices).map_err(CollectError::of_map("LATENCIES"))?;
         self.clear_routes(indices).map_err(CollectError::of_map("ROUTES"))?;
         let cpus = nr_cpus()
             .map_err(|(_, source)| MapError::IoError(source))
@@ -133,16 +129,10 @@ impl Tables {
         }
     }
 
-    fn clear_latencies(
-        &mut self,
-        indices: &BTreeSet<u32>,
-        last: &mut dyn FnMut(&LatencyKey, u64, u64),
-    ) -> Result<(), MapError> {
+    fn clear_latencies(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
         let mut gone = Vec::new();
-        let read = self.all_latencies.for_each(|key, cells| {
+        let read = self.all_latencies.for_each(|key, _| {
             if indices.contains(&key.service) {
-                let LatencyCell { count, sum } = cells.iter().sum();
-                last(key, count, sum);
                 gone.push(*key);
             }
         });
