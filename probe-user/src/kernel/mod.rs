@@ -49,6 +49,7 @@ use self::{
 };
 pub use self::{
     error::{CollectError, StartError},
+    grace::Grace,
     object::{Cgroups, Features, Heads, load},
     pinning::{PinError, Removed},
     removal::{RemoveError, remove_filters, remove_pinned},

@@ -7,6 +7,7 @@
 mod believed;
 mod engine;
 mod frames;
+mod grace;
 mod interfaces;
 mod loaded;
 mod resources;
