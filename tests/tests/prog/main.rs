@@ -5,6 +5,7 @@
 //! over a connection in a map, and held against the host's.
 
 mod believed;
+mod contention;
 mod engine;
 mod frames;
 mod grace;
