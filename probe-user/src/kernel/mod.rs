@@ -25,6 +25,7 @@ mod pinning;
 mod removal;
 mod routes;
 mod rtnetlink;
+mod sharing;
 mod stacking;
 mod syscall;
 mod users;

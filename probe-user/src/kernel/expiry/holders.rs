@@ -85,7 +85,7 @@ impl Holders {
             }
         });
         self.set(asked, NOT_ASKED)?;
-        looked.map_err(|source| CollectError::Iterator { source })?;
+        looked?;
         read.map(|()| indices)
     }
 

@@ -1,10 +1,10 @@
 //! The kernel's tables, as far as services are taken from them.
 
-use std::{collections::BTreeSet, io, os::fd::AsFd};
+use std::{collections::BTreeSet, io};
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, Queue},
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, Queue},
     util::nr_cpus,
 };
 use probe_common::{
@@ -18,6 +18,7 @@ use super::Parked;
 use crate::kernel::{
     batch::Batched,
     error::{CollectError, StartError},
+    sharing::shared,
 };
 
 /// What services have entries in.
@@ -30,22 +31,6 @@ pub(super) struct Tables {
     entries: Array<MapData, u64>,
     routes: HashMap<MapData, RouteKey, u32>,
     route_counts: Array<MapData, u64>,
-}
-
-/// Another handle to a map of the object, which others may take as well.
-fn shared<T: TryFrom<Map, Error = MapError>>(ebpf: &Ebpf, map: &'static str) -> Result<T, StartError> {
-    let (Map::Array(data)
-    | Map::HashMap(data)
-    | Map::PerCpuArray(data)
-    | Map::PerCpuHashMap(data)
-    | Map::Queue(data)) = ebpf.map(map).ok_or(StartError::Missing { what: "map", name: map })?
-    else {
-        return Err(StartError::Missing { what: "table", name: map });
-    };
-    let failed = |source| StartError::Map { map, source };
-    let descriptor = data.fd().as_fd().try_clone_to_owned().map_err(|error| failed(error.into()))?;
-    let data = MapData::from_fd(descriptor).map_err(failed)?;
-    Map::from_map_data(data).and_then(T::try_from).map_err(failed)
 }
 
 /// A deletion of what is gone is none.
