@@ -177,11 +177,10 @@ impl Maps {
         let mut given: StdHashMap<ServiceKey, Identity> = StdHashMap::new();
         let (mut names, mut keys) = (StdHashMap::new(), StdHashMap::new());
         let other = ServiceId {
-            service: "other".into(),
+            identity: Identity::named("other"),
             port: 0,
             role: Role::Server,
             transport: Transport::Tcp,
-            place: None,
         };
         names.insert(OTHER, other);
         let is_kept = self.kept.is_some();
@@ -191,8 +190,7 @@ impl Maps {
             let Some(identity) = attribution.name(key, entry) else { return };
             let role = Role::from_key(key.role).unwrap_or_default();
             let transport = key.transport();
-            let Identity { service, place } = identity.clone();
-            let id = ServiceId { service: service.to_string(), port: key.port, role, transport, place };
+            let id = ServiceId { identity: identity.clone(), port: key.port, role, transport };
             names.insert(entry.index, id);
             keys.insert(entry.index, (*key, *entry));
             if is_kept {
