@@ -76,8 +76,10 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     }
     let toolchain = setup::ensure(&groups)?;
     let object = build::ebpf(&toolchain)?;
+    let mut schema = None;
     if rings.contains(&Ring::E2e) {
         build::agent(&object)?;
+        schema = Some(setup::grafana_schema()?);
     }
 
     let mut verdicts = Vec::new();
@@ -91,6 +93,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
             // Kept on the way through sudo: what the user asks of the tests.
             cargo.envs(privilege::agent_settings());
             cargo.env(build::EBPF_VARIABLE, &object).env("TRAFFIC_PROBE_BIN", workspace::agent());
+            cargo.envs(schema.iter().map(|directory| ("TRAFFIC_PROBE_GRAFANA_SCHEMA", directory)));
             cargo.env("PATH", exec::search_path());
             cargo
         };
