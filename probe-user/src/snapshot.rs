@@ -40,23 +40,27 @@ pub struct Snapshot {
 /// Who a service is: the identity labels of its metrics.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId {
-    /// Name of the unit, container or process; of the caller, if the role is client.
-    pub service: String,
+    /// The name of the unit, container or process; of the caller, if the role is client: and where it runs.
+    pub identity: Identity,
     /// The server's port, in both roles; 0 for the service `other`.
     pub port: u16,
     /// On which end of its connections it is.
     pub role: Role,
     /// TCP, or UDP: on the same port the two are two services.
     pub transport: Transport,
-    /// Where it runs in a Kubernetes cluster; none where there is none.
-    pub place: Option<Arc<Place>>,
 }
 
 impl ServiceId {
-    /// Who that is, whatever its port.
+    /// Its name.
     #[must_use]
-    pub fn identity(&self) -> Identity {
-        Identity { service: self.service.as_str().into(), place: self.place.clone() }
+    pub fn name(&self) -> &str {
+        &self.identity.service
+    }
+
+    /// Where it runs in a Kubernetes cluster; none where there is none.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.identity.place.as_deref()
     }
 }
 

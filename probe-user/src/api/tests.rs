@@ -13,6 +13,7 @@ use crate::{
     latest::Latest,
     report::Report,
     server::tests::{get, report, with_server},
+    identity::Identity,
     snapshot::{ServiceId, Snapshot},
 };
 
@@ -146,7 +147,8 @@ fn cost_of_many_services() {
     let sample = Arc::unwrap_or_clone(report.snapshot);
     let (id, service) = sample.services.iter().nth(1).unwrap();
     let many = (0..SERVICES).map(|number| {
-        (ServiceId { service: format!("{}-{number}", id.service), ..id.clone() }, service.clone())
+        let identity = Identity::named(&format!("{}-{number}", id.name()));
+        (ServiceId { identity, ..id.clone() }, service.clone())
     });
     report.snapshot = Snapshot { services: many.collect(), ..sample }.into();
     let latest = Arc::new(Latest::default());
