@@ -19,7 +19,7 @@ use crate::{
     kernel::{self, Probe},
     kubernetes::{Cluster, Owner},
     latest::Latest,
-    least_privilege,
+    least_privilege::{self, Confinement},
     live::{Screen, ScreenKind},
     server,
     settings::Settings,
@@ -41,7 +41,9 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     let _instance = Instance::of_node(&settings.lock)?;
     let listener = server::bind(settings.listen)?;
     least_privilege::gain_nothing();
-    let runtime = runtime().context("cannot start the threads of the server")?;
+    let confinement = Confinement::of(&settings.cluster);
+    confinement.begin();
+    let runtime = runtime(confinement).context("cannot start the threads of the server")?;
 
     // Signals are caught before anything is attached: one that comes in between must detach too.
     let stop = runtime.block_on(async { Stop::catch() }).context("cannot catch signals")?;
@@ -80,11 +82,11 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn runtime() -> std::io::Result<Runtime> {
+fn runtime(confinement: Confinement) -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVER_THREADS)
         // They read what anybody sends.
-        .on_thread_start(least_privilege::keep_nothing)
+        .on_thread_start(move || confinement.serve())
         .enable_all()
         .build()
 }

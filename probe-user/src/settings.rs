@@ -119,6 +119,20 @@ pub struct ClusterSettings {
     pub owner: Option<OwnerName>,
 }
 
+impl ClusterSettings {
+    /// Whether the API server is found by a kubeconfig, as outside of a pod.
+    #[must_use]
+    pub fn reads_kubeconfig(&self) -> bool {
+        self.access == ClusterAccess::On && !in_pod()
+    }
+}
+
+/// Whether this runs in a pod: the kubelet gives every container the API server's address.
+#[must_use]
+pub fn in_pod() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
 /// A `DaemonSet`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnerName {

@@ -38,6 +38,7 @@
 //! | `exposition` | what promtool says of its metrics |
 //! | `api` | what the JSON API is described to be, and the metrics |
 //! | `report` | what a client of it tells people |
+//! | `privileges` | what it has given up once it runs |
 //! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
 //! | `ending` | leaving nothing in the kernel |
@@ -70,6 +71,7 @@ mod offload;
 mod older;
 mod phases;
 mod pipelining;
+mod privileges;
 mod proxied;
 mod proxied_fields;
 mod quota;
