@@ -2,13 +2,17 @@
 
 use std::{fmt, net::SocketAddr, num::NonZeroU8, path::PathBuf, time::Duration};
 
-use crate::{interface_filter::InterfaceFilter, proxies::Proxies, tier::Policy};
+use crate::{interface_filter::InterfaceFilter, proxies::Proxies, server::Limits, tier::Policy};
 
 /// The settings of the agent.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where `/metrics` is served.
     pub listen: SocketAddr,
+    /// What clients may ask of it.
+    pub limits: Limits,
+    /// The file that says how to serve TLS and whom to admit.
+    pub web_config: Option<PathBuf>,
     /// Time between two passes over the kernel's tables.
     pub interval: Duration,
     /// Time over which rates and quantiles are taken.
