@@ -36,10 +36,7 @@ use probe_common::{
 };
 
 pub(super) use self::parked::Parked;
-use self::{
-    diversion::Diversion, holders::Holders, idle::Idleness, series::SeriesIdleness,
-    tables::Tables,
-};
+use self::{diversion::Diversion, holders::Holders, idle::Idleness, series::SeriesIdleness, tables::Tables};
 use super::{
     collector::Maps,
     error::{CollectError, StartError},

@@ -30,6 +30,7 @@
 //! | `series` | kinds of requests that nobody makes any more |
 //! | `floods` | what anybody can send in any number |
 //! | `quota` | one service that asks for more series than it may have |
+//! | `limits` | clients of its own listener that ask for too much |
 //! | `memory` | what the kernel's tables take of memory |
 //! | `older` | servers and connections that were there before it |
 //! | `proxied` | clients behind proxies |
@@ -44,6 +45,8 @@
 //! | `exposition` | what promtool says of its metrics |
 //! | `api` | what the JSON API is described to be, and the metrics |
 //! | `report` | what a client of it tells people |
+//! | `web_config` | TLS and authentication of its listener |
+//! | `privileges` | what it has given up once it runs |
 //! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
 //! | `ending` | leaving nothing in the kernel |
@@ -72,6 +75,7 @@ mod handshakes;
 mod hostile;
 mod in_flight;
 mod latency;
+mod limits;
 mod lossy;
 mod memory;
 mod names;
@@ -80,6 +84,7 @@ mod offload;
 mod older;
 mod phases;
 mod pipelining;
+mod privileges;
 mod prometheus_rules;
 mod proxied;
 mod proxied_fields;
@@ -98,4 +103,5 @@ mod tcp_truth;
 mod tiers;
 mod traces;
 mod users;
+mod web_config;
 mod writes;

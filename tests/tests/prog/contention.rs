@@ -93,7 +93,9 @@ fn who_loses_a_race_for_an_entry_counts_in_the_winners() {
     });
     let (requests, entries) = counted(&mut loaded);
     let refused = refused(&mut loaded);
-    eprintln!("prog: {sent} requests in {entries} entries by {THREADS} threads: {requests} counted, {refused:?}");
+    eprintln!(
+        "prog: {sent} requests in {entries} entries by {THREADS} threads: {requests} counted, {refused:?}"
+    );
     assert_eq!(entries, 1500);
     assert_eq!((requests, refused), (sent, BTreeMap::new()));
 }
@@ -104,11 +106,16 @@ fn what_finds_the_table_full_is_counted_as_that() {
     let mut loaded = Loaded::new(0);
     load(&mut loaded);
     let sent = send_from_all(&mut loaded, |thread, number| {
-        (u16::try_from(100 + number % 900).expect("a status"), 1 << (thread * 10 + 1 + u16::try_from(number / 900 % 10).expect("small")))
+        (
+            u16::try_from(100 + number % 900).expect("a status"),
+            1 << (thread * 10 + 1 + u16::try_from(number / 900 % 10).expect("small")),
+        )
     });
     let (requests, entries) = counted(&mut loaded);
     let refused = refused(&mut loaded);
-    eprintln!("prog: {sent} requests by {THREADS} threads: {requests} counted in {entries} entries, {refused:?}");
+    eprintln!(
+        "prog: {sent} requests by {THREADS} threads: {requests} counted in {entries} entries, {refused:?}"
+    );
     assert_eq!(refused.keys().collect::<Vec<_>>(), [&Reason::LatencyFull]);
     assert_eq!(requests + refused[&Reason::LatencyFull], sent);
 }
@@ -132,7 +139,10 @@ fn interrupts_that_are_refused_are_counted_as_contended() {
         })
         .collect();
     let sent = send_from_all(&mut loaded, |thread, number| {
-        (u16::try_from(100 + number % 900).expect("a status"), 1 << (thread * 10 + 1 + u16::try_from(number / 900 % 10).expect("small")))
+        (
+            u16::try_from(100 + number % 900).expect("a status"),
+            1 << (thread * 10 + 1 + u16::try_from(number / 900 % 10).expect("small")),
+        )
     });
     let Program::PerfEvent(program) = loaded.program_mut(INTERRUPT) else { panic!("{INTERRUPT} is of perf") };
     for link in links {
@@ -150,6 +160,7 @@ fn interrupts_that_are_refused_are_counted_as_contended() {
     );
     assert!(interrupts > 0, "nothing was interrupted");
     assert_eq!(requests + of(Reason::LatencyFull) + contended, sent + interrupts);
-    let refuses = KernelVersion::current().expect("the kernel tells its version") < KernelVersion::new(6, 7, 0);
+    let refuses =
+        KernelVersion::current().expect("the kernel tells its version") < KernelVersion::new(6, 7, 0);
     assert_eq!(contended > 0, refuses, "{contended} were contended");
 }

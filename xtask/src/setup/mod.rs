@@ -15,6 +15,7 @@ mod linker;
 mod machine;
 mod mounts;
 mod nightly;
+mod packagers;
 mod step;
 mod system;
 mod toolchain;
@@ -28,6 +29,7 @@ pub(crate) use self::{
     kernel::Kernel,
     kubernetes::{Kubernetes, helm, kubernetes},
     machine::{Machine, machine, possible as machine_possible},
+    packagers::packagers,
     system::SystemChanges,
     toolchain::Toolchain,
 };
