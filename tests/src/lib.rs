@@ -25,6 +25,7 @@ pub mod machine;
 pub mod metrics;
 pub mod neighbour;
 pub mod netns;
+pub mod newman;
 pub mod nginx;
 pub mod nginx_process;
 pub mod options;

@@ -76,8 +76,10 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     }
     let toolchain = setup::ensure(&groups)?;
     let object = build::ebpf(&toolchain)?;
+    let mut newman = None;
     if rings.contains(&Ring::E2e) {
         build::agent(&object)?;
+        newman = Some(setup::newman()?);
     }
 
     let mut verdicts = Vec::new();
@@ -92,6 +94,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
             cargo.envs(privilege::agent_settings());
             cargo.env(build::EBPF_VARIABLE, &object).env("TRAFFIC_PROBE_BIN", workspace::agent());
             cargo.env("PATH", exec::search_path());
+            cargo.envs(newman.as_ref().map(|newman| ("TRAFFIC_PROBE_NEWMAN", newman)));
             cargo
         };
         let verdict = match (ring, &impossible) {

@@ -37,6 +37,7 @@
 //! | `drivers` | XDP |
 //! | `exposition` | what promtool says of its metrics |
 //! | `api` | what the JSON API is described to be, and the metrics |
+//! | `postman` | the Postman collection of that API, by newman |
 //! | `report` | what a client of it tells people |
 //! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
@@ -70,6 +71,7 @@ mod offload;
 mod older;
 mod phases;
 mod pipelining;
+mod postman;
 mod proxied;
 mod proxied_fields;
 mod quota;

@@ -13,6 +13,7 @@ mod kubernetes;
 mod linker;
 mod machine;
 mod mounts;
+mod newman;
 mod nightly;
 mod step;
 mod system;
@@ -26,6 +27,7 @@ pub(crate) use self::{
     kernel::Kernel,
     kubernetes::{Kubernetes, helm, kubernetes},
     machine::{Machine, machine, possible as machine_possible},
+    newman::newman,
     system::SystemChanges,
     toolchain::Toolchain,
 };
@@ -90,6 +92,9 @@ pub(crate) fn setup(options: &Options) -> Result<()> {
     if let Some(plan) = plan {
         plan.user_part(&mut steps)?;
     }
+    if groups.contains(&Group::Tests) {
+        newman::prepare(&mut steps)?;
+    }
     if groups.contains(&Group::Kernels) {
         for series in TESTED {
             machine::prepare(series, &mut steps)?;
@@ -129,6 +134,7 @@ pub(crate) fn installed_packages() -> Vec<&'static str> {
             .iter()
             .chain(&tools::BENCH)
             .chain(&machine::TOOLS)
+            .chain(&newman::TOOLS)
             .chain(&kubernetes::TOOLS)
             .map(|tool| tool.package),
     );
@@ -150,6 +156,7 @@ fn system_part(groups: &[Group], plan: Option<&Plan>, steps: &mut Steps) -> Resu
     }
     if wanted(Group::Tests) {
         tools::tests(&mut changes, steps)?;
+        tools::collect(&newman::TOOLS, &mut changes, steps)?;
     }
     if wanted(Group::Bench) {
         tools::collect(&tools::BENCH, &mut changes, steps)?;
