@@ -34,6 +34,7 @@ pub mod pcap;
 pub mod pins;
 pub mod poll;
 pub mod ports;
+pub mod postman;
 pub mod prefork;
 pub mod process;
 pub mod server;

@@ -39,6 +39,7 @@
 //! | `api` | what the JSON API is described to be, and the metrics |
 //! | `postman` | the Postman collection of that API, by newman |
 //! | `report` | what a client of it tells people |
+//! | `monitor` | what newman asks of a server, as the monitor tells and as the kernel counts |
 //! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
 //! | `ending` | leaving nothing in the kernel |
@@ -65,6 +66,7 @@ mod in_flight;
 mod latency;
 mod lossy;
 mod memory;
+mod monitor;
 mod names;
 mod neighbours;
 mod offload;
