@@ -1,5 +1,7 @@
 //! `traffic-probe monitor`: newman asks a real server, and what the monitor tells of that is what the kernel counted.
 
+mod alerts;
+
 use std::{
     fs,
     io::BufReader,
