@@ -40,6 +40,7 @@
 //! | `postman` | the Postman collection of that API, by newman |
 //! | `report` | what a client of it tells people |
 //! | `monitor` | what newman asks of a server, as the monitor tells and as the kernel counts |
+//! | `quickstart_postman` | the quick start with Postman, word for word, and the examples that start a monitor |
 //! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
 //! | `ending` | leaving nothing in the kernel |
@@ -76,6 +77,7 @@ mod pipelining;
 mod postman;
 mod proxied;
 mod proxied_fields;
+mod quickstart_postman;
 mod quota;
 mod replay;
 mod report;
