@@ -1,6 +1,7 @@
 //! The agent's HTTP server: `/metrics`, `/healthz`, `/readyz` and an index.
 
 mod listener;
+mod metrics;
 mod routes;
 
 pub use listener::{BindError, bind, serve};

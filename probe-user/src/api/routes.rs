@@ -102,7 +102,7 @@ async fn service(State(api): State<Api>, name: Result<Path<String>, PathRejectio
     let Path(name) = name.map_err(|refused| Failure::Query(format!("no name of a service: {refused}")))?;
     let filter: ServiceFilter = filter::parse(&uri)?;
     api.render(move |current| {
-        let found = current.services(|id| id.service == name && filter.admits(id))?;
+        let found = current.services(|id| id.name() == name && filter.admits(id))?;
         found.ok_or(Failure::NoService(name))
     })
     .await

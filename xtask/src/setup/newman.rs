@@ -19,9 +19,8 @@ use crate::{exec, workspace};
 const VERSION: &str = "6.2.2";
 
 /// What it takes, and what judges the examples that start it.
-pub(super) const TOOLS: [Tool; 5] = [
+pub(super) const TOOLS: [Tool; 4] = [
     tool("node", "nodejs", "newman runs in it"),
-    tool("npm", "npm", "it installs newman"),
     tool("prometheus", "prometheus", "scrapes what a monitor tells, and raises alerts"),
     tool("python3", "python3", "a server for the quick start"),
     tool("systemd-analyze", "systemd", "judges the units"),

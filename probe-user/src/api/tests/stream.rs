@@ -12,6 +12,7 @@ use super::{
     refused, sample, serving,
 };
 use crate::{
+    identity::Identity,
     latest::Latest,
     report::Report,
     server::tests::{get, report, with_server},
@@ -85,7 +86,7 @@ fn who_is_slow_gets_the_latest_and_nothing_is_kept() {
         latest.publish(sample::report(&number.to_string()).into());
     }
     let seen = reports.borrow_and_update().clone().unwrap();
-    assert!(seen.snapshot.services.keys().any(|id| id.service == "999"));
+    assert!(seen.snapshot.services.keys().any(|id| id.name() == "999"));
     assert!(!reports.has_changed().unwrap(), "no other is waiting");
 }
 
@@ -95,8 +96,8 @@ fn large(number: usize) -> Report {
     let mut report = sample::report("nginx");
     let sample = Arc::unwrap_or_clone(report.snapshot);
     let (id, service) = sample.services.iter().nth(1).unwrap();
-    let name = |of: usize| format!("service-{of:04}-of-tick-{number}");
-    let many = (0..SERVICES).map(|of| (ServiceId { service: name(of), ..id.clone() }, service.clone()));
+    let identity = |of: usize| Identity::named(&format!("service-{of:04}-of-tick-{number}"));
+    let many = (0..SERVICES).map(|of| (ServiceId { identity: identity(of), ..id.clone() }, service.clone()));
     report.snapshot = Snapshot { services: many.collect(), taken: Instant::now(), ..sample }.into();
     report
 }

@@ -67,6 +67,24 @@ pub(crate) fn report_by_route(route: &str) -> Report {
     report
 }
 
+/// The same with each request under so many paths.
+pub(crate) fn report_by_routes(routes: u32) -> Report {
+    let mut report = report("nginx");
+    let mut snapshot = Snapshot::clone(&report.snapshot);
+    for service in snapshot.services.values_mut() {
+        let requests = std::mem::take(&mut service.requests);
+        for number in 0..routes {
+            let route = Some(format!("/{number}").into());
+            let by_route = |(kind, durations): (&RequestKind, &Histogram)| {
+                (RequestKind { route: Clone::clone(&route), ..kind.clone() }, durations.clone())
+            };
+            service.requests.extend(requests.iter().map(by_route));
+        }
+    }
+    report.snapshot = snapshot.into();
+    report
+}
+
 /// The same, an hour later.
 pub(crate) fn idle_report() -> Report {
     let start = Instant::now();
@@ -89,11 +107,10 @@ fn empty(taken: Instant) -> Snapshot {
 
 fn busy(name: &str, taken: Instant) -> Snapshot {
     let identity = |service: &str, role| ServiceId {
-        service: service.into(),
+        identity: Identity::named(service),
         port: 80,
         role,
         transport: Transport::Tcp,
-        place: None,
     };
     let quic = ServiceId { transport: Transport::Udp, ..identity(name, Role::Server) };
     let datagrams = Service {
@@ -151,7 +168,10 @@ fn milliseconds(count: u64) -> Histogram {
 /// The same, of an agent on a node of a cluster.
 pub(super) fn report_in_cluster(place: &Place) -> Report {
     let mut report = report("nginx");
-    let there = |id: ServiceId| ServiceId { place: Some(place.clone().into()), ..id };
+    let there = |id: ServiceId| {
+        let identity = Identity { place: Some(place.clone().into()), ..id.identity };
+        ServiceId { identity, ..id }
+    };
     let mut snapshot = Snapshot::clone(&report.snapshot);
     snapshot.services = std::mem::take(&mut snapshot.services)
         .into_iter()

@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, fs, net::SocketAddr, time::Duration};
 use anyhow::{Context, Result, ensure};
 use probe_tests::{
     agent::Setup,
-    client::{Client, Request},
     nginx::Nginx,
     poll, ports,
     postman::{Collection, Monitor},
-    process::{self, Process},
+    process,
+    prometheus::{Prometheus, figure},
     tool,
 };
 use serde_json::Value;
@@ -42,66 +42,41 @@ fn rules() -> Result<String> {
 }
 
 /// A Prometheus that scrapes some addresses each second.
-struct Prometheus {
-    address: SocketAddr,
-    _process: Process,
-    _directory: TempDir,
+fn prometheus(targets: &[SocketAddr], rules: &str) -> Result<Prometheus> {
+    let directory = TempDir::with_prefix("traffic-probe-prometheus-")?;
+    let root = directory.path();
+    let targets: Vec<_> = targets.iter().map(ToString::to_string).collect();
+    let configuration = format!(
+        "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [ rules.yml ]\n\
+         scrape_configs: [ {{ job_name: probe, static_configs: [ {{ targets: {targets:?} }} ] }} ]\n"
+    );
+    fs::write(root.join("prometheus.yml"), configuration)?;
+    fs::write(root.join("rules.yml"), rules)?;
+    let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
+    let arguments = [
+        format!("--config.file={}", root.join("prometheus.yml").display()),
+        format!("--storage.tsdb.path={}", root.join("data").display()),
+        format!("--web.listen-address={address}"),
+    ];
+    Prometheus::run(&arguments, address, directory)
 }
 
-impl Prometheus {
-    fn start(targets: &[SocketAddr], rules: &str) -> Result<Self> {
-        let directory = TempDir::with_prefix("traffic-probe-prometheus-")?;
-        let root = directory.path();
-        let targets: Vec<_> = targets.iter().map(ToString::to_string).collect();
-        let configuration = format!(
-            "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [ rules.yml ]\n\
-             scrape_configs: [ {{ job_name: probe, static_configs: [ {{ targets: {targets:?} }} ] }} ]\n"
-        );
-        fs::write(root.join("prometheus.yml"), configuration)?;
-        fs::write(root.join("rules.yml"), rules)?;
-        let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
-        let mut command = tool::command("prometheus")?;
-        command.arg(format!("--config.file={}", root.join("prometheus.yml").display()));
-        command.arg(format!("--storage.tsdb.path={}", root.join("data").display()));
-        command.arg(format!("--web.listen-address={address}"));
-        let mut process = Process::spawn(&mut command)?;
-        poll::until_within(LIMIT, "Prometheus to be ready", || {
-            ensure!(process.ended()?.is_none(), "Prometheus ended: {}", process.stderr()?);
-            Ok(Client::connect(address)
-                .and_then(|mut client| client.exchange(&Request::new("GET", "/-/ready")))
-                .ok()
-                .filter(|response| response.status == 200))
-        })?;
-        Ok(Self { address, _process: process, _directory: directory })
+/// Those of the example's alerts that fire: their name and whose request it is.
+fn firing(prometheus: &Prometheus) -> Result<BTreeSet<(String, String)>> {
+    let mut all = BTreeSet::new();
+    for alert in ["MonitorServerError", "MonitorSlow", "MonitorTestFailing", "MonitorNotRunning"] {
+        for one in prometheus.firing(alert)? {
+            let request = one["labels"]["request"].as_str().unwrap_or_default();
+            all.insert((alert.to_owned(), request.to_owned()));
+        }
     }
-
-    fn ask(&self, path: &str) -> Result<Value> {
-        let response = Client::connect(self.address)?.exchange(&Request::new("GET", path))?;
-        let text = String::from_utf8_lossy(&response.body);
-        ensure!(response.status == 200, "{path} answers {}: {text}", response.status);
-        Ok(serde_json::from_str(&text)?)
-    }
-
-    /// The alerts that fire: their name and whose request it is.
-    fn firing(&self) -> Result<BTreeSet<(String, String)>> {
-        let alerts = self.ask("/api/v1/alerts")?;
-        let alerts = alerts["data"]["alerts"].as_array().context("alerts")?;
-        let label = |alert: &Value, name: &str| alert["labels"][name].as_str().unwrap_or_default().to_owned();
-        let firing = alerts.iter().filter(|alert| alert["state"] == "firing");
-        Ok(firing.map(|alert| (label(alert, "alertname"), label(alert, "request"))).collect())
-    }
-
-    /// Whether a query has an answer that is a number.
-    fn answers(&self, query: &str) -> Result<bool> {
-        let path = format!("/api/v1/query?query={}", percent_encoded(query));
-        let answer = self.ask(&path)?;
-        let samples = answer["data"]["result"].as_array().context("a vector")?;
-        Ok(samples.iter().any(|sample| sample["value"][1].as_str().is_some_and(|value| value != "NaN")))
-    }
+    Ok(all)
 }
 
-fn percent_encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+/// Whether a query has an answer that is a number.
+fn answers(prometheus: &Prometheus, query: &str) -> Result<bool> {
+    let series = prometheus.query(query)?;
+    Ok(series.iter().any(|one| figure(&one["value"]).is_ok_and(f64::is_finite)))
 }
 
 /// The queries of the dashboard, with its variables set.
@@ -137,7 +112,7 @@ fn the_rules_fire_and_the_dashboard_has_data_of_both_sides() -> Result<()> {
     let monitor = Monitor::start(&shop, nginx.ipv4(), &["--every", "2s"])?;
     // The rules as they are, but for the time that something has to last.
     let rules = rules()?.replace("for: 2m", "for: 2s").replace("for: 3m", "for: 2s");
-    let prometheus = Prometheus::start(&[agent.address(), monitor.address()], &rules)?;
+    let prometheus = prometheus(&[agent.address(), monitor.address()], &rules)?;
     let expected = [
         ("MonitorServerError", "pay"),
         ("MonitorSlow", "search"),
@@ -146,7 +121,7 @@ fn the_rules_fire_and_the_dashboard_has_data_of_both_sides() -> Result<()> {
     ]
     .map(|(alert, request)| (alert.to_owned(), request.to_owned()));
     let firing = poll::until_within(LIMIT, "the alerts", || {
-        let firing = prometheus.firing()?;
+        let firing = firing(&prometheus)?;
         Ok(expected.iter().all(|alert| firing.contains(alert)).then_some(firing))
     })?;
     ensure!(firing == BTreeSet::from(expected), "others fire, too: {firing:?}");
@@ -156,7 +131,7 @@ fn the_rules_fire_and_the_dashboard_has_data_of_both_sides() -> Result<()> {
     let queries = queries(&dashboard, nginx.port())?;
     for (title, query) in &queries {
         poll::until_within(LIMIT, &format!("an answer to `{query}` of {title}"), || {
-            Ok(prometheus.answers(query)?.then_some(()))
+            Ok(answers(&prometheus, query)?.then_some(()))
         })?;
     }
     println!(
