@@ -1,6 +1,7 @@
 //! Over a real socket, as a client sees it; the figures are compared with `/metrics` end to end.
 
 mod openapi;
+mod postman;
 mod stream;
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};

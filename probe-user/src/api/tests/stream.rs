@@ -15,7 +15,7 @@ use crate::{
     identity::Identity,
     latest::Latest,
     report::Report,
-    server::tests::{report, with_server},
+    server::tests::{get, report, with_server},
     snapshot::{ServiceId, Snapshot},
 };
 
@@ -62,6 +62,19 @@ fn the_latest_tick_comes_at_once_and_each_one_after_it() {
         assert!((event.active[1].requests_per_second - 10.0).abs() < 1e-9, "{:?}", event.active[1]);
         latest.publish(report(Instant::now()));
         assert_eq!(follower.event().node.services, 0, "idle services are left out");
+    });
+}
+
+#[test]
+fn so_many_events_as_are_asked_for_and_then_the_end() {
+    let latest = Arc::new(Latest::default());
+    latest.publish(sample::report("nginx").into());
+    with_server(Arc::clone(&latest), |address| {
+        let response = get(address, "/api/v1/stream?events=1");
+        assert_eq!(response.matches("event: tick\n").count(), 1, "{response}");
+        for query in ["events=0", "events=-1", "events=all", "event=1"] {
+            assert_eq!(refused(address, &format!("/api/v1/stream?{query}")).0, 400, "{query}");
+        }
     });
 }
 
