@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, thread};
 use aya::{
     maps::{PerCpuArray, PerCpuHashMap},
     programs::{
-        PerfEventScope, Program, SamplePolicy, SchedClassifier, TestRun, TestRunOptions,
-        perf_event::{PerfEventConfig, SoftwareEvent},
+        Program, SchedClassifier, TestRun, TestRunOptions,
+        perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
     },
     util::{KernelVersion, online_cpus},
 };
