@@ -122,13 +122,14 @@ fn again_and_again(flags: &MonitorArgs, runtime: &Runtime) -> anyhow::Result<Exi
         let history =
             Arc::new(History::new(&monitor.collection.name).context("the table of metrics is malformed")?);
         let routes = serving::router(Arc::clone(&history), flags.every, flags.timeout);
+        let serving = server::serve(listener, routes, server::Limits::default(), server::Web::read(None)?);
         tracing::info!(
             "running {} every {}; metrics at http://{address}/metrics",
             flags.collection.display(),
             humantime::format_duration(flags.every)
         );
         tokio::select! {
-            served = server::serve(listener, routes) => served.context("cannot serve the metrics"),
+            served = serving => served.context("cannot serve the metrics"),
             () = repeat(&monitor, flags, &history) => Ok(()),
             // Dropped with the rest, a run that goes on is killed.
             () = stop.wait() => Ok(()),

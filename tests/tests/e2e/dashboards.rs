@@ -252,13 +252,12 @@ fn dashboards_are_of_grafanas_types() -> Result<()> {
         node.args(["--module", "esnext", "--target", "es2022"]).args(files).current_dir(directory.path());
         process::run(&mut node, Duration::from_mins(1))
     };
-    let mut files = Vec::new();
-    for dashboard in dashboards()? {
+    let written = |dashboard: Dashboard| -> Result<String> {
         let file = dashboard.file.replace(".json", ".ts");
         fs::write(directory.path().join(&file), format!("{TYPES}{}", dashboard.text))?;
-        files.push(file);
-    }
-    let output = compile(&files)?;
+        Ok(file)
+    };
+    let output = compile(&dashboards()?.into_iter().map(written).collect::<Result<Vec<_>>>()?)?;
     ensure!(output.status.success(), "{}{}", output.stdout, output.stderr);
     // That it would tell: an unknown key, and a value that no one knows.
     for (from, to) in [("\"schemaVersion\"", "\"schemaVersoin\""), ("\"absolute\"", "\"absolut\"")] {

@@ -30,6 +30,7 @@
 //! | `series` | kinds of requests that nobody makes any more |
 //! | `floods` | what anybody can send in any number |
 //! | `quota` | one service that asks for more series than it may have |
+//! | `limits` | clients of its own listener that ask for too much |
 //! | `memory` | what the kernel's tables take of memory |
 //! | `older` | servers and connections that were there before it |
 //! | `proxied` | clients behind proxies |
@@ -47,6 +48,8 @@
 //! | `report` | what a client of it tells people |
 //! | `monitor` | what newman asks of a server, as the monitor tells and as the kernel counts |
 //! | `quickstart_postman` | the quick start with Postman, word for word, and the examples that start a monitor |
+//! | `web_config` | TLS and authentication of its listener |
+//! | `privileges` | what it has given up once it runs |
 //! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
 //! | `ending` | leaving nothing in the kernel |
@@ -75,6 +78,7 @@ mod handshakes;
 mod hostile;
 mod in_flight;
 mod latency;
+mod limits;
 mod lossy;
 mod memory;
 mod monitor;
@@ -85,6 +89,7 @@ mod older;
 mod phases;
 mod pipelining;
 mod postman;
+mod privileges;
 mod prometheus_rules;
 mod proxied;
 mod proxied_fields;
@@ -104,4 +109,5 @@ mod tcp_truth;
 mod tiers;
 mod traces;
 mod users;
+mod web_config;
 mod writes;

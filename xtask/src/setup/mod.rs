@@ -16,6 +16,7 @@ mod machine;
 mod mounts;
 mod newman;
 mod nightly;
+mod packagers;
 mod step;
 mod system;
 mod toolchain;
@@ -30,6 +31,7 @@ pub(crate) use self::{
     kubernetes::{Kubernetes, helm, kubernetes},
     machine::{Machine, machine, possible as machine_possible},
     newman::newman,
+    packagers::packagers,
     system::SystemChanges,
     toolchain::Toolchain,
 };
