@@ -14,7 +14,7 @@ const ENVIRONMENT: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/postman/traffic-probe.postman_environment.json");
 
 /// A run of a few dozen requests takes seconds.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// What a run came to.
 #[derive(Debug)]

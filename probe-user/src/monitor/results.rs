@@ -19,6 +19,7 @@ pub(super) struct Run {
 
 /// A request of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[expect(clippy::struct_field_names, reason = "as the label of its metrics")]
 pub(super) struct Request {
     /// Its folders and its name, with `/` between them.
     pub(super) request: String,

@@ -1,4 +1,4 @@
-//! The results of one run as a file of node_exporter's textfile collector.
+//! The results of one run as a file for the textfile collector of Prometheus' exporter of nodes.
 
 use std::{
     fs, io,
@@ -35,7 +35,7 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     // Its name does not end in .prom: the collector passes over it.
     let unfinished = tempfile::NamedTempFile::new_in(directory)?;
     fs::write(unfinished.path(), text)?;
-    // node_exporter is another user.
+    // The collector is another user.
     fs::set_permissions(unfinished.path(), fs::Permissions::from_mode(0o644))?;
     unfinished.persist(file)?;
     Ok(())

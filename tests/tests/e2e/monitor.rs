@@ -115,9 +115,9 @@ fn requests_and_times_are_those_that_the_kernel_has() -> Result<()> {
 /// A server that answers each request after a time, and notes how many it had at once and in all.
 fn counting(wait: Duration) -> Result<(Server, Arc<[AtomicUsize; 3]>)> {
     let noted: Arc<[AtomicUsize; 3]> = Arc::default();
-    let notes = Arc::clone(&noted);
+    let theirs = Arc::clone(&noted);
     let server = Server::start(Ipv4Addr::LOCALHOST, move |stream| {
-        let [now, most, all] = &*notes;
+        let [now, most, all] = &*theirs;
         let mut reader = BufReader::new(&stream);
         while let Ok(Some(_)) = http1::head(&mut reader) {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -201,7 +201,7 @@ fn a_run_that_hangs_is_killed_and_so_is_one_under_way() -> Result<()> {
 
 /// Runs it where it cannot, with a sentence that has these words.
 fn fails(command: &mut Command, words: &[&str]) -> Result<()> {
-    let Output { status, stderr, stdout, .. } = process::run(command, Duration::from_secs(60))?;
+    let Output { status, stderr, stdout, .. } = process::run(command, Duration::from_mins(1))?;
     println!("{stderr}");
     ensure!(status.code() == Some(2) && stdout.is_empty(), "ended with {status}: {stderr}{stdout}");
     ensure!(stderr.starts_with("error: ") && stderr.lines().count() == 1, "no single line: {stderr}");

@@ -19,11 +19,10 @@ use crate::{exec, workspace};
 const VERSION: &str = "6.2.2";
 
 /// What it takes, and what judges the examples that start it.
-pub(super) const TOOLS: [Tool; 4] = [
+pub(super) const TOOLS: [Tool; 3] = [
     tool("node", "nodejs", "newman runs in it"),
     tool("prometheus", "prometheus", "scrapes what a monitor tells, and raises alerts"),
     tool("python3", "python3", "a server for the quick start"),
-    tool("systemd-analyze", "systemd", "judges the units"),
 ];
 
 /// Installs it if it is missing, telling only of that, and says where it is.
