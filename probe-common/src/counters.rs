@@ -143,8 +143,13 @@ mod tests {
     fn at_rest_nothing_is_open_and_nothing_that_is_shown_is_less() {
         let progress = Progress { began: 5, ended: 6 };
         for (opened, joined, closed) in [(3, 1, 4), (3, 0, 4), (3, 2, 5), (4, 0, 4)] {
-            let counters =
-                ServiceCounters { opened, joined, closed, progress: [progress; 1], ..ServiceCounters::default() };
+            let counters = ServiceCounters {
+                opened,
+                joined,
+                closed,
+                progress: [progress; 1],
+                ..ServiceCounters::default()
+            };
             let rest = counters.at_rest();
             assert_eq!((rest.opened, rest.closed), (opened, closed));
             assert_eq!(rest.opened + rest.joined, rest.closed);

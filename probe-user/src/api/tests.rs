@@ -10,10 +10,10 @@ use serde_json::Value;
 use super::{Interfaces, Problem, Services, Tiers, documents::Documents};
 use crate::{
     exposition::tests::sample,
+    identity::Identity,
     latest::Latest,
     report::Report,
     server::tests::{get, report, with_server},
-    identity::Identity,
     snapshot::{ServiceId, Snapshot},
 };
 

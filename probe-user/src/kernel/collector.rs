@@ -319,13 +319,7 @@ fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
 
 /// Adds an entry of the sparse histograms to those that it belongs to. A key that this agent does not know is of
 /// another version's making, and is passed over.
-fn add_latency(
-    service: &mut Service,
-    key: &LatencyKey,
-    route: Option<Arc<str>>,
-    count: u64,
-    sum: u64,
-) {
+fn add_latency(service: &mut Service, key: &LatencyKey, route: Option<Arc<str>>, count: u64, sum: u64) {
     let Some(span) = Span::from_key(key.span) else { return };
     if span == Span::Admission {
         return;

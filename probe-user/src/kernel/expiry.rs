@@ -36,10 +36,7 @@ use probe_common::{
 };
 
 pub(super) use self::parked::Parked;
-use self::{
-    diversion::Diversion, holders::Holders, idle::Idleness, series::SeriesIdleness,
-    tables::Tables,
-};
+use self::{diversion::Diversion, holders::Holders, idle::Idleness, series::SeriesIdleness, tables::Tables};
 use super::{
     collector::Maps,
     error::{CollectError, StartError},
@@ -82,7 +79,12 @@ impl Expiry {
         let holders = Holders::prepare(ebpf, pins)?;
         let parked = pins.map(|pins| Parked::create(pins, settings.capacities.services)).transpose()?;
         let diversion = Diversion::prepare(ebpf, pins)?;
-        Self::of(ebpf, settings, Means { holders, diversion, grace: Grace::new()? }, parked.unwrap_or_default())
+        Self::of(
+            ebpf,
+            settings,
+            Means { holders, diversion, grace: Grace::new()? },
+            parked.unwrap_or_default(),
+        )
     }
 
     /// Takes up what an earlier agent was about to take away.
@@ -96,12 +98,7 @@ impl Expiry {
         Ok(expiry)
     }
 
-    fn of(
-        ebpf: &Ebpf,
-        settings: &Settings,
-        means: Means,
-        parked: Parked,
-    ) -> Result<Self, StartError> {
+    fn of(ebpf: &Ebpf, settings: &Settings, means: Means, parked: Parked) -> Result<Self, StartError> {
         let Means { holders, diversion, grace } = means;
         let after = settings.idle_after.unwrap_or(Duration::MAX);
         Ok(Self {

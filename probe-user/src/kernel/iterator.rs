@@ -34,8 +34,11 @@ impl MapIterator {
         let Some(Map::SkStorage(elements) | Map::Array(elements)) = ebpf.map(map) else {
             return Err(StartError::Missing { what: "map", name: map });
         };
-        let refused =
-            |reason: String| StartError::Attach { program, place: format!("the iterator over {map}"), reason };
+        let refused = |reason: String| StartError::Attach {
+            program,
+            place: format!("the iterator over {map}"),
+            reason,
+        };
         let iterator = iterator.fd().map_err(|error| refused(error.to_string()))?;
         let link = syscall::link_iterator(iterator.as_fd(), elements.fd().as_fd())
             .map_err(|error| refused(error.to_string()))?;

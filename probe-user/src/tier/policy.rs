@@ -144,12 +144,7 @@ mod tests {
     }
 
     fn id(service: &str, port: u16) -> ServiceId {
-        ServiceId {
-            identity: Identity::named(service),
-            port,
-            role: Role::Server,
-            transport: Transport::Tcp,
-        }
+        ServiceId { identity: Identity::named(service), port, role: Role::Server, transport: Transport::Tcp }
     }
 
     #[test]

@@ -127,7 +127,8 @@ fn an_idle_service_leaves_and_begins_at_zero_when_it_comes_back() -> Result<()> 
         keeping.exchange(&request)?;
     }
     // Of one with an open connection the series has left, and all else stays.
-    let stays = Series::at("traffic_time_to_first_byte_seconds", kept.port(), Role::Server).suffixed("_count");
+    let stays =
+        Series::at("traffic_time_to_first_byte_seconds", kept.port(), Role::Server).suffixed("_count");
     let mut expected =
         [counted(idle.port(), 5), counted(kept.port(), 2), counted(busy.port(), asked)].concat();
     expected.push((stays, 5));
@@ -173,7 +174,8 @@ fn what_is_shown_of_a_name_does_not_go_down_when_one_who_bears_it_leaves() -> Re
     let all = EARLY + 1 + asked;
     println!("{EARLY} requests of one, {} of the other", asked + 1);
     let bytes = || Series::at("traffic_bytes_total", server.port(), Role::Client);
-    let before = gauges_are(&agent, &[(series(), all), (Series::requests(server.port(), Role::Server), all)])?;
+    let before =
+        gauges_are(&agent, &[(series(), all), (Series::requests(server.port(), Role::Server), all)])?;
     agent.end(Signal::SIGKILL)?;
     let agent = start()?;
     let scrape = agent.collected()?;
@@ -203,12 +205,10 @@ fn silent_udp_sockets_leave_and_keep_their_roles_when_they_speak_again() -> Resu
         let series = Series::at("traffic_packets_total", port, role).with("transport", "udp");
         (series.with("direction", direction), packets)
     };
-    let heard = |times| {
-        vec![packets(Role::Server, "receive", times), packets(Role::Client, "transmit", times)]
-    };
-    let answered = |times| {
-        vec![packets(Role::Server, "transmit", times), packets(Role::Client, "receive", times)]
-    };
+    let heard =
+        |times| vec![packets(Role::Server, "receive", times), packets(Role::Client, "transmit", times)];
+    let answered =
+        |times| vec![packets(Role::Server, "transmit", times), packets(Role::Client, "receive", times)];
     for round in 1..=2 {
         for _ in 0..3 {
             client.send(b"word")?;

@@ -143,7 +143,8 @@ fn idle_series_leave_beside_one_under_load_and_begin_at_zero_when_they_come_back
     let port = nginx.port();
     let load = Steady::start(nginx.ipv4());
     let asked = ask_for_each(&nginx, ROUTES)?;
-    let idle: Vec<_> = routes(ROUTES).flat_map(|route| of_route(port, &route, METHODS.len() as u64)).collect();
+    let idle: Vec<_> =
+        routes(ROUTES).flat_map(|route| of_route(port, &route, METHODS.len() as u64)).collect();
     gauges_are(&agent, &idle)?;
     let before = in_kernel(&agent, port)?;
     let living = [of_route(port, "/ok", 0), first_bytes(port, 0)].concat();
@@ -158,7 +159,10 @@ fn idle_series_leave_beside_one_under_load_and_begin_at_zero_when_they_come_back
                 for method in METHODS {
                     let series = series.clone().with("method", method);
                     let value = scrape.get(&series);
-                    ensure!(value.is_none_or(|value| (value - 1.0).abs() < f64::EPSILON), "{series} is {value:?}");
+                    ensure!(
+                        value.is_none_or(|value| (value - 1.0).abs() < f64::EPSILON),
+                        "{series} is {value:?}"
+                    );
                     left += usize::from(value.is_none());
                 }
             }
@@ -180,7 +184,10 @@ fn idle_series_leave_beside_one_under_load_and_begin_at_zero_when_they_come_back
     gauges_are(&agent, &expected.concat())?;
     let logged: u64 = nginx.answered(usize::try_from(sent + asked + 3)?)?.values().sum();
     ensure!(logged == sent + asked + 3, "nginx logged {logged} requests");
-    println!("{sent} requests of the one under load; {:?} entries and series left", places_agree(&agent, port)?);
+    println!(
+        "{sent} requests of the one under load; {:?} entries and series left",
+        places_agree(&agent, port)?
+    );
     nothing_is_leaving(&agent)
 }
 

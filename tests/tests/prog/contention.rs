@@ -99,7 +99,9 @@ fn who_loses_a_race_for_an_entry_counts_in_the_winners() {
     });
     let (requests, entries) = counted(&mut loaded);
     let refused = refused(&mut loaded);
-    eprintln!("prog: {sent} requests in {entries} entries by {THREADS} threads: {requests} counted, {refused:?}");
+    eprintln!(
+        "prog: {sent} requests in {entries} entries by {THREADS} threads: {requests} counted, {refused:?}"
+    );
     assert_eq!(entries, 1500);
     assert_eq!((requests, refused), (sent, BTreeMap::new()));
 }
@@ -112,7 +114,9 @@ fn what_finds_the_table_full_is_counted_as_that() {
     let sent = send_from_all(&mut loaded, one_of_many);
     let (requests, entries) = counted(&mut loaded);
     let refused = refused(&mut loaded);
-    eprintln!("prog: {sent} requests by {THREADS} threads: {requests} counted in {entries} entries, {refused:?}");
+    eprintln!(
+        "prog: {sent} requests by {THREADS} threads: {requests} counted in {entries} entries, {refused:?}"
+    );
     assert_eq!(refused.keys().collect::<Vec<_>>(), [&Reason::LatencyFull]);
     assert_eq!(requests + refused[&Reason::LatencyFull], sent);
 }

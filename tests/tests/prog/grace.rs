@@ -23,7 +23,8 @@ fn without_a_tick() -> Option<String> {
 fn membarrier() -> nix::Result<()> {
     const GLOBAL: nix::libc::c_int = 1;
     // SAFETY: no pointers are passed.
-    nix::errno::Errno::result(unsafe { nix::libc::syscall(nix::libc::SYS_membarrier, GLOBAL, 0, 0) }).map(drop)
+    nix::errno::Errno::result(unsafe { nix::libc::syscall(nix::libc::SYS_membarrier, GLOBAL, 0, 0) })
+        .map(drop)
 }
 
 fn median(mut one: impl FnMut()) -> Duration {

@@ -12,10 +12,10 @@ use super::{
     refused, sample, serving,
 };
 use crate::{
+    identity::Identity,
     latest::Latest,
     report::Report,
     server::tests::{report, with_server},
-    identity::Identity,
     snapshot::{ServiceId, Snapshot},
 };
 

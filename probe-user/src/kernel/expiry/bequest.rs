@@ -90,8 +90,12 @@ impl Expiry {
 fn counters(index: u32, heir: u32, last: &ServiceCounters) -> Vec<Order> {
     let of = |service| LatencyKey { service, ..LatencyKey::default() };
     let numbers = (0..).zip(last.at_rest().numbers());
-    let count = |(number, count)| {
-        Order { entry: of(heir), count, number, deed: Deed::Count as u32, ..Order::default() }
+    let count = |(number, count)| Order {
+        entry: of(heir),
+        count,
+        number,
+        deed: Deed::Count as u32,
+        ..Order::default()
     };
     let added = numbers.filter(|(_, count)| *count > 0).map(count);
     let gone = Order { entry: of(index), deed: Deed::LetGo as u32, ..Order::default() };

@@ -93,7 +93,9 @@ impl Holders {
     fn gone(&self) -> Result<BTreeSet<u32>, CollectError> {
         let all = (0..).zip(self.asked.iter());
         let gone = all.filter(|(_, answer)| !matches!(answer, Ok(answer) if *answer != GONE));
-        gone.map(|(index, answer)| answer.map(|_| index)).collect::<Result<_, _>>().map_err(CollectError::of_map(MAP))
+        gone.map(|(index, answer)| answer.map(|_| index))
+            .collect::<Result<_, _>>()
+            .map_err(CollectError::of_map(MAP))
     }
 
     /// Forgets a service whose index is nobody's.
