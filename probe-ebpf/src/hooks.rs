@@ -11,6 +11,7 @@ pub mod interface;
 mod listener;
 mod lock;
 pub mod oldest_request;
+pub mod orders;
 pub mod segment;
 pub mod socket_iterator;
 pub mod socket_state;

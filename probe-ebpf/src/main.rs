@@ -36,7 +36,7 @@ use aya_ebpf::{
 use probe_common::interface::Way;
 
 use crate::hooks::{
-    adoption, application_read, connection_life, datagram, holders, interface, oldest_request,
+    adoption, application_read, connection_life, datagram, holders, interface, oldest_request, orders,
     segment::Heads, socket_iterator, socket_state, socket_traffic, trial,
 };
 
@@ -125,11 +125,19 @@ pub extern "C" fn services_of_connections(element: *const socket_iterator::Eleme
     0
 }
 
-/// The same of UDP sockets.
+/// UDP sockets let go of such services.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_sk_storage_map")]
 pub extern "C" fn services_of_datagram_sockets(element: *const socket_iterator::Element) -> i32 {
     holders::observe_datagram_socket(element);
+    0
+}
+
+/// What the agent wants done to entries of histograms, when it says. Kernel 5.9.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/bpf_map_elem")]
+pub extern "C" fn series_that_leave(element: *const orders::Element) -> i32 {
+    orders::observe(element);
     0
 }
 

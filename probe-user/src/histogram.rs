@@ -80,12 +80,21 @@ impl Histogram {
         None
     }
 
-    /// How many durations were at most `2^exponent` seconds, which is the edge of a bucket.
-    #[must_use]
-    pub fn at_most_power_of_two(&self, exponent: i32) -> u64 {
-        let edge = (exponent - UNIT_EXPONENT) * i32::from(PER_DOUBLING);
-        let Ok(edge) = u16::try_from(edge) else { return 0 };
-        self.buckets.range(..=edge).map(|(_, count)| count).sum()
+    /// How many durations were at most `2^exponent` seconds, which is the edge of a bucket, for each of some exponents
+    /// that grow.
+    pub fn at_most_powers_of_two(
+        &self,
+        exponents: impl IntoIterator<Item = i32>,
+    ) -> impl Iterator<Item = u64> {
+        let mut buckets = self.buckets.iter().peekable();
+        let mut below = 0;
+        exponents.into_iter().map(move |exponent| {
+            let edge = (exponent - UNIT_EXPONENT) * i32::from(PER_DOUBLING);
+            while let Some((_, count)) = buckets.next_if(|(bucket, _)| i32::from(**bucket) <= edge) {
+                below += count;
+            }
+            below
+        })
     }
 }
 
@@ -143,8 +152,8 @@ mod tests {
     #[test]
     fn powers_of_two_are_edges() {
         let histogram = histogram([1 << 20, 1_953_125, 1_953_126]);
-        assert_eq!(histogram.at_most_power_of_two(-9), 2, "2^-9 s is 1,953,125 ns");
-        assert_eq!(histogram.at_most_power_of_two(-8), 3);
-        assert_eq!(histogram.at_most_power_of_two(5), 3);
+        // 2^-9 s is 1,953,125 ns.
+        let cumulative: Vec<_> = histogram.at_most_powers_of_two([-40, -10, -9, -8, 5]).collect();
+        assert_eq!(cumulative, [0, 0, 2, 3, 3]);
     }
 }

@@ -8,6 +8,7 @@ pub mod config;
 pub mod detach;
 pub mod exposition;
 pub mod figures;
+mod heap;
 pub mod histogram;
 pub mod identity;
 pub mod instance;

@@ -15,6 +15,7 @@ use crate::{
     attribution::{Attribution, cgroup2_root},
     check::privileges,
     exposition::Exposition,
+    heap,
     instance::Instance,
     kernel::{self, Probe},
     kubernetes::{Cluster, Owner},
@@ -56,6 +57,7 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     let owner = settings.cluster.owner.as_ref().map(|name| Owner::find(name, &runtime));
     let mut attribution = Attribution::new(cgroup).listening().in_cluster(cluster);
     probe.recall_names(&mut attribution);
+    heap::give_back();
     let latest = Arc::new(Latest::default());
     let ticker = Ticker { attribution, probe, latest: Arc::clone(&latest), screen: screen.clone() };
     let ticking = Ticking::start(ticker, settings).context("cannot start the thread that collects")?;

@@ -5,6 +5,7 @@ mod gate;
 mod guarded;
 mod limits;
 mod listener;
+mod metrics;
 mod places;
 mod routes;
 mod web;

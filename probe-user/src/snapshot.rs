@@ -8,7 +8,7 @@ use std::{
 
 use probe_common::{
     counters::Volume,
-    interface::{ByKind, Transport},
+    interface::{ByKind, Transport, Way},
     phase::Phase,
     protocol::{Method, Protocol},
     reason::Reason,
@@ -85,6 +85,17 @@ pub struct Service {
     pub phases: BTreeMap<(Protocol, Phase), Histogram>,
     /// Requests that wait for their answer: every protocol that the service ever had requests in.
     pub in_flight: BTreeMap<Protocol, InFlight>,
+}
+
+impl Service {
+    /// Payload in a direction.
+    #[must_use]
+    pub const fn volume(&self, way: Way) -> Volume {
+        match way {
+            Way::Receive => self.received,
+            Way::Transmit => self.sent,
+        }
+    }
 }
 
 /// Requests in flight.

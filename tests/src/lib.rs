@@ -4,6 +4,7 @@
 //! test that fails, and unwinds, leaves as little behind as one that passes.
 
 pub mod agent;
+pub mod alertmanager;
 pub mod api;
 pub mod behind;
 pub mod bpf;
@@ -18,10 +19,12 @@ pub mod expect;
 pub mod flood;
 pub mod forger;
 pub mod frames;
+pub mod grafana;
 pub mod http1;
 pub mod link;
 pub mod load;
 pub mod machine;
+pub mod mail;
 pub mod metrics;
 pub mod neighbour;
 pub mod netns;
@@ -37,6 +40,8 @@ pub mod poll;
 pub mod ports;
 pub mod prefork;
 pub mod process;
+pub mod prometheus;
+pub mod rules;
 pub mod secured;
 pub mod server;
 pub mod stream;
@@ -45,3 +50,4 @@ pub mod tls;
 pub mod tool;
 pub mod tun;
 pub mod ways;
+pub mod webhook;

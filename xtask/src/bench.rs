@@ -47,12 +47,13 @@ enum Part {
 pub(crate) fn bench(options: &Options) -> Result<()> {
     let toolchain = setup::ensure(&[Group::Mounts, Group::Tests, Group::Bench])?;
     let object = build::ebpf(&toolchain)?;
-    let nothing = build::nothing(&toolchain)?;
+    let [nothing, floor] = build::stand_ins(&toolchain)?;
     build::agent(&object)?;
     let mut cargo = workspace::host_cargo("bench");
     cargo.args(["-p", "probe-tests", "--bench", "cost"]);
     cargo.env(build::EBPF_VARIABLE, &object).env("TRAFFIC_PROBE_BIN", workspace::agent());
-    cargo.env("TRAFFIC_PROBE_NOTHING", &nothing).env("PATH", exec::search_path());
+    cargo.env("TRAFFIC_PROBE_NOTHING", &nothing).env("TRAFFIC_PROBE_FLOOR", &floor);
+    cargo.env("PATH", exec::search_path());
     cargo.env("TRAFFIC_PROBE_BENCH_OUT", workspace::target().join("bench"));
     let root = privilege::is_root();
     if !root {

@@ -22,6 +22,9 @@ const EBPF_PACKAGE: &str = "probe-ebpf";
 /// The programs that do nothing, which the benchmark attaches.
 const NOTHING: &str = "probe-nothing";
 
+/// Those that only call what the probe's call, likewise.
+const FLOOR: &str = "probe-floor";
+
 /// Leaves `target/release/traffic-probe`, setting up what that takes.
 pub(crate) fn build() -> Result<()> {
     let toolchain = setup::ensure(&[])?;
@@ -35,9 +38,10 @@ pub(crate) fn ebpf(toolchain: &Toolchain) -> Result<PathBuf> {
     object(toolchain, EBPF_PACKAGE)
 }
 
-/// Builds the programs that do nothing.
-pub(crate) fn nothing(toolchain: &Toolchain) -> Result<PathBuf> {
-    object(toolchain, NOTHING)
+/// Builds what the benchmark attaches in the probe's stead: programs that do nothing, and programs that only call what the
+/// probe's call.
+pub(crate) fn stand_ins(toolchain: &Toolchain) -> Result<[PathBuf; 2]> {
+    Ok([object(toolchain, NOTHING)?, object(toolchain, FLOOR)?])
 }
 
 fn object(toolchain: &Toolchain, bin: &str) -> Result<PathBuf> {

@@ -22,16 +22,13 @@ pub(crate) struct Options {
     check: bool,
 }
 
+/// Files that the chart brings by a link, with where their text begins in what is rendered.
+const BROUGHT: [(&str, usize); 2] = [("deploy/prometheus/rules", 2), ("deploy/grafana/dashboards", 4)];
+
 pub(crate) fn manifests(options: &Options) -> Result<()> {
-    let chart = workspace::root().join("deploy/helm/traffic-probe");
     let base = workspace::root().join("deploy/kustomize/base/traffic-probe.yaml");
-    let mut helm = Command::new(setup::helm()?);
-    helm.args(["template", NAME]).arg(&chart).args(["--namespace", NAME, "--kube-version", KUBERNETES]);
-    let output = helm.output().with_context(|| format!("could not start `{}`", exec::quoted(&helm)))?;
-    if !output.status.success() {
-        bail!("{}: {}", exec::quoted(&helm), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    let rendered = format!("{HEAD}{}", String::from_utf8_lossy(&output.stdout));
+    let rendered = format!("{HEAD}{}", render(&[])?);
+    brings_its_files(&render(&["prometheusRule.enabled=true", "dashboards.enabled=true"])?)?;
     let written = fs::read_to_string(&base).unwrap_or_default();
     if rendered == written {
         return Ok(());
@@ -42,4 +39,52 @@ pub(crate) fn manifests(options: &Options) -> Result<()> {
     fs::write(&base, rendered).with_context(|| format!("could not write {}", base.display()))?;
     eprintln!("manifests: wrote {}", base.display());
     Ok(())
+}
+
+/// What the chart gives with some values.
+fn render(values: &[&str]) -> Result<String> {
+    let mut helm = Command::new(setup::helm()?);
+    helm.args(["template", NAME]).arg(workspace::root().join("deploy/helm/traffic-probe"));
+    helm.args(["--namespace", NAME, "--kube-version", KUBERNETES]);
+    helm.args(values.iter().flat_map(|value| ["--set", value]));
+    let output = helm.output().with_context(|| format!("could not start `{}`", exec::quoted(&helm)))?;
+    if !output.status.success() {
+        bail!("{}: {}", exec::quoted(&helm), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Fails unless rules and dashboards are there to the letter.
+fn brings_its_files(rendered: &str) -> Result<()> {
+    for (directory, indent) in BROUGHT {
+        let directory = workspace::root().join(directory);
+        let entries =
+            fs::read_dir(&directory).with_context(|| format!("could not read {}", directory.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            let text =
+                fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+            if !rendered.contains(&indented(&text, indent)) {
+                bail!("the chart does not bring {} as it is", path.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As helm's `nindent` does it, without what ends the last line.
+fn indented(text: &str, by: usize) -> String {
+    let margin = " ".repeat(by);
+    let lines: Vec<_> = text.trim_end().split('\n').map(|line| format!("{margin}{line}")).collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_indented_as_helm_does_it() {
+        assert_eq!(indented("a:\n  b: 1\n", 2), "  a:\n    b: 1");
+    }
 }

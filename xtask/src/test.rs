@@ -78,8 +78,10 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     }
     let toolchain = setup::ensure(&groups)?;
     let object = build::ebpf(&toolchain)?;
+    let mut schema = None;
     if rings.contains(&Ring::E2e) {
         build::agent(&object)?;
+        schema = Some(setup::grafana_schema()?);
     }
     let packages = workspace::target().join("package-tests");
     if rings.contains(&Ring::Packages) {
@@ -98,6 +100,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
             cargo.envs(privilege::agent_settings());
             cargo.env(build::EBPF_VARIABLE, &object).env("TRAFFIC_PROBE_BIN", workspace::agent());
             cargo.env("TRAFFIC_PROBE_PACKAGES", &packages);
+            cargo.envs(schema.iter().map(|directory| ("TRAFFIC_PROBE_GRAFANA_SCHEMA", directory)));
             cargo.env("PATH", exec::search_path());
             cargo
         };

@@ -1,28 +1,30 @@
 //! What the probe says of itself.
 
-use super::{family::Family, names};
-use crate::snapshot::Snapshot;
+use super::{names, page::Page};
+use crate::snapshot::{Snapshot, Table};
 
-pub(super) fn build_info() -> Family {
-    let mut family = Family::new(&names::BUILD_INFO);
-    family.add(&[env!("CARGO_PKG_VERSION")], 1.0);
-    family
+/// A figure of a table.
+type OfTable = fn(&Table) -> u64;
+
+pub(super) fn build_info(page: &mut Page<'_>) {
+    page.family(&names::BUILD_INFO).add(&[env!("CARGO_PKG_VERSION")], 1.0);
 }
 
-pub(super) fn families(snapshot: &Snapshot) -> [Family; 5] {
-    let mut unmeasured = Family::new(&names::UNMEASURED);
+pub(super) fn write(page: &mut Page<'_>, snapshot: &Snapshot) {
+    let mut unmeasured = page.family(&names::UNMEASURED);
     for (reason, count) in &snapshot.unmeasured {
         unmeasured.add(&[reason.label()], *count as f64);
     }
-    let mut entries = Family::new(&names::TABLE_ENTRIES);
-    let mut capacity = Family::new(&names::TABLE_CAPACITY);
-    let mut bytes = Family::new(&names::TABLE_BYTES);
-    for table in &snapshot.tables {
-        entries.add(&[table.name], table.entries as f64);
-        capacity.add(&[table.name], table.capacity as f64);
-        bytes.add(&[table.name], table.bytes as f64);
+    let of_tables: [(_, OfTable); 3] = [
+        (&names::TABLE_ENTRIES, |table| table.entries),
+        (&names::TABLE_CAPACITY, |table| table.capacity),
+        (&names::TABLE_BYTES, |table| table.bytes),
+    ];
+    for (metric, of) in of_tables {
+        let mut family = page.family(metric);
+        for table in &snapshot.tables {
+            family.add(&[table.name], of(table) as f64);
+        }
     }
-    let mut collection = Family::new(&names::COLLECTION);
-    collection.add(&[], snapshot.collection.as_secs_f64());
-    [unmeasured, entries, capacity, bytes, collection]
+    page.family(&names::COLLECTION).add(&[], snapshot.collection.as_secs_f64());
 }

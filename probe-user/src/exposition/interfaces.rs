@@ -1,37 +1,43 @@
 //! What is known of interfaces, and of all together.
 
-use probe_common::interface::{Family as Network, Transport, Way};
+use probe_common::{
+    counters::Volume,
+    interface::{Family as Network, Transport, Way},
+};
 
-use super::{family::Family, names};
+use super::{names, page::Page};
 use crate::{report::Rates, snapshot::Snapshot};
 
-pub(super) fn totals(snapshot: &Snapshot) -> [Family; 3] {
-    let mut bytes = Family::new(&names::INTERFACE_BYTES);
-    let mut packets = Family::new(&names::INTERFACE_PACKETS);
-    for_each_seen(snapshot, |kind| {
-        let volume = snapshot.interfaces[kind.interface][kind.way][kind.network][kind.transport];
-        bytes.add(&kind.labels(), volume.bytes as f64);
-        packets.add(&kind.labels(), volume.packets as f64);
-    });
-    let mut node = Family::new(&names::NODE_BYTES);
+pub(super) fn totals(page: &mut Page<'_>, snapshot: &Snapshot) {
+    type Of = fn(&Volume) -> u64;
+    let counters: [(_, Of); 2] = [
+        (&names::INTERFACE_BYTES, |volume| volume.bytes),
+        (&names::INTERFACE_PACKETS, |volume| volume.packets),
+    ];
+    for (metric, of) in counters {
+        let mut family = page.family(metric);
+        for_each_seen(snapshot, |kind| {
+            let volume = &snapshot.interfaces[kind.interface][kind.way][kind.network][kind.transport];
+            family.add(&kind.labels(), of(volume) as f64);
+        });
+    }
+    let mut node = page.family(&names::NODE_BYTES);
     for way in Way::ALL {
         node.add(&[way.label()], snapshot.node[way as usize] as f64);
     }
-    [bytes, packets, node]
 }
 
-pub(super) fn rates(snapshot: &Snapshot, rates: &Rates) -> [Family; 2] {
-    let mut bandwidth = Family::new(&names::INTERFACE_BANDWIDTH);
+pub(super) fn rates(page: &mut Page<'_>, snapshot: &Snapshot, rates: &Rates) {
+    let mut bandwidth = page.family(&names::INTERFACE_BANDWIDTH);
     for_each_seen(snapshot, |kind| {
         if let Some(interface) = rates.interfaces.get(kind.interface) {
             bandwidth.add(&kind.labels(), interface[kind.way][kind.network][kind.transport]);
         }
     });
-    let mut node = Family::new(&names::NODE_BANDWIDTH);
+    let mut node = page.family(&names::NODE_BANDWIDTH);
     for way in Way::ALL {
         node.add(&[way.label()], rates.node[way as usize]);
     }
-    [bandwidth, node]
 }
 
 /// An interface, and the indices of a kind of traffic in its tables.

@@ -10,9 +10,25 @@ use crate::{latest::Latest, place::Place};
 
 /// What is served when a report is the latest.
 fn rendered(report: crate::report::Report) -> String {
+    whole(&exposition(report))
+}
+
+/// All pieces of a page.
+fn whole(exposition: &Exposition) -> String {
+    let mut text = String::new();
+    let mut send = |piece: String| {
+        text.push_str(&piece);
+        Ok(())
+    };
+    exposition.write(&mut send).unwrap();
+    text
+}
+
+/// An exposition of a report.
+fn exposition(report: crate::report::Report) -> Exposition {
     let latest = Arc::new(Latest::default());
     latest.publish(Arc::new(report));
-    Exposition::new(latest).unwrap().render().unwrap()
+    Exposition::new(latest).unwrap()
 }
 
 /// The value of the series written just so.
@@ -169,7 +185,7 @@ fn a_name_with_quotes_and_newlines_breaks_nothing() {
 
 #[test]
 fn before_the_first_report_only_the_build_is_known() {
-    let text = Exposition::new(Arc::default()).unwrap().render().unwrap();
+    let text = whole(&Exposition::new(Arc::default()).unwrap());
     let version = env!("CARGO_PKG_VERSION");
     assert_value(&text, &format!(r#"traffic_probe_build_info{{version="{version}"}}"#), 1.0);
     assert!(!text.contains("traffic_requests"), "{text}");
@@ -185,4 +201,32 @@ fn no_series_comes_twice() {
     series.dedup();
     assert_eq!(series.len(), all);
     assert!(names::ALL.iter().all(|metric| text.contains(metric.name)));
+}
+
+#[test]
+fn a_large_page_leaves_in_pieces_of_whole_lines() {
+    let exposition = exposition(sample::report_by_routes(500));
+    let mut pieces = Vec::new();
+    let mut send = |piece: String| {
+        pieces.push(piece);
+        Ok(())
+    };
+    exposition.write(&mut send).unwrap();
+    assert!(pieces.len() > 10, "{}", pieces.len());
+    for piece in &pieces {
+        assert!(piece.ends_with('\n') && piece.len() <= 72 * 1024, "{}: {piece}", piece.len());
+    }
+    let last = pieces.last().unwrap();
+    assert!(last.contains("process_resident_memory_bytes"), "{last}");
+}
+
+#[test]
+fn nothing_is_sent_to_a_client_that_has_gone() {
+    let mut pieces = 0;
+    let mut send = |_| {
+        pieces += 1;
+        if pieces == 2 { Err(super::Gone) } else { Ok(()) }
+    };
+    let written = exposition(sample::report_by_routes(500)).write(&mut send);
+    assert_eq!((written, pieces), (Err(super::Gone), 2));
 }

@@ -1,21 +1,27 @@
 //! The classes of services' traffic.
 
-use super::{family::Family, names, services::IdentityLabels};
+use super::{identity_labels::IdentityLabels, names, page::Page};
 use crate::{report::Report, tier::Tier};
 
-pub(super) fn families(report: &Report) -> [Family; 3] {
-    let mut tiers = Family::new(&names::TIER);
-    let mut rising = Family::new(&names::TIER_RISING);
-    let mut load = Family::new(&names::TIER_LOAD);
-    for (id, judgement) in &report.tiers {
-        let identity = IdentityLabels::new(id);
-        let ([service, port, _], transport) = (identity.labels(), identity.transport());
+pub(super) fn write(page: &mut Page<'_>, report: &Report) {
+    let judged: Vec<_> =
+        report.tiers.iter().map(|(id, judgement)| (IdentityLabels::new(id), judgement)).collect();
+    let mut tiers = page.family(&names::TIER);
+    for (identity, judgement) in &judged {
         for tier in Tier::ALL {
             let holds = f64::from(u8::from(tier == judgement.tier));
-            tiers.add_at(identity.place, &[service, port, transport, tier.label()], holds);
+            let labels = [identity.service, &identity.port, identity.transport(), tier.label()];
+            tiers.add_at(identity.place, &labels, holds);
         }
-        rising.add_at(identity.place, &[service, port, transport], f64::from(u8::from(judgement.rising)));
-        load.add_at(identity.place, &[service, port, transport], judgement.of_high);
     }
-    [tiers, rising, load]
+    let mut rising = page.family(&names::TIER_RISING);
+    for (identity, judgement) in &judged {
+        let labels = [identity.service, &identity.port, identity.transport()];
+        rising.add_at(identity.place, &labels, f64::from(u8::from(judgement.rising)));
+    }
+    let mut load = page.family(&names::TIER_LOAD);
+    for (identity, judgement) in &judged {
+        let labels = [identity.service, &identity.port, identity.transport()];
+        load.add_at(identity.place, &labels, judgement.of_high);
+    }
 }

@@ -101,11 +101,8 @@ pub enum CollectError {
         source: std::io::Error,
     },
     /// It cannot be known when programs have ended that ran.
-    #[error(
-        "membarrier(2) is refused ({source}), without which nobody knows when a service's index is free: where CPUs run \
-         without a tick (nohz_full), start with --idle-after 0s"
-    )]
-    Barrier {
+    #[error("cannot wait for programs to end by putting a map into a map of maps: {source}")]
+    Grace {
         /// Why.
         source: std::io::Error,
     },

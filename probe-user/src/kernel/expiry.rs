@@ -1,4 +1,5 @@
-//! Services to which nothing has happened for a while leave the kernel, and so do their series.
+//! Services to which nothing has happened for a while leave the kernel, and so do their series. A series of a service that
+//! lives leaves by itself (`departure`).
 //!
 //! An index must not be given to another service while anybody may count under it. So it goes in three steps, each in a
 //! later pass than the one before:
@@ -14,9 +15,13 @@
 //! index with its owner.
 
 mod carried;
+mod departure;
+mod diversion;
 mod holders;
 mod idle;
+mod leaving;
 mod parked;
+mod series;
 mod tables;
 
 use std::{
@@ -31,10 +36,14 @@ use probe_common::{
 };
 
 pub(super) use self::parked::Parked;
-use self::{carried::Carried, holders::Holders, idle::Idleness, tables::Tables};
+use self::{
+    carried::Carried, diversion::Diversion, holders::Holders, idle::Idleness, series::SeriesIdleness,
+    tables::Tables,
+};
 use super::{
     collector::{Maps, add_counters, add_latency},
     error::{CollectError, StartError},
+    grace::Grace,
     pinning::Pins,
     routes,
 };
@@ -51,8 +60,18 @@ pub(super) struct Expiry {
     parked: Parked,
     tables: Tables,
     idleness: Idleness,
+    series: SeriesIdleness,
+    diversion: Diversion,
+    grace: Grace,
     carried: Carried,
     failed: bool,
+}
+
+/// What is made before that.
+struct Means {
+    holders: Holders,
+    diversion: Diversion,
+    grace: Grace,
 }
 
 impl Expiry {
@@ -64,24 +83,38 @@ impl Expiry {
     ) -> Result<Self, StartError> {
         let holders = Holders::prepare(ebpf, pins)?;
         let parked = pins.map(|pins| Parked::create(pins, settings.capacities.services)).transpose()?;
-        Self::of(ebpf, settings, holders, parked.unwrap_or_default())
+        let diversion = Diversion::prepare(ebpf, pins)?;
+        Self::of(
+            ebpf,
+            settings,
+            Means { holders, diversion, grace: Grace::new()? },
+            parked.unwrap_or_default(),
+        )
     }
 
     /// Takes up what an earlier agent was about to take away.
     pub(super) fn take_up(ebpf: &mut Ebpf, settings: &Settings, pins: &Pins) -> Result<Self, StartError> {
         let holders = Holders::take_up(ebpf, pins)?;
-        let mut expiry = Self::of(ebpf, settings, holders, Parked::open(pins)?)?;
+        let grace = Grace::new()?;
+        let diversion = Diversion::take_up(ebpf, pins, &grace)?;
+        let means = Means { holders, diversion, grace };
+        let mut expiry = Self::of(ebpf, settings, means, Parked::open(pins)?)?;
         expiry.recover().map_err(|source| StartError::Expiry { source })?;
         Ok(expiry)
     }
 
-    fn of(ebpf: &Ebpf, settings: &Settings, holders: Holders, parked: Parked) -> Result<Self, StartError> {
+    fn of(ebpf: &Ebpf, settings: &Settings, means: Means, parked: Parked) -> Result<Self, StartError> {
+        let Means { holders, diversion, grace } = means;
+        let after = settings.idle_after.unwrap_or(Duration::MAX);
         Ok(Self {
-            after: settings.idle_after.unwrap_or(Duration::MAX),
+            after,
             holders,
             parked,
             tables: Tables::take(ebpf)?,
             idleness: Idleness::default(),
+            series: SeriesIdleness::new(after, Instant::now()),
+            diversion,
+            grace,
             carried: Carried::default(),
             failed: false,
         })
@@ -105,7 +138,7 @@ impl Expiry {
         }
         // Each of these may have been given back, or not. Who takes a free index at this moment is counted as `other`.
         let mut free = self.tables.drain_free()?;
-        holders::wait()?;
+        self.grace.wait()?;
         free.extend(self.tables.drain_free()?);
         let used = self.tables.used_indices()?;
         let lost: BTreeSet<u32> =
@@ -149,12 +182,15 @@ impl Maps {
     ) {
         let Some(mut expiry) = self.expiry.take() else { return };
         expiry.carried.forget_gone(names, services);
-        let expired = expiry.give_back_idle(self, names, now).and_then(|()| expiry.park_idle(keys, now));
+        let expired = expiry
+            .leave_idle_series(self, names, services, now)
+            .and_then(|()| expiry.give_back_idle(self, names, now))
+            .and_then(|()| expiry.park_idle(keys, now));
         if let Err(error) = expired
             && !expiry.failed
         {
             expiry.failed = true;
-            tracing::warn!("services that are idle stay in the kernel's tables: {error}");
+            tracing::warn!("what is idle stays in the kernel's tables: {error}");
         }
         self.expiry = Some(expiry);
     }
@@ -194,7 +230,7 @@ impl Expiry {
             // If it proves to be held: not every pass is to look at all sockets for its sake.
             self.idleness.put_off(*index, now.checked_add(self.after).unwrap_or(now));
         }
-        let mut free = self.holders.not_held(idle)?;
+        let mut free = self.holders.not_held(idle, &self.grace)?;
         let mut last = HashMap::new();
         for &index in &free {
             last.insert(index, maps.counters(index)?);

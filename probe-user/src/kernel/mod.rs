@@ -9,6 +9,7 @@ mod error;
 mod estimate;
 mod expiry;
 mod given_ports;
+mod grace;
 mod interface_hooks;
 mod interfaces;
 mod iterator;

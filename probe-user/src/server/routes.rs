@@ -2,19 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
-    response::{Html, IntoResponse, Response},
-    routing::get,
-};
+use axum::{Router, extract::State, http::StatusCode, response::Html, routing::get};
 
-use crate::{
-    api,
-    exposition::{self, Exposition},
-    latest::Latest,
-};
+use super::metrics::metrics;
+use crate::{api, exposition::Exposition, latest::Latest};
 
 /// However short the interval, a busy machine may be this late without being ill.
 const LATE_AT_LEAST: Duration = Duration::from_secs(5);
@@ -48,20 +39,6 @@ pub fn router(service: Service) -> Router {
         .route(HEALTH[1], get(readiness))
         .with_state(service)
         .merge(api)
-}
-
-async fn metrics(State(service): State<Service>) -> Response {
-    // Rendering a large node takes a while: not on a thread that others wait for.
-    match tokio::task::spawn_blocking(move || service.exposition.render()).await {
-        Ok(Ok(text)) => ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
-        Ok(Err(error)) => failure(&error),
-        Err(error) => failure(&error),
-    }
-}
-
-fn failure(error: &impl std::error::Error) -> Response {
-    tracing::error!("cannot render the metrics: {error}");
-    (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot render the metrics: {error}\n")).into_response()
 }
 
 async fn health(State(service): State<Service>) -> (StatusCode, String) {

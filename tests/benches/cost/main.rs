@@ -6,11 +6,11 @@
 mod agent;
 mod application;
 mod cpu;
-mod empty;
 mod kernel;
 mod machine;
 mod options;
 mod paired;
+mod stand_ins;
 mod table;
 
 use std::fs;

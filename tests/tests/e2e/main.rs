@@ -27,6 +27,7 @@
 //! | `datagrams` | services over UDP |
 //! | `crowd` | more users than there is room for |
 //! | `expiry` | services that nobody uses any more |
+//! | `series` | kinds of requests that nobody makes any more |
 //! | `floods` | what anybody can send in any number |
 //! | `quota` | one service that asks for more series than it may have |
 //! | `limits` | clients of its own listener that ask for too much |
@@ -36,6 +37,11 @@
 //! | `proxied_fields` | clients whom a proxy names in its requests |
 //! | `replay` | the same counts from a capture of the same packets |
 //! | `drivers` | XDP |
+//! | `prometheus_rules` | the shipped rules of Prometheus, and a page for each alert |
+//! | `alerting` | an alert and its end, as people get them |
+//! | `grafana_alerts` | the same alerts in the form that Grafana reads |
+//! | `dashboards` | every query of every panel, and figures that are those of the load |
+//! | `compose` | the compose file, and the command lines in it |
 //! | `exposition` | what promtool says of its metrics |
 //! | `api` | what the JSON API is described to be, and the metrics |
 //! | `report` | what a client of it tells people |
@@ -49,11 +55,14 @@
 //! | `traces` | the tests themselves: they leave nothing behind either |
 
 mod access_log;
+mod alerting;
 mod api;
 mod bandwidth;
 mod bodies;
 mod churn;
+mod compose;
 mod crowd;
+mod dashboards;
 mod datagrams;
 mod drivers;
 mod ending;
@@ -61,6 +70,7 @@ mod errors;
 mod expiry;
 mod exposition;
 mod floods;
+mod grafana_alerts;
 mod handshakes;
 mod hostile;
 mod in_flight;
@@ -75,6 +85,7 @@ mod older;
 mod phases;
 mod pipelining;
 mod privileges;
+mod prometheus_rules;
 mod proxied;
 mod proxied_fields;
 mod quota;
@@ -84,6 +95,7 @@ mod requests;
 mod resources;
 mod responses;
 mod routes;
+mod series;
 mod survival;
 mod tags;
 mod tcp_health;

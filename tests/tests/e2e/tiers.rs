@@ -1,5 +1,7 @@
 //! A service driven across the thresholds of its class: it changes class once, soon, and does not flap.
 
+mod alerts;
+
 use std::{
     fs,
     io::{self, BufReader, Write},

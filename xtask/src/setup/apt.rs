@@ -30,9 +30,10 @@ fi
 "#;
 
 /// Services that come with packages of the tests; a reboot must not start them either.
-const SERVICES: [(&str, &str); 4] = [
+const SERVICES: [(&str, &str); 5] = [
     ("nginx-light", "nginx.service"),
     ("prometheus", "prometheus.service"),
+    ("prometheus-alertmanager", "prometheus-alertmanager.service"),
     ("etcd-server", "etcd.service"),
     ("containerd", "containerd.service"),
 ];

@@ -8,6 +8,7 @@
 mod apt;
 mod archive;
 mod cached;
+mod grafana_schema;
 mod kernel;
 mod kubernetes;
 mod linker;
@@ -24,6 +25,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 pub(crate) use self::{
+    grafana_schema::grafana_schema,
     kernel::Kernel,
     kubernetes::{Kubernetes, helm, kubernetes},
     machine::{Machine, machine, possible as machine_possible},

@@ -22,7 +22,7 @@ pub(super) const fn tool(program: &'static str, package: &'static str, why: &'st
 }
 
 /// What the tests start.
-pub(crate) const TESTS: [Tool; 21] = [
+pub(crate) const TESTS: [Tool; 24] = [
     tool("nginx", "nginx-light", "the server that real requests go to"),
     tool("wrk", "wrk", "load, as much as the machine bears"),
     tool("h2load", "nghttp2-client", "load of an exact number of requests"),
@@ -36,10 +36,13 @@ pub(crate) const TESTS: [Tool; 21] = [
     tool("tc", "iproute2", "a second opinion on what is attached"),
     tool("ethtool", "ethtool", "interfaces that split and join packets, or do not"),
     tool("haproxy", "haproxy", "proxies that say for whom they speak"),
-    tool("promtool", "prometheus", "judges the exposition"),
+    tool("promtool", "prometheus", "Prometheus, and its judgement of metrics and rules"),
+    tool("amtool", "prometheus-alertmanager", "alerts on their way to people"),
+    tool("aiosmtpd", "python3-aiosmtpd", "the mail server that they come to"),
+    tool("npm", "npm", "Grafana's types of a dashboard"),
+    tool("docker-compose", "docker-compose", "judges the compose file; needs no daemon for it"),
     tool("curl", "curl", "single requests"),
     tool("openssl", "openssl", "certificates"),
-    tool("prometheus", "prometheus", "scrapes by TLS and with a password"),
     tool("systemd-analyze", "systemd", "judges the unit"),
     tool("rpm", "rpm", "reads and installs the package"),
     tool("dpkg-deb", "dpkg", "reads the package"),

@@ -67,6 +67,24 @@ pub(crate) fn report_by_route(route: &str) -> Report {
     report
 }
 
+/// The same with each request under so many paths.
+pub(crate) fn report_by_routes(routes: u32) -> Report {
+    let mut report = report("nginx");
+    let mut snapshot = Snapshot::clone(&report.snapshot);
+    for service in snapshot.services.values_mut() {
+        let requests = std::mem::take(&mut service.requests);
+        for number in 0..routes {
+            let route = Some(format!("/{number}").into());
+            let by_route = |(kind, durations): (&RequestKind, &Histogram)| {
+                (RequestKind { route: Clone::clone(&route), ..kind.clone() }, durations.clone())
+            };
+            service.requests.extend(requests.iter().map(by_route));
+        }
+    }
+    report.snapshot = snapshot.into();
+    report
+}
+
 /// The same, an hour later.
 pub(crate) fn idle_report() -> Report {
     let start = Instant::now();

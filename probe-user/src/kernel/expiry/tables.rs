@@ -115,6 +115,24 @@ impl Tables {
         Ok(())
     }
 
+    /// Shows every entry of the histograms, of all CPUs together.
+    pub(super) fn for_each_latency(
+        &mut self,
+        mut visit: impl FnMut(&LatencyKey, &LatencyCell),
+    ) -> Result<(), CollectError> {
+        let read = self.all_latencies.for_each(|key, cells| visit(key, &cells.iter().sum()));
+        read.map_err(MapError::IoError).map_err(CollectError::of_map("LATENCIES"))
+    }
+
+    /// What an entry of the histograms has, if it is there.
+    pub(super) fn latency(&self, key: &LatencyKey) -> Result<Option<LatencyCell>, CollectError> {
+        match self.latencies.get(key, 0) {
+            Ok(cells) => Ok(Some(cells.iter().sum())),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(CollectError::of_map("LATENCIES")(error)),
+        }
+    }
+
     fn clear_latencies(
         &mut self,
         indices: &BTreeSet<u32>,

@@ -9,7 +9,10 @@ use probe_tests::{
 };
 
 use super::load::Load;
-use crate::{cpu, empty::Empty};
+use crate::{
+    cpu,
+    stand_ins::{Kind, StandIns},
+};
 
 /// What is to be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,19 +21,22 @@ pub(crate) enum Condition {
     Nothing,
     /// Programs that do nothing, at the probe's hooks.
     Empty,
+    /// Programs there that only call what the probe's call.
+    Floor,
     /// The probe: the agent's release build with its defaults.
     Probe,
 }
 
 impl Condition {
     /// All of them, in the order of the tables' columns.
-    pub(crate) const ALL: [Self; 3] = [Self::Nothing, Self::Empty, Self::Probe];
+    pub(crate) const ALL: [Self; 4] = [Self::Nothing, Self::Empty, Self::Floor, Self::Probe];
 
     /// The column's heading.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
             Self::Empty => "empty programs",
+            Self::Floor => "calls alone",
             Self::Probe => "probe",
         }
     }
@@ -39,7 +45,7 @@ impl Condition {
 /// What is attached, until dropped.
 pub(crate) enum Attached {
     Nothing,
-    Empty(Empty),
+    StandIns(StandIns),
     Probe(Agent<'static>),
 }
 
@@ -48,7 +54,8 @@ impl Attached {
     pub(crate) fn attach(condition: Condition) -> Result<Self> {
         Ok(match condition {
             Condition::Nothing => Self::Nothing,
-            Condition::Empty => Self::Empty(Empty::attach()?),
+            Condition::Empty => Self::StandIns(StandIns::attach(Kind::Empty)?),
+            Condition::Floor => Self::StandIns(StandIns::attach(Kind::Floor)?),
             Condition::Probe => Self::Probe(Setup::default().ticking_every("1s").in_our_turn().start()?),
         })
     }
@@ -62,7 +69,7 @@ impl Attached {
     pub(crate) fn programs(&self) -> Result<BTreeSet<u64>> {
         match self {
             Self::Nothing => Ok(BTreeSet::new()),
-            Self::Empty(empty) => empty.ids(),
+            Self::StandIns(programs) => programs.ids(),
             Self::Probe(agent) => Ok(agent.footprint().programs.clone()),
         }
     }

@@ -61,7 +61,7 @@ impl Figures {
 /// Of all rounds of a load, by condition.
 #[derive(Default)]
 pub(crate) struct Rounds {
-    conditions: [Vec<Figures>; 3],
+    conditions: [Vec<Figures>; Condition::ALL.len()],
 }
 
 impl Rounds {

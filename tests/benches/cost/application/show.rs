@@ -32,14 +32,27 @@ pub(crate) fn tables(results: &[(Load, Rounds)]) -> Vec<Table> {
 }
 
 fn compared(title: &str, results: &[(Load, Rounds)], figure: fn(&Figures) -> f64) -> Table {
-    let columns =
-        ["load", "nothing", "empty programs", "probe", "empty / nothing", "probe / nothing", "probe / empty"];
+    let columns = [
+        "load",
+        "nothing",
+        "empty programs",
+        "calls alone",
+        "probe",
+        "empty / nothing",
+        "calls / nothing",
+        "probe / nothing",
+        "probe / empty",
+        "probe / calls",
+    ];
     let mut table = Table::new(title, &columns);
     for (load, rounds) in results {
-        let [nothing, empty, probe] = Condition::ALL.map(|condition| rounds.figures(condition, figure));
+        let [nothing, empty, calls, probe] =
+            Condition::ALL.map(|condition| rounds.figures(condition, figure));
         let mut row = vec![load.name().to_owned()];
-        row.extend([&nothing, &empty, &probe].map(|figures| spread(figures)));
-        row.extend([(&empty, &nothing), (&probe, &nothing), (&probe, &empty)].map(|(figures, against)| {
+        row.extend([&nothing, &empty, &calls, &probe].map(|figures| spread(figures)));
+        let pairs =
+            [(&empty, &nothing), (&calls, &nothing), (&probe, &nothing), (&probe, &empty), (&probe, &calls)];
+        row.extend(pairs.map(|(figures, against)| {
             Comparison::of(figures, against).map_or_else(|| "-".to_owned(), |compared| compared.to_string())
         }));
         table.row(row);

@@ -19,8 +19,10 @@ use probe_user::{
 
 use super::packet::{Kind, Packet};
 
-const RECEIVE: &str = "trial_receive";
-const TRANSMIT: &str = "trial_transmit";
+/// What is run for a received packet.
+pub(crate) const RECEIVE: &str = "trial_receive";
+/// What is run for one that is sent.
+pub(crate) const TRANSMIT: &str = "trial_transmit";
 
 /// A connection as it lies in the map.
 type Words = [u64; size_of::<Connection>() / size_of::<u64>()];

@@ -52,7 +52,7 @@ pub(crate) fn measure(options: &Options) -> Result<(Vec<Table>, Value)> {
         let rate = load.warm_up(&server)?;
         for round in 0..options.rounds().min(if options.quick { 3 } else { 5 }) {
             eprintln!("bench:   {}, `bpf_stats`, round {}", load.name(), round + 1);
-            for condition in [Condition::Empty, Condition::Probe] {
+            for condition in [Condition::Empty, Condition::Floor, Condition::Probe] {
                 let attached = Attached::attach(condition)?;
                 let ids = attached.programs()?;
                 let _counting =

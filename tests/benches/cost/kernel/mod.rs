@@ -9,10 +9,16 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use self::{
-    engine::{Engine, Took},
+    engine::{Engine, RECEIVE, TRANSMIT, Took},
     packet::{Kind, Packet},
 };
-use crate::{Measured, empty::Empty, options::Options, paired::Spread, table::Table};
+use crate::{
+    Measured,
+    options::Options,
+    paired::Spread,
+    stand_ins::{self, StandIns},
+    table::Table,
+};
 
 /// Measures both.
 pub(crate) fn measure(options: &Options) -> Result<Measured> {
@@ -26,19 +32,29 @@ pub(crate) fn measure(options: &Options) -> Result<Measured> {
 /// What each kind of packet takes, in nanoseconds a run, one figure a round.
 struct Single {
     empty: Vec<f64>,
+    /// Programs that only call what the probe's call, over a request and over its response.
+    calls: [Vec<f64>; 2],
     kinds: Vec<(Kind, Vec<Took>)>,
 }
 
 fn single(options: &Options) -> Result<(Vec<Table>, Map<String, Value>)> {
     let repeats = if options.quick { 100_000 } else { 500_000 };
-    let mut empty = Empty::load()?;
+    let mut empty = StandIns::load(stand_ins::Kind::Empty)?;
+    let mut calls = StandIns::load(stand_ins::Kind::Floor)?;
     let mut engine = Engine::load()?;
     let kinds: Vec<_> = Kind::ALL.into_iter().filter(|kind| options.admits(kind.name())).collect();
     let kinds = kinds.into_iter().map(|kind| (kind, Vec::new())).collect();
-    let mut single = Single { empty: Vec::new(), kinds };
+    let mut single = Single { empty: Vec::new(), calls: Default::default(), kinds };
+    let [request, response] = [Kind::RequestHead, Kind::ResponseHead].map(Kind::frame);
     for round in 0..options.rounds() {
         eprintln!("bench:   single packets, round {}/{}", round + 1, options.rounds());
-        single.empty.push(empty.run(&Packet::none().frame(), repeats)?);
+        single.empty.push(empty.run("no_ingress", &Packet::none().frame(), repeats)?);
+        // The first makes the connection's state, and the second its histograms.
+        for (figures, (program, frame)) in
+            single.calls.iter_mut().zip([(RECEIVE, &request), (TRANSMIT, &response)])
+        {
+            figures.push(calls.run(program, frame, repeats)?);
+        }
         for (kind, figures) in &mut single.kinds {
             let took = engine.run(*kind, repeats).with_context(|| format!("the packet `{}`", kind.name()))?;
             figures.push(took);
@@ -52,6 +68,10 @@ impl Single {
         let columns = ["packet", "a run", "of it, putting back what it changes", "over the empty program"];
         let mut table = Table::new("A packet by `BPF_PROG_TEST_RUN`, ns", &columns);
         table.row(vec!["any, empty program".into(), shown(&self.empty), "-".into(), "-".into()]);
+        for (name, figures) in ["request", "response"].iter().zip(&self.calls) {
+            let over: Vec<f64> = figures.iter().zip(&self.empty).map(|(run, empty)| run - empty).collect();
+            table.row(vec![format!("{name}, calls alone"), shown(figures), "-".into(), shown(&over)]);
+        }
         for (kind, took) in &self.kinds {
             let run: Vec<f64> = took.iter().map(|took| took.run).collect();
             let before: Vec<f64> =
@@ -67,6 +87,13 @@ impl Single {
             "A request by `BPF_PROG_TEST_RUN`, request and response together, over the empty programs, ns",
             &["request", "a request"],
         );
+        let calls: Vec<f64> = self.calls[0]
+            .iter()
+            .zip(&self.calls[1])
+            .zip(&self.empty)
+            .map(|((request, response), empty)| request + response - 2.0 * empty)
+            .collect();
+        table.row(vec!["head of 30 B, head of 220 B: calls alone".into(), shown(&calls)]);
         for (name, kinds, requests) in Kind::REQUESTS {
             let mut sum = vec![0.0; self.empty.len()];
             let mut whole = true;
@@ -92,6 +119,7 @@ impl Single {
         }
         Map::from_iter([
             ("empty_ns".to_owned(), json!(self.empty)),
+            ("calls_ns".to_owned(), json!(self.calls)),
             ("packets".to_owned(), Value::Object(kinds)),
         ])
     }

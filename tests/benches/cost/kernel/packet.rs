@@ -125,6 +125,11 @@ impl Kind {
         packets
     }
 
+    /// The frame of the packet itself.
+    pub(crate) fn frame(self) -> Vec<u8> {
+        self.conversation().last().map(Packet::frame).unwrap_or_default()
+    }
+
     /// How many answers end in it.
     pub(crate) const fn answers(self) -> u64 {
         match self {

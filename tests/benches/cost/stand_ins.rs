@@ -1,4 +1,5 @@
-//! Programs that do nothing, attached where the probe attaches its own: what the hooks cost by themselves.
+//! Programs attached where the probe attaches its own, in its stead: what the hooks cost by themselves, and with the calls
+//! that measuring takes.
 
 use std::{collections::BTreeSet, env, fs::File};
 
@@ -14,31 +15,50 @@ use probe_user::attribution::cgroup2_root;
 
 use crate::kernel::engine;
 
+/// Which they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// They do nothing: `probe-ebpf/src/bin/nothing.rs`.
+    Empty,
+    /// They call what the probe's call, and decide nothing: `probe-ebpf/src/bin/floor.rs`.
+    Floor,
+}
+
+impl Kind {
+    /// The environment variable that says where their object is.
+    const fn variable(self) -> &'static str {
+        match self {
+            Self::Empty => "TRAFFIC_PROBE_NOTHING",
+            Self::Floor => "TRAFFIC_PROBE_FLOOR",
+        }
+    }
+}
+
 /// They, attached until dropped.
-pub(crate) struct Empty {
+pub(crate) struct StandIns {
     ebpf: Ebpf,
 }
 
 /// The loopback device: where all load is.
 const INTERFACE: &str = "lo";
 
-impl Empty {
+impl StandIns {
     /// Loads and attaches them.
-    pub(crate) fn attach() -> Result<Self> {
-        let mut empty = Self::load()?;
+    pub(crate) fn attach(kind: Kind) -> Result<Self> {
+        let mut programs = Self::load(kind)?;
         let root = cgroup2_root()?;
         let root = File::open(&root).with_context(|| format!("cannot open {}", root.display()))?;
-        for (name, program) in empty.ebpf.programs_mut() {
+        for (name, program) in programs.ebpf.programs_mut().filter(|(name, _)| !is_trial(name)) {
             attach(name, program, &root).with_context(|| format!("cannot attach {name}"))?;
         }
-        Ok(empty)
+        Ok(programs)
     }
 
     /// Loads them.
-    pub(crate) fn load() -> Result<Self> {
-        const VARIABLE: &str = "TRAFFIC_PROBE_NOTHING";
-        let path = env::var_os(VARIABLE).with_context(|| {
-            format!("{VARIABLE} is not set: `cargo xtask bench` builds and names the object")
+    pub(crate) fn load(kind: Kind) -> Result<Self> {
+        let variable = kind.variable();
+        let path = env::var_os(variable).with_context(|| {
+            format!("{variable} is not set: `cargo xtask bench` builds and names the object")
         })?;
         let btf = Btf::from_sys_fs()?;
         let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load_file(&path)?;
@@ -55,11 +75,12 @@ impl Empty {
         Ok(Self { ebpf })
     }
 
-    /// What a run of one of them takes over a packet, in nanoseconds.
-    pub(crate) fn run(&mut self, frame: &[u8], repeats: u32) -> Result<f64> {
-        let program = self.ebpf.program_mut("no_ingress").context("the object has no program no_ingress")?;
-        let program: &mut SchedClassifier = program.try_into()?;
-        engine::test(program, frame, repeats)
+    /// What a run of a program takes over a packet, in nanoseconds.
+    pub(crate) fn run(&mut self, program: &str, frame: &[u8], repeats: u32) -> Result<f64> {
+        let found = self.ebpf.program_mut(program);
+        let found: &mut SchedClassifier =
+            found.with_context(|| format!("the object has no program {program}"))?.try_into()?;
+        engine::test(found, frame, repeats)
     }
 
     /// The ids of all of them.
@@ -69,10 +90,15 @@ impl Empty {
     }
 }
 
+/// Whether a program is there to be run by the kernel on demand, and not to be attached.
+fn is_trial(program: &str) -> bool {
+    program.starts_with("trial_")
+}
+
 fn tracepoint(program: &str) -> Result<&'static str> {
     match program {
-        "no_states" => Ok("inet_sock_set_state"),
-        "no_reads" => Ok("tcp_rcv_space_adjust"),
+        "no_states" | "floor_states" => Ok("inet_sock_set_state"),
+        "no_reads" | "floor_reads" => Ok("tcp_rcv_space_adjust"),
         _ => bail!("{program} is at no tracepoint that the benchmark knows"),
     }
 }
@@ -82,13 +108,13 @@ fn attach(name: &str, program: &mut Program, root: &File) -> Result<()> {
     let mode = CgroupAttachMode::Single;
     match program {
         Program::CgroupSkb(program) => {
-            let way =
-                if name == "no_receive" { CgroupSkbAttachType::Ingress } else { CgroupSkbAttachType::Egress };
+            let receives = name.ends_with("_receive");
+            let way = if receives { CgroupSkbAttachType::Ingress } else { CgroupSkbAttachType::Egress };
             program.attach(root, way, mode).map(drop)?;
         }
         Program::SockOps(program) => program.attach(root, mode).map(drop)?,
         Program::SchedClassifier(program) => {
-            let way = if name == "no_ingress" { TcAttachType::Ingress } else { TcAttachType::Egress };
+            let way = if name.ends_with("_ingress") { TcAttachType::Ingress } else { TcAttachType::Egress };
             let order = TcAttachOptions::TcxOrder(LinkOrder::first());
             program.attach_with_options(INTERFACE, way, order).map(drop)?;
         }

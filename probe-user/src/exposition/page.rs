@@ -1,0 +1,66 @@
+//! The page of metrics while it is written: it leaves in pieces, so that what a scrape takes of memory does not grow with
+//! the number of series.
+
+use super::{family::Family, names::Metric};
+
+/// A piece leaves when it has so many bytes. Large enough that handing it on costs nothing beside writing it.
+const PIECE: usize = 64 * 1024;
+
+/// Room beyond that for the series that crosses the edge, so that a piece never has to move while it is written.
+const MARGIN: usize = 8 * 1024;
+
+/// Whoever asked has gone: nothing more needs to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+/// A page that is being written.
+pub(super) struct Page<'a> {
+    text: String,
+    send: &'a mut dyn FnMut(String) -> Result<(), Gone>,
+    gone: bool,
+}
+
+impl<'a> Page<'a> {
+    pub(super) fn new(send: &'a mut dyn FnMut(String) -> Result<(), Gone>) -> Self {
+        Self { text: String::with_capacity(PIECE + MARGIN), send, gone: false }
+    }
+
+    /// A metric, whose series come next. One without any is not shown.
+    pub(super) fn family(&mut self, metric: &'static Metric) -> Family<'_, 'a> {
+        Family::new(self, metric)
+    }
+
+    /// Adds what is written already.
+    pub(super) fn append(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.send_pieces();
+    }
+
+    /// What is written of the present piece.
+    pub(super) const fn text(&mut self) -> &mut String {
+        &mut self.text
+    }
+
+    /// Lets the piece go, if it is one.
+    pub(super) fn send_pieces(&mut self) {
+        if self.text.len() >= PIECE {
+            self.send(PIECE + MARGIN);
+        }
+    }
+
+    /// Lets the last piece go.
+    pub(super) fn finish(mut self) -> Result<(), Gone> {
+        self.send(0);
+        if self.gone { Err(Gone) } else { Ok(()) }
+    }
+
+    fn send(&mut self, room_for_next: usize) {
+        if self.gone {
+            // The rest is written to nobody: cheaper than a way out of every loop.
+            self.text.clear();
+            return;
+        }
+        let piece = std::mem::replace(&mut self.text, String::with_capacity(room_for_next));
+        self.gone = !piece.is_empty() && (self.send)(piece).is_err();
+    }
+}

@@ -1,0 +1,124 @@
+//! What is known of services' requests.
+
+use std::fmt::Write;
+
+use probe_common::exchange::{ABORTED, as_class};
+
+use super::{identity_labels::IdentityLabels, names, page::Page, services::Labelled};
+use crate::{
+    report::{RequestRates, ServiceRates},
+    snapshot::{RequestKind, Service},
+};
+
+/// The quantiles of `traffic_request_latency_seconds`, with their labels.
+const QUANTILES: [(&str, f64); 3] = [("0.5", 0.5), ("0.95", 0.95), ("0.99", 0.99)];
+
+pub(super) fn totals(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
+    let mut status = String::new();
+    let mut total = page.family(&names::REQUESTS);
+    for (identity, service) in services {
+        for (kind, durations) in &service.requests {
+            let labels = request_labels(identity, kind, &mut status);
+            total.add_at(identity.place, &labels, durations.count as f64);
+        }
+    }
+    let mut duration = page.family(&names::REQUEST_DURATION);
+    for (identity, service) in services {
+        for (kind, durations) in &service.requests {
+            duration.add_histogram(identity.place, &request_labels(identity, kind, &mut status), durations);
+        }
+    }
+    parts(page, services);
+    waiting(page, services);
+}
+
+/// The parts of their time.
+fn parts(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
+    let mut first_byte = page.family(&names::TIME_TO_FIRST_BYTE);
+    for (identity, service) in services {
+        let [name, port, role] = identity.labels();
+        for (protocol, times) in &service.first_byte {
+            first_byte.add_histogram(identity.place, &[name, port, role, protocol.label()], times);
+        }
+    }
+    let mut phases = page.family(&names::REQUEST_PHASE);
+    for (identity, service) in services {
+        let [name, port, role] = identity.labels();
+        for ((protocol, phase), times) in &service.phases {
+            let labels = [name, port, role, protocol.label(), phase.label()];
+            phases.add_histogram(identity.place, &labels, times);
+        }
+    }
+}
+
+fn waiting(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
+    let mut in_flight = page.family(&names::REQUESTS_IN_FLIGHT);
+    for (identity, service) in services {
+        let [name, port, role] = identity.labels();
+        for (protocol, waiting) in &service.in_flight {
+            let labels = [name, port, role, protocol.label()];
+            in_flight.add_at(identity.place, &labels, waiting.requests as f64);
+        }
+    }
+    let mut oldest = page.family(&names::OLDEST_REQUEST_AGE);
+    for (identity, service) in services {
+        let [name, port, role] = identity.labels();
+        for (protocol, waiting) in &service.in_flight {
+            let labels = [name, port, role, protocol.label()];
+            oldest.add_at(identity.place, &labels, waiting.oldest.unwrap_or_default().as_secs_f64());
+        }
+    }
+}
+
+/// `status` is where the status is written.
+fn request_labels<'a>(
+    identity: &'a IdentityLabels<'_>,
+    kind: &'a RequestKind,
+    status: &'a mut String,
+) -> [&'a str; 7] {
+    status.clear();
+    match kind.status {
+        ABORTED => status.push_str("aborted"),
+        // Writing to a string cannot fail.
+        number => match as_class(number) {
+            Some(class) => _ = write!(status, "{class}xx"),
+            None => _ = write!(status, "{number:03}"),
+        },
+    }
+    let [name, port, role] = identity.labels();
+    let route = kind.route.as_deref().unwrap_or_default();
+    [name, port, role, kind.protocol.label(), kind.method.label(), status, route]
+}
+
+pub(super) fn rates(page: &mut Page<'_>, services: &[Labelled<'_, ServiceRates>]) {
+    type Of = fn(&RequestRates) -> Option<f64>;
+    let gauges: [(_, Of); 3] = [
+        (&names::REQUESTS_PER_SECOND, |rates| Some(rates.requests)),
+        (&names::TRANSACTIONS_PER_SECOND, |rates| Some(rates.transactions)),
+        (&names::ERROR_RATIO, |rates| rates.error_ratio),
+    ];
+    for (metric, of) in gauges {
+        let mut family = page.family(metric);
+        for (identity, service) in services {
+            let [name, port, role] = identity.labels();
+            for (protocol, rates) in &service.requests {
+                if let Some(value) = of(rates) {
+                    family.add_at(identity.place, &[name, port, role, protocol.label()], value);
+                }
+            }
+        }
+    }
+    let mut latency = page.family(&names::REQUEST_LATENCY);
+    for (identity, service) in services {
+        let [name, port, role] = identity.labels();
+        for (protocol, rates) in &service.requests {
+            let average = ("avg", rates.durations.average());
+            let quantiles = QUANTILES.map(|(label, quantile)| (label, rates.durations.quantile(quantile)));
+            for (label, value) in [average].into_iter().chain(quantiles) {
+                if let Some(value) = value {
+                    latency.add_at(identity.place, &[name, port, role, protocol.label(), label], value);
+                }
+            }
+        }
+    }
+}

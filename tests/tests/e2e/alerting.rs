@@ -1,0 +1,143 @@
+//! From load to a message that people read: a real server, the agent, Prometheus and Alertmanager with what is shipped for
+//! them, a mail server, and what answers like Slack's webhook.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use probe_tests::{
+    agent::Agent,
+    alertmanager::Alertmanager,
+    client::{Client, Request},
+    load,
+    mail::{Mail, MailServer},
+    nginx::Nginx,
+    poll, process,
+    prometheus::{self, Prometheus},
+    rules::of_repository,
+    tool,
+    webhook::Webhook,
+};
+use serde_json::Value;
+
+/// A chain of four programs that look once a second or less often.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Of what was failed, so much is less than the twentieth part.
+const GOOD: u64 = 20_000;
+
+fn mail_of(mails: &MailServer, start: &str, log: impl Fn() -> Result<String>) -> Result<Mail> {
+    let found = poll::until_within(PATIENCE, &format!("a mail whose subject begins with {start}"), || {
+        Ok(mails.mails()?.into_iter().find(|mail| mail.subject.starts_with(start)))
+    });
+    found.with_context(|| format!("Alertmanager says: {}", log().unwrap_or_default()))
+}
+
+fn slack_of(slack: &Webhook, start: &str) -> Result<Value> {
+    poll::until_within(PATIENCE, &format!("a message to Slack that begins with {start}"), || {
+        let begins = |message: &&Value| {
+            message["attachments"][0]["title"].as_str().is_some_and(|title| title.starts_with(start))
+        };
+        Ok(slack.messages().iter().find(begins).cloned())
+    })
+}
+
+fn contains(what: &str, text: &str, parts: &[&str]) -> Result<()> {
+    for part in parts {
+        ensure!(text.contains(part), "{what} lacks `{part}`:\n{text}");
+    }
+    // What a template leaves where it has nothing to say.
+    ensure!(!text.contains("<no value>"), "{what} has a hole:\n{text}");
+    Ok(())
+}
+
+fn is_firing(prometheus: &Prometheus, alert: &str, port: u16) -> Result<Option<Value>> {
+    let mut alerts = prometheus.firing(alert)?.into_iter();
+    Ok(alerts.find(|one| one["labels"]["port"] == port.to_string().as_str()))
+}
+
+#[test]
+fn failing_requests_become_a_mail_and_a_message_and_so_does_their_end() -> Result<()> {
+    let agent = Agent::start()?;
+    let nginx = Nginx::start()?;
+    let (mails, slack) = (MailServer::start()?, Webhook::start()?);
+    let alertmanager = Alertmanager::start(&mails, &slack)?;
+    let prometheus = prometheus::Setup::of(&agent).telling(alertmanager.address()).start()?;
+    // A counter's first value is no increase: the series have to be there before what is to be seen.
+    let mut client = Client::connect(nginx.ipv4())?;
+    for path in ["/ok", "/broken"] {
+        client.exchange(&Request::new("GET", path))?;
+    }
+    let port = nginx.port();
+    let known = format!("count(traffic_requests_total{{port=\"{port}\",role=\"server\"}}) == 2");
+    poll::until("Prometheus to know both statuses", || prometheus.value(&known))?;
+
+    for _ in 0..100 {
+        client.exchange(&Request::new("GET", "/broken"))?;
+    }
+    let alert = poll::until_within(PATIENCE, "the alert to fire", || {
+        is_firing(&prometheus, "TrafficErrorsMany", port)
+    })?;
+    ensure!(alert["labels"]["service"] == "nginx" && alert["labels"]["severity"] == "critical", "{alert:#?}");
+    let start = format!("[CRITICAL] nginx:{port} fails");
+    let mail = mail_of(&mails, &start, || alertmanager.log())?;
+    ensure!(mail.to == "operators@example.com", "{mail:?}");
+    let runbook = "/docs/runbooks/TrafficErrorsMany.md";
+    let instance = agent.address().to_string();
+    let said = ["FIRING: ", "answers with 5xx", runbook, &instance, "<b>FIRING: ", "border-left", "since 20"];
+    contains("the mail", &mail.text, &said)?;
+    let message = slack_of(&slack, &start)?;
+    let attachment = &message["attachments"][0];
+    ensure!(attachment["color"] == "danger" && message["channel"] == "#alerts", "{message:#}");
+    let text = attachment["text"].as_str().context("a text")?;
+    contains("the message to Slack", text, &[":rotating_light: *nginx:", runbook, "|Runbook>", &instance])?;
+    println!("{}\n{}\n{text}", mail.subject, mail.text);
+
+    load::h2load(nginx.ipv4(), "/ok", GOOD, 4)?;
+    poll::until_within(PATIENCE, "the alert to end", || {
+        Ok(is_firing(&prometheus, "TrafficErrorsMany", port)?.is_none().then_some(()))
+    })?;
+    let start = format!("[RESOLVED] nginx:{port} fails");
+    contains(
+        "the mail",
+        &mail_of(&mails, &start, || alertmanager.log())?.text,
+        &["RESOLVED: ", ", until 20"],
+    )?;
+    let message = slack_of(&slack, &start)?;
+    ensure!(message["attachments"][0]["color"] == "good", "{message:#}");
+    ensure!(prometheus.rules_are_well()? > 30);
+    Ok(())
+}
+
+/// Where a graver alert says it all, the lesser one is not sent: at a quarter of failures both fire.
+#[test]
+fn amtool_takes_the_configuration_and_every_route_leads_somewhere() -> Result<()> {
+    let amtool = |arguments: &[&str]| -> Result<String> {
+        let mut command = tool::command("amtool")?;
+        command.args(arguments).current_dir(of_repository("deploy/alertmanager"));
+        process::run_well(&mut command, Duration::from_secs(10))
+    };
+    amtool(&["check-config", "alertmanager.yml"])?;
+    let route = |severity: &str| {
+        let label = format!("severity={severity}");
+        amtool(&["config", "routes", "test", "--config.file=alertmanager.yml", &label])
+    };
+    for (severity, receiver) in
+        [("info", "slack"), ("warning", "slack-and-email"), ("critical", "slack-and-email")]
+    {
+        ensure!(route(severity)?.trim() == receiver, "{severity} goes to {}", route(severity)?);
+    }
+    let templates = fs::read_to_string(of_repository("deploy/alertmanager/templates/traffic-probe.tmpl"))?;
+    for (name, kind) in
+        [("title", "text"), ("color", "text"), ("slack", "text"), ("text", "text"), ("html", "html")]
+    {
+        ensure!(templates.contains(&format!("define \"traffic-probe.{name}\"")), "{name} is not defined");
+        let text = format!("{{{{ template \"traffic-probe.{name}\" . }}}}");
+        let arguments = ["template", "render", "--template.glob=templates/*.tmpl"];
+        let rendered = amtool(
+            &[&arguments[..], &[&format!("--template.text={text}"), &format!("--template.type={kind}")]]
+                .concat(),
+        )?;
+        ensure!(!rendered.trim().is_empty() && !rendered.contains("<no value>"), "{name}: {rendered}");
+    }
+    Ok(())
+}
