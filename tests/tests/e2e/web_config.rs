@@ -1,6 +1,7 @@
 //! TLS and authentication by a web configuration, with the clients that users have: Prometheus, curl and openssl.
 
 use std::{
+    fmt::Write as _,
     fs,
     process::Command,
     time::{Duration, Instant},
@@ -47,13 +48,14 @@ fn prometheus_scrapes_with_what_it_is_given_and_not_without() -> Result<()> {
     ];
     let mut configuration = "global: {scrape_interval: 2s, scrape_timeout: 2s}\nscrape_configs:\n".to_owned();
     for (name, certificate, authorization) in jobs {
-        configuration += &format!(
-            "- job_name: {name}\n  scheme: https\n  tls_config: {{ca_file: authority.pem, {certificate}}}\n  {authorization}\n  static_configs: [{{targets: ['127.0.0.1:{}']}}]\n",
+        let _ = writeln!(
+            configuration,
+            "- job_name: {name}\n  scheme: https\n  tls_config: {{ca_file: authority.pem, {certificate}}}\n  {authorization}\n  static_configs: [{{targets: ['127.0.0.1:{}']}}]",
             agent.port()
         );
     }
     let prometheus = agent.scraped_by(&configuration)?;
-    let seen = poll::until_within(Duration::from_secs(60), "scrapes with a password", || {
+    let seen = poll::until_within(Duration::from_mins(1), "scrapes with a password", || {
         // The first check of a password, right or wrong, may take longer than a scrape may.
         let seen = prometheus.health()?;
         Ok(seen.filter(|seen| seen["password"].0 == "up" && seen["wrong-password"].1.contains("401")))
