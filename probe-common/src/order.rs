@@ -30,6 +30,10 @@ pub enum Deed {
     Move = 2,
     /// Put back what was counted for the entry while it was leaving.
     Settle = 3,
+    /// Add to a counter of the entry's service.
+    Count = 4,
+    /// Note that what the entry's service had is elsewhere now: [`crate::service::GONE`].
+    LetGo = 5,
 }
 
 /// An order.
@@ -40,12 +44,12 @@ pub struct Order {
     pub entry: LatencyKey,
     /// Of [`Deed::Move`]: to which entry.
     pub to: LatencyKey,
-    /// Of [`Deed::Move`]: what the entry has, of all CPUs together.
+    /// Of [`Deed::Move`]: what the entry has, of all CPUs together. Of [`Deed::Count`]: how much.
     pub count: u64,
-    /// Likewise.
+    /// Of [`Deed::Move`], likewise.
     pub sum: u64,
     /// [`Deed`]
     pub deed: u32,
-    /// Zero.
-    pub padding: u32,
+    /// Of [`Deed::Count`]: which one of [`crate::counters::ServiceCounters::numbers`].
+    pub number: u32,
 }

@@ -17,3 +17,4 @@ pub mod socket_iterator;
 pub mod socket_state;
 pub mod socket_traffic;
 pub mod trial;
+pub mod trial_count;

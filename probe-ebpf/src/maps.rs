@@ -31,6 +31,7 @@
 //! | `OLDEST_REQUESTS` | service index | time | 8 | `oldest_request` | agent, before each pass | cannot be |
 //! | `TRIAL` | 0 | `Connection` | 1 KiB | tests, `trial_*` | never | cannot be |
 //! | `TRIAL_UNDO` | 0 | `Undo` | 1 KiB | benchmarks | never | cannot be |
+//! | `TRIAL_COUNTED` | 0 | count | 8 a CPU | `trial_interrupt` | never | cannot be |
 //! | `COMPLAINTS` | `Reason` | time | 8 | all | never | cannot be |
 
 use core::ffi::c_void;
@@ -195,6 +196,10 @@ pub static TRIAL: Array<Connection> = Array::with_max_entries(1, 0);
 /// What they undo in it before each run.
 #[map]
 pub static TRIAL_UNDO: Array<Undo> = Array::with_max_entries(1, 0);
+
+/// How many requests `trial_interrupt` has counted, or tried to.
+#[map]
+pub static TRIAL_COUNTED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 pub static COMPLAINTS: Array<u64> = Array::with_max_entries(Reason::COUNT, 0);

@@ -124,7 +124,7 @@ async fn serve(
 }
 
 /// The signals that end the agent.
-struct Stop {
+pub(crate) struct Stop {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     /// The terminal has gone, and with it whoever watched.
@@ -132,7 +132,7 @@ struct Stop {
 }
 
 impl Stop {
-    fn catch() -> std::io::Result<Self> {
+    pub(crate) fn catch() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -140,7 +140,7 @@ impl Stop {
         })
     }
 
-    async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

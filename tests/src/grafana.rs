@@ -105,7 +105,7 @@ pub fn provisioned(alerts: &[Alert]) -> Result<String> {
         rules.push(rule(alert));
     }
     let document = json!({ "apiVersion": 1, "groups": groups });
-    Ok(format!("{HEAD}{}", serde_yaml_ng::to_string(&document)?))
+    Ok(format!("{HEAD}{}", serde_saphyr::to_string(&document)?))
 }
 
 fn rule(alert: &Alert) -> Value {

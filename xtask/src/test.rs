@@ -78,10 +78,11 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     }
     let toolchain = setup::ensure(&groups)?;
     let object = build::ebpf(&toolchain)?;
-    let mut schema = None;
+    let (mut schema, mut newman) = (None, None);
     if rings.contains(&Ring::E2e) {
         build::agent(&object)?;
         schema = Some(setup::grafana_schema()?);
+        newman = Some(setup::newman()?);
     }
     let packages = workspace::target().join("package-tests");
     if rings.contains(&Ring::Packages) {
@@ -99,9 +100,10 @@ pub(crate) fn test(options: &Options) -> Result<()> {
             // Kept on the way through sudo: what the user asks of the tests.
             cargo.envs(privilege::agent_settings());
             cargo.env(build::EBPF_VARIABLE, &object).env("TRAFFIC_PROBE_BIN", workspace::agent());
-            cargo.env("TRAFFIC_PROBE_PACKAGES", &packages);
             cargo.envs(schema.iter().map(|directory| ("TRAFFIC_PROBE_GRAFANA_SCHEMA", directory)));
+            cargo.env("TRAFFIC_PROBE_PACKAGES", &packages);
             cargo.env("PATH", exec::search_path());
+            cargo.envs(newman.as_ref().map(|newman| ("TRAFFIC_PROBE_NEWMAN", newman)));
             cargo
         };
         let verdict = match (ring, &impossible) {

@@ -6,12 +6,13 @@ use core::ffi::c_void;
 use probe_common::{
     exchange::LatencyKey,
     order::{Deed, Order},
+    service,
 };
 
 use crate::{
     latency,
-    maps::{LEAVING, ORDERS},
-    quota,
+    maps::{HOLDERS, LEAVING, ORDERS},
+    quota, services,
 };
 
 /// What the iterator hands over: `struct bpf_iter__bpf_map_elem` (`kernel/bpf/map_iter.c`), whose members are eight bytes
@@ -50,6 +51,19 @@ fn carry_out(order: &Order) {
         quota::add_regardless(&order.to, order.sum, order.count);
     } else if order.deed == Deed::Settle as u32 {
         settle(&order.entry);
+    } else if order.deed == Deed::Count as u32 {
+        services::add(order.entry.service, order.number, order.count);
+    } else if order.deed == Deed::LetGo as u32 {
+        let_go(order.entry.service);
+    }
+}
+
+/// Notes that what a service had is elsewhere now.
+#[inline(always)]
+fn let_go(index: u32) {
+    if let Some(place) = HOLDERS.get_ptr_mut(index) {
+        // SAFETY: the map's value, valid for the program's run.
+        unsafe { *place = service::GONE };
     }
 }
 

@@ -105,7 +105,7 @@ impl ServiceSummary {
         }
         let requests = rates.map(ServiceRates::all_requests).unwrap_or_default();
         Some(Self {
-            service: id.service.clone(),
+            service: id.name().to_owned(),
             port: id.port,
             role: id.role.into(),
             transport: id.transport.into(),

@@ -191,7 +191,7 @@ impl Service {
         let is_tcp = id.transport == interface::Transport::Tcp;
         let [receive, transmit] = totals.wire;
         Self {
-            service: id.service.clone(),
+            service: id.name().to_owned(),
             port: id.port,
             role: id.role.into(),
             transport: id.transport.into(),
@@ -206,7 +206,7 @@ impl Service {
                 .filter_map(|protocol| Requests::of(protocol, totals, rates))
                 .collect(),
             tier: report.tiers.get(id).map(Tier::from),
-            resources: report.resources.services.get(&id.identity()).map(ServiceResources::from),
+            resources: report.resources.services.get(&id.identity).map(ServiceResources::from),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Over a real socket, as a client sees it; the figures are compared with `/metrics` end to end.
 
 mod openapi;
+mod postman;
 mod stream;
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
@@ -10,6 +11,7 @@ use serde_json::Value;
 use super::{Interfaces, Problem, Services, Tiers, documents::Documents};
 use crate::{
     exposition::tests::sample,
+    identity::Identity,
     latest::Latest,
     report::Report,
     server::tests::{get, report, with_server},
@@ -146,7 +148,8 @@ fn cost_of_many_services() {
     let sample = Arc::unwrap_or_clone(report.snapshot);
     let (id, service) = sample.services.iter().nth(1).unwrap();
     let many = (0..SERVICES).map(|number| {
-        (ServiceId { service: format!("{}-{number}", id.service), ..id.clone() }, service.clone())
+        let identity = Identity::named(&format!("{}-{number}", id.name()));
+        (ServiceId { identity, ..id.clone() }, service.clone())
     });
     report.snapshot = Snapshot { services: many.collect(), ..sample }.into();
     let latest = Arc::new(Latest::default());

@@ -71,7 +71,7 @@ impl Tiers {
             .iter()
             .filter(|(id, _)| asked(id))
             .map(|(id, judgement)| ServiceTier {
-                service: id.service.clone(),
+                service: id.name().to_owned(),
                 port: id.port,
                 transport: id.transport.into(),
                 tier: judgement.into(),

@@ -86,17 +86,19 @@ pub enum StartError {
 /// Why a pass over the maps failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
-    /// A map could not be read.
-    #[error("cannot read the map `{map}`: {source}")]
+    /// A map could not be read, or not written.
+    #[error("cannot use the map `{map}`: {source}")]
     Map {
         /// Its name.
         map: &'static str,
         /// Why.
         source: MapError,
     },
-    /// The iterator over sockets could not be run.
-    #[error("cannot look for the oldest requests among all sockets: {source}")]
+    /// A program could not be run over all elements of a map.
+    #[error("cannot run the iterator `{program}`: {source}")]
     Iterator {
+        /// Its name.
+        program: &'static str,
         /// Why.
         source: std::io::Error,
     },

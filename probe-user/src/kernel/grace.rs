@@ -16,14 +16,17 @@ use super::{
 
 /// A map of maps that nobody reads, and the one that is put into it again and again.
 #[derive(Debug)]
-pub(super) struct Grace {
+pub struct Grace {
     outer: OwnedFd,
     inner: OwnedFd,
 }
 
 impl Grace {
     /// Makes the two maps.
-    pub(super) fn new() -> Result<Self, StartError> {
+    ///
+    /// # Errors
+    /// If the kernel has no memory for them, or does not let us.
+    pub fn new() -> Result<Self, StartError> {
         Self::make().map_err(|source| StartError::Expiry { source: CollectError::Grace { source } })
     }
 
@@ -33,7 +36,10 @@ impl Grace {
     }
 
     /// Waits.
-    pub(super) fn wait(&self) -> Result<(), CollectError> {
+    ///
+    /// # Errors
+    /// What `bpf(2)` says: then nobody has waited.
+    pub fn wait(&self) -> Result<(), CollectError> {
         syscall::put_map_into(self.outer.as_fd(), self.inner.as_fd())
             .map_err(|source| CollectError::Grace { source })
     }

@@ -8,10 +8,15 @@ use std::{
 
 use aya::{Ebpf, maps::Map, programs::Program};
 
-use super::{error::StartError, pinning::Pins, syscall};
+use super::{
+    error::{CollectError, StartError},
+    pinning::Pins,
+    syscall,
+};
 
 /// The program, with the map that it goes through.
 pub(super) struct MapIterator {
+    program: &'static str,
     link: OwnedFd,
 }
 
@@ -40,16 +45,20 @@ impl MapIterator {
         if let Some(pins) = pins {
             pins.pin_descriptor(link.as_fd(), program)?;
         }
-        Ok(Self { link })
+        Ok(Self { program, link })
     }
 
     /// Takes up the one that an earlier agent made.
     pub(super) fn take_up(program: &'static str, pins: &Pins) -> Result<Self, StartError> {
-        Ok(Self { link: pins.demand(program)?.into_link() })
+        Ok(Self { program, link: pins.demand(program)?.into_link() })
     }
 
     /// Has the program look at all elements.
-    pub(super) fn visit_all(&self) -> io::Result<()> {
+    pub(super) fn visit_all(&self) -> Result<(), CollectError> {
+        self.run().map_err(|source| CollectError::Iterator { program: self.program, source })
+    }
+
+    fn run(&self) -> io::Result<()> {
         let mut run = syscall::open_iterator(self.link.as_fd())?;
         // The program writes nothing to read: reading makes it run. One read goes through them all.
         let mut buffer = [0; 64];

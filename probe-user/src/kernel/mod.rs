@@ -25,6 +25,7 @@ mod pinning;
 mod removal;
 mod routes;
 mod rtnetlink;
+mod sharing;
 mod stacking;
 mod syscall;
 mod users;
@@ -49,6 +50,7 @@ use self::{
 };
 pub use self::{
     error::{CollectError, StartError},
+    grace::Grace,
     object::{Cgroups, Features, Heads, load},
     pinning::{PinError, Removed},
     removal::{RemoveError, remove_filters, remove_pinned},

@@ -43,7 +43,7 @@ impl OldestRequests {
         for service in services {
             self.began.set(*service, 0, 0).map_err(CollectError::of_map(MAP))?;
         }
-        self.sockets.visit_all().map_err(|source| CollectError::Iterator { source })
+        self.sockets.visit_all()
     }
 
     /// When the oldest request of each of these services began, in nanoseconds of the monotonic clock. One whose last

@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 fn resolved() -> Result<Value> {
     let mut command = tool::command("docker-compose")?;
     command.args(["-f", "compose.yml", "config"]).current_dir(of_repository("deploy/compose"));
-    Ok(serde_yaml_ng::from_str(&process::run_well(&mut command, LIMIT)?)?)
+    Ok(serde_saphyr::from_str(&process::run_well(&mut command, LIMIT)?)?)
 }
 
 fn texts(list: &Value) -> Result<Vec<String>> {

@@ -126,7 +126,12 @@ fn an_idle_service_leaves_and_begins_at_zero_when_it_comes_back() -> Result<()> 
     for _ in 0..2 {
         keeping.exchange(&request)?;
     }
-    let expected = [counted(idle.port(), 5), counted(kept.port(), 5), counted(busy.port(), asked)].concat();
+    // Of one with an open connection the series has left, and all else stays.
+    let stays =
+        Series::at("traffic_time_to_first_byte_seconds", kept.port(), Role::Server).suffixed("_count");
+    let mut expected =
+        [counted(idle.port(), 5), counted(kept.port(), 2), counted(busy.port(), asked)].concat();
+    expected.push((stays, 5));
     let scrape = gauges_are(&agent, &expected)?;
     let opened = Series::at("traffic_connections_opened_total", idle.port(), Role::Server);
     ensure!(is(scrape.sum(&opened), 1), "connections do not begin at zero");
@@ -135,13 +140,15 @@ fn an_idle_service_leaves_and_begins_at_zero_when_it_comes_back() -> Result<()> 
 }
 
 /// Two callers of one name, in cgroups that do not tell any: what one of them did stays in what is shown of both when it
-/// leaves.
+/// leaves, also to the next agent.
 #[test]
 fn what_is_shown_of_a_name_does_not_go_down_when_one_who_bears_it_leaves() -> Result<()> {
     const EARLY: u64 = 4;
     let sessions = [Cgroup::new("user.slice/session-1.scope")?, Cgroup::new("user.slice/session-2.scope")?];
+    let pins = PinDirectory::alone()?;
     let flags = ["--idle-after", "2s", "--users-window", "1s"];
-    let agent = Setup::default().flags(&flags).ticking_every("200ms").alone().start()?;
+    let start = || Setup::default().flags(&flags).ticking_every("200ms").pinned(&pins).start();
+    let agent = start()?;
     let server = serve()?;
     let ask_from = |session: &Cgroup, path: &str| -> Result<()> {
         let mut command = tool::command("curl")?;
@@ -166,7 +173,20 @@ fn what_is_shown_of_a_name_does_not_go_down_when_one_who_bears_it_leaves() -> Re
     })?;
     let all = EARLY + 1 + asked;
     println!("{EARLY} requests of one, {} of the other", asked + 1);
-    gauges_are(&agent, &[(series(), all), (Series::requests(server.port(), Role::Server), all)])?;
+    let bytes = || Series::at("traffic_bytes_total", server.port(), Role::Client);
+    let before =
+        gauges_are(&agent, &[(series(), all), (Series::requests(server.port(), Role::Server), all)])?;
+    agent.end(Signal::SIGKILL)?;
+    let agent = start()?;
+    let scrape = agent.collected()?;
+    ensure!(is(scrape.sum(&series()), all), "{} of {all} requests are left", scrape.sum(&series()));
+    let (was, now) = (before.sum(&bytes()), scrape.sum(&bytes()));
+    ensure!((was - now).abs() < f64::EPSILON, "{was} bytes were shown, and now {now}");
+    let first_bytes = Series::at("traffic_time_to_first_byte_seconds", server.port(), Role::Client);
+    let opened = Series::at("traffic_connections_opened_total", server.port(), Role::Client);
+    for series in [first_bytes.suffixed("_count"), opened] {
+        ensure!((scrape.sum(&series) - all as f64).abs() < f64::EPSILON, "{series}: {}", scrape.sum(&series));
+    }
     drop(agent);
     server.finish()
 }

@@ -44,9 +44,12 @@
 //! | `compose` | the compose file, and the command lines in it |
 //! | `exposition` | what promtool says of its metrics |
 //! | `api` | what the JSON API is described to be, and the metrics |
+//! | `postman` | the Postman collection of that API, by newman |
 //! | `report` | what a client of it tells people |
 //! | `web_config` | TLS and authentication of its listener |
 //! | `privileges` | what it has given up once it runs |
+//! | `monitor` | what newman asks of a server, as the monitor tells and as the kernel counts |
+//! | `quickstart_postman` | the quick start with Postman, word for word, and the examples that start a monitor |
 //! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
 //! | `ending` | leaving nothing in the kernel |
@@ -78,16 +81,19 @@ mod latency;
 mod limits;
 mod lossy;
 mod memory;
+mod monitor;
 mod names;
 mod neighbours;
 mod offload;
 mod older;
 mod phases;
 mod pipelining;
+mod postman;
 mod privileges;
 mod prometheus_rules;
 mod proxied;
 mod proxied_fields;
+mod quickstart_postman;
 mod quota;
 mod replay;
 mod report;

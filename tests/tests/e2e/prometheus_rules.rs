@@ -155,9 +155,11 @@ fn each_alert_has_a_runbook_that_says_what_it_is() -> Result<()> {
         }
     }
     let names: BTreeSet<_> = alerts.iter().map(|alert| format!("{}.md", alert.name)).collect();
-    let pages = fs::read_dir(of_repository(RUNBOOKS))?
+    let mut pages = fs::read_dir(of_repository(RUNBOOKS))?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<BTreeSet<_>>>()?;
+    // Those of `traffic-probe monitor` have rules of their own: `monitor::alerts`.
+    pages.retain(|page| !page.starts_with("Monitor"));
     ensure!(pages == names, "pages without an alert: {:?}", pages.difference(&names).collect::<Vec<_>>());
     Ok(())
 }

@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// What series are shown as: the labels of their requests.
-struct Shown<'a> {
-    names: &'a HashMap<u32, ServiceId>,
-    routes: &'a mut Option<Routes>,
+pub(super) struct Shown<'a> {
+    pub(super) names: &'a HashMap<u32, ServiceId>,
+    pub(super) routes: &'a mut Option<Routes>,
 }
 
 impl Shown<'_> {
@@ -79,7 +79,7 @@ impl Expiry {
     }
 
     /// How much each series has.
-    fn series_counts(&mut self) -> Result<HashMap<Series, u64>, CollectError> {
+    pub(super) fn series_counts(&mut self) -> Result<HashMap<Series, u64>, CollectError> {
         let mut counts = HashMap::new();
         self.tables.for_each_latency(|key, cell| {
             if let Some(series) = Series::of(key) {
@@ -106,7 +106,8 @@ impl Expiry {
         let mut room = self.diversion.room();
         let mut leavers = Vec::new();
         for &series in idle {
-            let leaver = Leaver { series, entries: entries.remove(&series).unwrap_or_default(), heir: None };
+            let entries = entries.remove(&series).unwrap_or_default();
+            let leaver = Leaver { series, entries, heir: None, rest: series.service() };
             let Some(left) = room.checked_sub(leaver.entries.len()) else { break };
             if leaver.count() == counts[&series] {
                 room = left;
@@ -139,7 +140,7 @@ impl Expiry {
 }
 
 /// Finds for each of them another that is shown as the same and stays: several services of the kernel's may have one name.
-fn name_heirs(
+pub(super) fn name_heirs(
     leavers: &mut [Leaver],
     counts: &HashMap<Series, u64>,
     shown: &mut Shown<'_>,

@@ -95,7 +95,7 @@ impl Diversion {
         for (number, order) in (0..).zip(orders) {
             self.orders.set(number, order, 0).map_err(CollectError::of_map(ORDERS))?;
         }
-        self.carry_out.visit_all().map_err(|source| CollectError::Iterator { source })
+        self.carry_out.visit_all()
     }
 
     /// Puts back what was counted meanwhile.

@@ -6,7 +6,7 @@ use aya::{
     Ebpf,
     maps::{Array, MapData},
 };
-use probe_common::service::{ASKED, HELD, NOT_ASKED};
+use probe_common::service::{ASKED, GONE, HELD, NOT_ASKED};
 
 use crate::kernel::{
     collector::take,
@@ -35,16 +35,18 @@ impl Holders {
         Ok(Self { iterators, asked: take(ebpf, MAP)? })
     }
 
-    /// Takes up what an earlier agent made, which may have been killed while it asked.
-    pub(super) fn take_up(ebpf: &mut Ebpf, pins: &Pins) -> Result<Self, StartError> {
+    /// Takes up what an earlier agent made, which may have been killed while it asked, and tells of which services all that
+    /// they had is elsewhere.
+    pub(super) fn take_up(ebpf: &mut Ebpf, pins: &Pins) -> Result<(Self, BTreeSet<u32>), StartError> {
         let iterators = [
             MapIterator::take_up(SERVICES_OF_CONNECTIONS, pins)?,
             MapIterator::take_up(SERVICES_OF_DATAGRAM_SOCKETS, pins)?,
         ];
         let mut holders = Self { iterators, asked: take(ebpf, MAP)? };
-        let all = 0..holders.asked.len();
-        holders.set(all, NOT_ASKED).map_err(|source| StartError::Expiry { source })?;
-        Ok(holders)
+        let gone = holders.gone().map_err(|source| StartError::Expiry { source })?;
+        let others = (0..holders.asked.len()).filter(|index| !gone.contains(index));
+        holders.set(others, NOT_ASKED).map_err(|source| StartError::Expiry { source })?;
+        Ok((holders, gone))
     }
 
     /// Those of the indices that no socket has, nor will have: nobody may find them by their keys any more.
@@ -83,8 +85,22 @@ impl Holders {
             }
         });
         self.set(asked, NOT_ASKED)?;
-        looked.map_err(|source| CollectError::Iterator { source })?;
+        looked?;
         read.map(|()| indices)
+    }
+
+    /// The services of which all is elsewhere.
+    fn gone(&self) -> Result<BTreeSet<u32>, CollectError> {
+        let all = (0..).zip(self.asked.iter());
+        let gone = all.filter(|(_, answer)| !matches!(answer, Ok(answer) if *answer != GONE));
+        gone.map(|(index, answer)| answer.map(|_| index))
+            .collect::<Result<_, _>>()
+            .map_err(CollectError::of_map(MAP))
+    }
+
+    /// Forgets a service whose index is nobody's.
+    pub(super) fn forget(&mut self, index: u32) -> Result<(), CollectError> {
+        self.set([index], NOT_ASKED)
     }
 
     fn set(&mut self, indices: impl IntoIterator<Item = u32>, to: u64) -> Result<(), CollectError> {

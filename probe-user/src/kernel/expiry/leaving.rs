@@ -8,7 +8,7 @@ use probe_common::{
 use super::series::Series;
 
 /// A series that is to leave.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Leaver {
     /// Which one.
     pub(super) series: Series,
@@ -16,6 +16,8 @@ pub(super) struct Leaver {
     pub(super) entries: Vec<(LatencyKey, LatencyCell)>,
     /// Another that is shown as the same, and stays: what this one had goes there, or what is shown would go down.
     pub(super) heir: Option<Series>,
+    /// The service with which its times to first byte stay, if there is no such other: its own, if that stays.
+    pub(super) rest: u32,
 }
 
 impl Leaver {
@@ -34,13 +36,20 @@ impl Leaver {
         let to = match (self.heir, Span::from_key(key.span)) {
             (_, None | Some(Span::Admission)) => None,
             (Some(heir), _) => Some(heir.entry_like(key)),
-            (None, Some(Span::Both | Span::FirstByte)) => Some(self.series.rest(key.bucket)),
+            (None, Some(Span::Both | Span::FirstByte)) => {
+                Some(LatencyKey { service: self.rest, ..self.series.rest(key.bucket) })
+            }
             (None, _) => None,
         };
         let order = Order { entry: *key, deed: Deed::Delete as u32, ..Order::default() };
-        let Some(to) = to else { return order };
-        Order { to, count: cell.count, sum: cell.sum, deed: Deed::Move as u32, ..order }
+        to.map_or(order, |to| moved(key, to, cell))
     }
+}
+
+/// An order to add what an entry has to another, and to delete it.
+pub(super) fn moved(entry: &LatencyKey, to: LatencyKey, cell: &LatencyCell) -> Order {
+    let deed = Deed::Move as u32;
+    Order { entry: *entry, to, count: cell.count, sum: cell.sum, deed, ..Order::default() }
 }
 
 /// Whether an entry is one of requests, and no sign.
@@ -61,7 +70,7 @@ mod tests {
         let entries = entries.map(|(span, bucket, count)| {
             (key(1, span, 200, bucket), LatencyCell { count, sum: count * 100 })
         });
-        Leaver { series: Series::of(&entries[0].0).unwrap(), entries: entries.to_vec(), heir }
+        Leaver { series: Series::of(&entries[0].0).unwrap(), entries: entries.to_vec(), heir, rest: 1 }
     }
 
     #[test]
@@ -72,6 +81,8 @@ mod tests {
         let [both, duration, sign] = &orders[..] else { panic!("{orders:?}") };
         assert_eq!((both.deed, both.count, both.sum), (Deed::Move as u32, 2, 200));
         assert_eq!(both.to, leaver.series.rest(3));
+        let elsewhere = Leaver { rest: 2, ..leaver.clone() }.orders().next().unwrap();
+        assert_eq!(elsewhere.to, LatencyKey { service: 2, ..both.to }, "its service leaves as well");
         assert!(duration.deed == Deed::Delete as u32 && sign.deed == Deed::Delete as u32);
     }
 
