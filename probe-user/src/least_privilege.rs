@@ -49,18 +49,18 @@ impl Confinement {
         }
     }
 
-    /// Refuses the agent what it never does: this thread, and those that it starts from now on.
-    pub fn begin(self) {
-        match system_calls::refuse_never(self.programs) {
-            Ok(number) => tracing::info!(
-                "{number} system calls that the agent never makes are refused to it; threads that serve {}",
-                files::version().map_or_else(
-                    || "may write files, since this kernel has no Landlock".into(),
-                    |version| format!("may write no file (Landlock, version {version})"),
-                )
-            ),
-            Err(error) => tracing::warn!("cannot have system calls refused: {error}"),
-        }
+    /// Refuses the agent what it never does: this thread, and those that it starts from now on. Says what the kernel gave.
+    #[must_use]
+    pub fn begin(self) -> String {
+        let calls = match system_calls::refuse_never(self.programs) {
+            Ok(number) => format!("{number} system calls that the agent never makes are refused to it"),
+            Err(error) => format!("system calls cannot be refused to it ({error})"),
+        };
+        let files = files::version().map_or_else(
+            || "may write files, since this kernel has no Landlock".into(),
+            |version| format!("may write no file (Landlock, version {version})"),
+        );
+        format!("{calls}; threads that serve {files}")
     }
 
     /// Leaves this thread, which reads what anybody sends, what serving takes.

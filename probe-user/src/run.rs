@@ -44,13 +44,14 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     let listener = server::bind(settings.listen)?;
     least_privilege::gain_nothing();
     let confinement = Confinement::of(&settings.cluster);
-    confinement.begin();
+    let confined = confinement.begin();
     let runtime = runtime(confinement).context("cannot start the threads of the server")?;
 
     // Signals are caught before anything is attached: one that comes in between must detach too.
     let stop = runtime.block_on(async { Stop::catch() }).context("cannot catch signals")?;
     let mut probe = Probe::start(settings, &cgroup)?;
     least_privilege::keep_for_counting();
+    tracing::info!("{confined}");
     web.follow(least_privilege::keep_for_reading)
         .context("cannot start the thread that reads --web-config")?;
     let cluster = Cluster::join(&settings.cluster, &runtime);

@@ -5,12 +5,9 @@ use std::{fs, path::Path, process::Command, time::Duration};
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::{
-    process::{self},
-    tool,
-};
+use crate::{process, tool};
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// What prepares it. The mounts are in a namespace of this process's, with which they go. At the end it says what the layer has
 /// of the names that are asked for, but for files that are only gone.

@@ -1,6 +1,6 @@
 //! A real Prometheus with the shipped configuration and rules.
 
-use std::{fmt::Write as _, fs, net::SocketAddr, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -104,6 +104,18 @@ impl Prometheus {
         let data = self.ask("targets?state=active")?;
         let targets = data["activeTargets"].as_array().context("a list of targets")?.iter();
         targets.map(|one| Ok(one["scrapeUrl"].as_str().context("an address")?.to_owned())).collect()
+    }
+
+    /// For each job of one target its health and the error of its last scrape; none before each was scraped.
+    pub fn health(&self) -> Result<Option<BTreeMap<String, (String, String)>>> {
+        let data = self.ask("targets?state=active")?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let targets = data["activeTargets"].as_array().context("a list of targets")?.iter();
+        let health: BTreeMap<_, _> = targets
+            .map(|one| (text(&one["labels"]["job"]), (text(&one["health"]), text(&one["lastError"]))))
+            .collect();
+        let tried = !health.is_empty() && health.values().all(|(health, _)| health != "unknown");
+        Ok(tried.then_some(health))
     }
 
     /// Where it serves.

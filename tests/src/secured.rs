@@ -1,11 +1,6 @@
 //! An agent whose listener has a web configuration, asked by curl as its users would.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -15,6 +10,7 @@ use crate::{
     pki::Authority,
     poll, ports,
     process::{self, Output, Process},
+    prometheus::Prometheus,
     tool,
 };
 
@@ -101,6 +97,19 @@ impl Secured {
         Ok(fs::rename(new, self.authority.file(name))?)
     }
 
+    /// Starts a Prometheus with a configuration whose paths are relative to the authority's directory.
+    pub fn scraped_by(&self, configuration: &str) -> Result<Prometheus> {
+        let file = self.authority.file("prometheus.yml");
+        fs::write(&file, configuration)?;
+        let (port, data) = (ports::free()?, TempDir::with_prefix("traffic-probe-prometheus-")?);
+        let arguments = [
+            format!("--config.file={}", file.display()),
+            format!("--storage.tsdb.path={}", data.path().display()),
+            format!("--web.listen-address=127.0.0.1:{port}"),
+        ];
+        Prometheus::run(&arguments, ([127, 0, 0, 1], port).into(), data)
+    }
+
     /// Has curl ask, trusting the authority, with further flags; fails unless there is an answer.
     pub fn ask(&self, path: &str, flags: &[&str]) -> Result<Answer> {
         let output = self.try_ask(path, flags)?;
@@ -125,48 +134,5 @@ impl Secured {
         ]);
         command.args(flags).arg(format!("{}://127.0.0.1:{}{path}", self.scheme, self.port));
         process::run(&mut command, LIMIT)
-    }
-}
-
-/// A Prometheus that scrapes as it is told, ended when dropped.
-#[derive(Debug)]
-pub struct Prometheus {
-    _process: Process,
-    port: u16,
-    _data: TempDir,
-}
-
-impl Prometheus {
-    /// Starts one with a configuration in this directory, to which the paths in it are relative.
-    pub fn start(directory: &Path, configuration: &str) -> Result<Self> {
-        let file: PathBuf = directory.join("prometheus.yml");
-        fs::write(&file, configuration)?;
-        let (port, data) = (ports::free()?, TempDir::with_prefix("traffic-probe-prometheus-")?);
-        let mut command = tool::command("prometheus")?;
-        command.arg(format!("--config.file={}", file.display()));
-        command.arg(format!("--storage.tsdb.path={}", data.path().display()));
-        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        Ok(Self { _process: Process::spawn(&mut command)?, port, _data: data })
-    }
-
-    /// For each job its health and the last error of a scrape, once all have been tried.
-    pub fn targets(&self) -> Result<Vec<(String, String, String)>> {
-        poll::until("every target to be scraped", || {
-            let mut command = tool::command("curl")?;
-            command.args(["--silent", "--noproxy", "*"]);
-            command.arg(format!("http://127.0.0.1:{}/api/v1/targets", self.port));
-            let said = process::run(&mut command, LIMIT)?.stdout;
-            let Ok(answer) = serde_json::from_str::<serde_json::Value>(&said) else { return Ok(None) };
-            let targets = answer["data"]["activeTargets"].as_array().cloned().unwrap_or_default();
-            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-            let all: Vec<_> = targets
-                .iter()
-                .map(|target| {
-                    (text(&target["labels"]["job"]), text(&target["health"]), text(&target["lastError"]))
-                })
-                .collect();
-            let tried = !all.is_empty() && all.iter().all(|(_, health, _)| health != "unknown");
-            Ok(tried.then_some(all))
-        })
     }
 }

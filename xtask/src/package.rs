@@ -83,17 +83,17 @@ fn packager(program: &Path, target: &Path) -> Command {
 
 /// Has a package made, in place of an earlier one, and says where it is.
 fn make(what: &str, packager: &mut Command, directory: &Path, suffix: &str) -> Result<()> {
-    let packages = || -> Result<Vec<PathBuf>> {
+    let found = || -> Result<Vec<PathBuf>> {
         let entries =
             fs::read_dir(directory).with_context(|| format!("could not read {}", directory.display()))?;
         let files = entries.flatten().map(|entry| entry.path());
-        Ok(files.filter(|file| file.extension().is_some_and(|found| found == suffix)).collect())
+        Ok(files.filter(|file| file.extension().is_some_and(|extension| extension == suffix)).collect())
     };
-    for old in packages()? {
+    for old in found()? {
         fs::remove_file(&old).with_context(|| format!("could not remove {}", old.display()))?;
     }
     exec::run_long(&format!("making {what}"), packager)?;
-    let [package] = &packages()?[..] else { bail!("{} holds no single .{suffix}", directory.display()) };
+    let [package] = &found()?[..] else { bail!("{} holds no single .{suffix}", directory.display()) };
     let size = fs::metadata(package).with_context(|| format!("could not read {}", package.display()))?.len();
     eprintln!("package: {} is {size} bytes", package.display());
     Ok(())

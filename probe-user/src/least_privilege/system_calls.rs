@@ -15,11 +15,10 @@ const PROGRAMS: &[i64] = &[libc::SYS_execve, libc::SYS_execveat];
 
 /// What no part of the agent does, at any time.
 const NEVER: &[i64] = &[
-    // Other processes: their memory, their descriptors, their end.
+    // Other processes: their memory, their end. Of descriptors, those of listeners are borrowed: see `kernel/older`.
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
-    libc::SYS_pidfd_getfd,
     libc::SYS_pidfd_send_signal,
     libc::SYS_kcmp,
     libc::SYS_kill,
@@ -94,8 +93,10 @@ const NEVER_HERE: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const NEVER_HERE: &[i64] = &[];
 
-/// What the threads that speak with the network do not do either: BPF, other namespaces, changes to files, new listeners.
+/// What the threads that speak with the network do not do either: BPF, other namespaces, other processes' descriptors, changes
+/// to files, new listeners.
 const NOT_TO_SERVE: &[i64] = &[
+    libc::SYS_pidfd_getfd,
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
     libc::SYS_setns,

@@ -127,12 +127,16 @@ where
         }
         None => progress.awaits_answer().then_some(Refusal::Crowded(limits.connections)),
     };
-    let mut stream = connection.into_parts().io.into_inner().into_inner();
+    part(connection.into_parts().io.into_inner().into_inner(), refusal, limits.patience).await;
+}
+
+/// Ends a connection, with a word if there is one to say.
+async fn part(mut stream: impl AsyncRead + AsyncWrite + Unpin, refusal: Option<Refusal>, patience: Duration) {
     match refusal {
         Some(refusal) => refusal.tell(&mut stream).await,
         None => {
             // A farewell that is not taken is none.
-            let _ = tokio::time::timeout(limits.patience, stream.shutdown()).await;
+            let _ = tokio::time::timeout(patience, stream.shutdown()).await;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use probe_tests::{own_root, process, tool};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn dpkg_deb(arguments: &[&str]) -> Result<String> {
     let mut command = tool::command("dpkg-deb")?;

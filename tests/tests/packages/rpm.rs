@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use probe_tests::{own_root, process, tool};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn query(arguments: &[&str]) -> Result<String> {
     let mut command = tool::command("rpm")?;
@@ -26,7 +26,7 @@ fn it_holds_what_it_should_and_says_what_is_settings() -> Result<()> {
     let settings = query(&["-qp", "--qf", "[%{FILENAMES} %{FILEFLAGS:fflags}\n]"])?;
     let kept = settings.lines().filter(|line| line.starts_with("/etc/") && line.ends_with(" cn")).count();
     ensure!(kept == 2, "{kept} files are settings that an upgrade keeps:\n{settings}");
-    ensure!(query(&["-Kp", "--nosignature"])?.contains("digests OK"), "its digests are wrong");
+    ensure!(query(&["-K", "--nosignature"])?.contains("digests OK"), "its digests are wrong");
     Ok(())
 }
 

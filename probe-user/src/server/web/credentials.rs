@@ -172,14 +172,14 @@ impl Checker {
         let (hash, password, exists) = (hash.clone(), password.to_owned(), user.is_some());
         let checker = Arc::clone(self);
         // It goes on, and is remembered, when the client does not wait for it: it will ask again.
-        let checked = tokio::task::spawn_blocking(move || {
+        let verdict = tokio::task::spawn_blocking(move || {
             let fits = bcrypt::verify(password, &hash).is_ok_and(|fits| fits);
             let verdict = if fits && exists { Verdict::Admitted } else { Verdict::Refused };
             checker.remember(digest, verdict);
             drop(turn);
             verdict
         });
-        checked.await.unwrap_or(Verdict::Refused)
+        verdict.await.unwrap_or(Verdict::Refused)
     }
 
     fn remember(&self, digest: Digest, verdict: Verdict) {

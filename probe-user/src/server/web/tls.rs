@@ -39,12 +39,18 @@ pub(super) fn configure(
 ) -> Result<Arc<ServerConfig>, BadWebConfig> {
     let wrong = |problem: String| place.error(config, problem);
     let tls = &config.value;
-    let certificate = Pem::read(("cert", "cert_file"), &tls.cert, &tls.cert_file, place, files)?
-        .ok_or_else(|| wrong("`tls_server_config` names no certificate: set `cert_file`".into()))?;
-    let key = Pem::read(("key", "key_file"), &tls.key, &tls.key_file, place, files)?
+    let certificate =
+        Pem::read(("cert", "cert_file"), tls.cert.as_ref(), tls.cert_file.as_ref(), place, files)?
+            .ok_or_else(|| wrong("`tls_server_config` names no certificate: set `cert_file`".into()))?;
+    let key = Pem::read(("key", "key_file"), tls.key.as_ref(), tls.key_file.as_ref(), place, files)?
         .ok_or_else(|| wrong("`tls_server_config` names no key: set `key_file`".into()))?;
-    let authorities =
-        Pem::read(("client_ca", "client_ca_file"), &tls.client_ca, &tls.client_ca_file, place, files)?;
+    let authorities = Pem::read(
+        ("client_ca", "client_ca_file"),
+        tls.client_ca.as_ref(),
+        tls.client_ca_file.as_ref(),
+        place,
+        files,
+    )?;
     let provider = Arc::new(provider(tls));
     let clients = clients(config, authorities.as_ref(), &provider, place)?;
     let mut server = ServerConfig::builder_with_provider(provider)
@@ -145,8 +151,8 @@ enum At<'a> {
 impl<'a> Pem<'a> {
     fn read(
         (text_name, file_name): (&str, &str),
-        text: &'a Option<Spanned<String>>,
-        file: &'a Option<Spanned<PathBuf>>,
+        text: Option<&'a Spanned<String>>,
+        file: Option<&'a Spanned<PathBuf>>,
         place: &Place<'_>,
         files: &mut Vec<PathBuf>,
     ) -> Result<Option<Self>, BadWebConfig> {
