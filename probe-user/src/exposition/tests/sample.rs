@@ -166,7 +166,7 @@ fn milliseconds(count: u64) -> Histogram {
 }
 
 /// The same, of an agent on a node of a cluster.
-pub(super) fn report_in_cluster(place: &Place) -> Report {
+pub(crate) fn report_in_cluster(place: &Place) -> Report {
     let mut report = report("nginx");
     let there = |id: ServiceId| {
         let identity = Identity { place: Some(place.clone().into()), ..id.identity };
