@@ -39,6 +39,8 @@ pub(crate) enum Part {
     Kernel,
     /// What the agent takes, by number of series.
     Agent,
+    /// What a user would take instead of the probe.
+    Alternatives,
 }
 
 impl Options {
@@ -74,6 +76,7 @@ impl fmt::Display for Part {
             Self::Application => "application",
             Self::Kernel => "kernel",
             Self::Agent => "agent",
+            Self::Alternatives => "alternatives",
         })
     }
 }

@@ -50,9 +50,11 @@ pub(crate) const TESTS: [Tool; 24] = [
 ];
 
 /// What the benchmark starts beside that.
-pub(super) const BENCH: [Tool; 2] = [
+pub(super) const BENCH: [Tool; 4] = [
     tool("redis-server", "redis-server", "a server that is dearest to observe"),
     tool("redis-benchmark", "redis-tools", "its load"),
+    tool("mtail", "mtail", "makes metrics of logs: what a user may take instead of the probe"),
+    tool("bpftrace", "bpftrace", "scripts at tracepoints: another such"),
 ];
 
 /// What a static binary takes: what of its cryptography is C is compiled by it. The image is built by what is there.

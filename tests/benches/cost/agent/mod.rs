@@ -119,7 +119,7 @@ fn ticks(agent: &Agent, meanwhile: impl FnOnce() -> Result<f64>) -> Result<(f64,
 }
 
 /// Resident memory of a process, in KiB.
-fn resident(process: u32) -> Result<u64> {
+pub(crate) fn resident(process: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.and_then(|line| line.split_whitespace().next()).context("/proc tells no VmRSS")?;
