@@ -15,6 +15,7 @@ mod linker;
 mod machine;
 mod mounts;
 mod nightly;
+mod schemas;
 mod step;
 mod system;
 mod toolchain;
@@ -28,6 +29,7 @@ pub(crate) use self::{
     kernel::Kernel,
     kubernetes::{Kubernetes, helm, kubernetes},
     machine::{Machine, machine, possible as machine_possible},
+    schemas::schemas,
     system::SystemChanges,
     toolchain::Toolchain,
 };
@@ -132,6 +134,7 @@ pub(crate) fn installed_packages() -> Vec<&'static str> {
             .chain(&tools::BENCH)
             .chain(&machine::TOOLS)
             .chain(&kubernetes::TOOLS)
+            .chain(&schemas::TOOLS)
             .map(|tool| tool.package),
     );
     packages.extend(machine::LIBRARIES);
