@@ -17,6 +17,7 @@ mod mounts;
 mod newman;
 mod nightly;
 mod packagers;
+mod schemas;
 mod step;
 mod system;
 mod toolchain;
@@ -32,6 +33,7 @@ pub(crate) use self::{
     machine::{Machine, machine, possible as machine_possible},
     newman::newman,
     packagers::packagers,
+    schemas::schemas,
     system::SystemChanges,
     toolchain::Toolchain,
 };
@@ -140,6 +142,7 @@ pub(crate) fn installed_packages() -> Vec<&'static str> {
             .chain(&machine::TOOLS)
             .chain(&newman::TOOLS)
             .chain(&kubernetes::TOOLS)
+            .chain(&schemas::TOOLS)
             .map(|tool| tool.package),
     );
     packages.extend(machine::LIBRARIES);
