@@ -11,7 +11,7 @@ use anyhow::Result;
 const STILL: Duration = Duration::from_secs(2);
 
 /// Who has not caught up by then is too slow for the load, and has missed the rest.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Asking costs whom it asks, too.
 const PAUSE: Duration = Duration::from_millis(100);
