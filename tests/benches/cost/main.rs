@@ -41,8 +41,11 @@ fn main() -> Result<()> {
     for part in options.parts() {
         eprintln!("bench: the part `{part}` starts");
         let measured = measure(part, &options).with_context(|| format!("the part `{part}`"))?;
-        let tables: Vec<_> = measured.tables.iter().map(Table::to_markdown).collect();
-        let tables = format!("\n{}", tables.join("\n"));
+        let mut tables = String::new();
+        for table in &measured.tables {
+            tables.push('\n');
+            tables.push_str(&table.to_markdown());
+        }
         markdown.push_str(&tables);
         // Each says where it was measured, since a document may have parts of several runs.
         sections.push(Section { part: part.to_string(), markdown: machine.to_markdown() + &tables });
