@@ -34,6 +34,7 @@ pub mod options;
 pub mod paced;
 pub mod pcap;
 pub mod pins;
+pub mod pods;
 pub mod poll;
 pub mod ports;
 pub mod prefork;
