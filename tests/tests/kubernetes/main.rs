@@ -6,4 +6,5 @@ mod manifests;
 mod names;
 mod objects;
 mod server;
+mod token;
 mod workloads;
