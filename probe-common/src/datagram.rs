@@ -1,7 +1,7 @@
 //! UDP sockets: whose one is, and on which end of its conversations.
 //!
 //! UDP has no connections, so that nothing tells which end began but the first datagram, and, where that was missed, the
-//! ports. [`First::role`] has the rule. It is asked once a socket, whose service then stays.
+//! ports. [`First::role`] has the rule. It is asked once a socket, whose role then stays.
 
 use crate::{connection::Owner, interface::Way, service::Role};
 
@@ -17,14 +17,27 @@ pub struct DatagramSocket {
     pub heard: u64,
     /// Index of its service.
     pub service: u32,
-    /// [`Role`]
+    /// The server's port, as the first datagram told it.
+    pub port: u16,
+    /// [`Role`], likewise.
     pub role: u8,
-    /// Whether it has its service.
-    pub introduced: bool,
-    /// Whether the probe saw it made: then the first datagram that it sees is the socket's first.
-    pub made: bool,
-    /// Zero.
-    pub padding: u8,
+    /// What is known of it.
+    pub standing: Standing,
+}
+
+/// What is known of a UDP socket.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing: it is older than the probe.
+    #[default]
+    Unknown = 0,
+    /// The probe saw it made: the first datagram that it sees is the socket's first.
+    Made = 1,
+    /// It has its service.
+    Introduced = 2,
+    /// It had one, which fell idle: role and port stay, and with the next datagram it finds its service anew.
+    Released = 3,
 }
 
 /// How a socket came to a port.

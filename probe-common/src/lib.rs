@@ -23,6 +23,7 @@ pub mod forwarded;
 pub mod http1;
 pub mod interface;
 pub mod older;
+pub mod order;
 pub mod pending;
 pub mod phase;
 pub mod protocol;

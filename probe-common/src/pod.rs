@@ -4,6 +4,7 @@ use crate::{
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey},
     interface::InterfaceCounters,
+    order::Order,
     route::RouteKey,
     service::{ParkedService, ServiceEntry, ServiceKey},
     sketch::{Sketch, SketchKey},
@@ -28,6 +29,7 @@ pod!(
     Client,
     InterfaceCounters,
     RouteKey,
+    Order,
     SketchKey,
     Sketch
 );

@@ -85,6 +85,9 @@ pub const ASKED: u64 = 1;
 /// Of one that a socket belongs to.
 pub const HELD: u64 = 2;
 
+/// Of one whose counts have been added to another's: what is still under its index is not to be believed.
+pub const GONE: u64 = 3;
+
 /// A service that is no longer to be found by its key, but whose index has not been given back yet. Programs do not know
 /// of it.
 #[repr(C)]

@@ -30,14 +30,17 @@ mod volume;
 
 use aya_ebpf::{
     bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
-    macros::{btf_tracepoint, cgroup_skb, cgroup_sock, classifier, sock_ops, xdp},
-    programs::{BtfTracePointContext, SkBuffContext, SockContext, SockOpsContext, TcContext, XdpContext},
+    macros::{btf_tracepoint, cgroup_skb, cgroup_sock, classifier, perf_event, sock_ops, xdp},
+    programs::{
+        BtfTracePointContext, PerfEventContext, SkBuffContext, SockContext, SockOpsContext, TcContext,
+        XdpContext,
+    },
 };
 use probe_common::interface::Way;
 
 use crate::hooks::{
-    adoption, application_read, connection_life, datagram, holders, interface, oldest_request,
-    segment::Heads, socket_iterator, socket_state, socket_traffic, trial,
+    adoption, application_read, connection_life, datagram, holders, interface, oldest_request, orders,
+    segment::Heads, socket_iterator, socket_state, socket_traffic, trial, trial_count,
 };
 
 /// A cgroup program's verdict: let the packet pass.
@@ -125,11 +128,19 @@ pub extern "C" fn services_of_connections(element: *const socket_iterator::Eleme
     0
 }
 
-/// The same of UDP sockets.
+/// UDP sockets let go of such services.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_sk_storage_map")]
 pub extern "C" fn services_of_datagram_sockets(element: *const socket_iterator::Element) -> i32 {
     holders::observe_datagram_socket(element);
+    0
+}
+
+/// What the agent wants done to entries of histograms, when it says. Kernel 5.9.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/bpf_map_elem")]
+pub extern "C" fn series_that_leave(element: *const orders::Element) -> i32 {
+    orders::observe(element);
     0
 }
 
@@ -152,6 +163,20 @@ pub fn trial_receive(ctx: TcContext) -> i32 {
 pub fn trial_transmit(ctx: TcContext) -> i32 {
     trial::observe(&ctx, Way::Transmit);
     TC_ACT_UNSPEC
+}
+
+/// Counts a request as if it had ended, for tests. Kernel 5.10.
+#[classifier]
+pub fn trial_request(ctx: TcContext) -> i32 {
+    trial_count::observe(&ctx);
+    TC_ACT_UNSPEC
+}
+
+/// The same in an interrupt. Kernel 5.10.
+#[perf_event]
+pub fn trial_interrupt(_: PerfEventContext) -> u32 {
+    trial_count::interrupt();
+    0
 }
 
 /// Packets that an interface receives. Kernel 5.10 (clsact), 6.6 (TCX).

@@ -14,8 +14,11 @@
 //! | `ROUTE_COUNTS` | service index | count | 8 | whoever sees a route first | agent, with the service | `routes_full`, and to route 0 |
 //! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
 //! | `COUNTERS` | service index | `ServiceCounters` | 112 a CPU | socket and connection programs | agent, with the service | cannot be |
-//! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs | agent, with the service | `latency_full` |
+//! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs, `series_that_leave` | agent, with the service; `series_that_leave` | `latency_full` |
 //! | `SERVICE_ENTRIES` | service index | entries in `LATENCIES` | 8 | socket programs | agent, as it deletes those | cannot be |
+//! | `LEAVING` | `LatencyKey` | `LatencyCell` | 80 | agent, socket programs | `series_that_leave` | cannot be: the agent makes the entries |
+//! | `DIVERTED` | 0 | whether to look there first | 8 | agent | never | cannot be |
+//! | `ORDERS` | number | `Order` | 56 | agent, `series_that_leave` | never | cannot be |
 //! | `CLIENTS` | `ClientKey` | `Client` | 100 | connection programs | agent | `clients_full`, and to `SKETCHES` |
 //! | `SKETCHES` | `SketchKey` | `Sketch` | 2.1 KiB | connection programs, `oldest_request` | agent | `sketches_full` |
 //! | `EMPTY_SKETCH` | 0 | `Sketch` | 2 KiB | nobody | never | cannot be |
@@ -28,6 +31,7 @@
 //! | `OLDEST_REQUESTS` | service index | time | 8 | `oldest_request` | agent, before each pass | cannot be |
 //! | `TRIAL` | 0 | `Connection` | 1 KiB | tests, `trial_*` | never | cannot be |
 //! | `TRIAL_UNDO` | 0 | `Undo` | 1 KiB | benchmarks | never | cannot be |
+//! | `TRIAL_COUNTED` | 0 | count | 8 a CPU | `trial_interrupt` | never | cannot be |
 //! | `COMPLAINTS` | `Reason` | time | 8 | all | never | cannot be |
 
 use core::ffi::c_void;
@@ -44,6 +48,7 @@ use probe_common::{
     datagram::DatagramSocket,
     exchange::{LatencyCell, LatencyKey},
     interface::InterfaceCounters,
+    order::{ORDERS as MOST_ORDERS, Order},
     proxied::Proxied,
     reason::Reason,
     route::RouteKey,
@@ -135,6 +140,18 @@ pub static SERVICE_ENTRIES: Array<u64> = Array::with_max_entries(4096, 0);
 #[unsafe(no_mangle)]
 pub static SERIES_QUOTA: Global<u32> = Global::new(8192);
 
+/// What is counted for entries of `LATENCIES` while these are leaving: see [`probe_common::order`].
+#[map]
+pub static LEAVING: HashMap<LatencyKey, LatencyCell> = HashMap::with_max_entries(MOST_ORDERS, 0);
+
+/// Whether programs are to look there first.
+#[map]
+pub static DIVERTED: Array<u64> = Array::with_max_entries(1, 0);
+
+/// What the agent wants done to entries of `LATENCIES`.
+#[map]
+pub static ORDERS: Array<Order> = Array::with_max_entries(MOST_ORDERS, 0);
+
 #[map]
 pub static CLIENTS: HashMap<ClientKey, Client> = HashMap::with_max_entries(262_144, 0);
 
@@ -179,6 +196,10 @@ pub static TRIAL: Array<Connection> = Array::with_max_entries(1, 0);
 /// What they undo in it before each run.
 #[map]
 pub static TRIAL_UNDO: Array<Undo> = Array::with_max_entries(1, 0);
+
+/// How many requests `trial_interrupt` has counted, or tried to.
+#[map]
+pub static TRIAL_COUNTED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 pub static COMPLAINTS: Array<u64> = Array::with_max_entries(Reason::COUNT, 0);

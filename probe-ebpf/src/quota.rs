@@ -16,6 +16,33 @@ use crate::{
 /// What a series adds to the number of its service's entries: its sign is one, and the upper half counts series.
 const SERIES: u64 = 1 << 32 | 1;
 
+/// What an entry adds to it, or takes away when it goes.
+#[inline(always)]
+const fn weight(key: &LatencyKey) -> u64 {
+    if key.span == Span::Admission as u8 { SERIES } else { 1 }
+}
+
+/// Deletes an entry, and gives its room back to its service.
+#[inline(always)]
+pub fn delete(key: &LatencyKey) {
+    if LATENCIES.remove(key).is_ok()
+        && let Some(held) = SERVICE_ENTRIES.get_ptr_mut(key.service)
+    {
+        // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
+        unsafe { atomic::add(held, weight(key).wrapping_neg()) };
+    }
+}
+
+/// Adds to an entry that is made if it is not there, whatever room its service has.
+#[inline(always)]
+pub fn add_regardless(key: &LatencyKey, sum: u64, count: u64) {
+    if !latency::bump(key, sum, count)
+        && let Some(held) = SERVICE_ENTRIES.get_ptr_mut(key.service)
+    {
+        insert(key, held, sum, count);
+    }
+}
+
 /// Makes an entry if its service has room, or adds to the one that stands for all that have found none; counts what goes
 /// wrong. The key is what it was afterwards: there is one for all questions, since the stack has no room for another.
 #[inline(always)]

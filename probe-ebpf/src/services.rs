@@ -4,14 +4,14 @@ use aya_ebpf::bindings::{BPF_NOEXIST, bpf_sock};
 use aya_ebpf::helpers::generated::bpf_sk_cgroup_id;
 use probe_common::{
     connection::{Connection, Owner},
-    counters::ServiceCounters,
+    counters::{NUMBERS, ServiceCounters},
     interface::Transport,
     reason::Reason,
     service::{OTHER, Role, ServiceEntry, ServiceKey},
 };
 
 use crate::{
-    complaint,
+    atomic, complaint,
     maps::{CGROUPS_OF_TWO_VERSIONS, COUNTERS, FREE_SERVICES, SERVICES},
     refusal::Refusal,
 };
@@ -20,6 +20,16 @@ use crate::{
 #[inline(always)]
 pub fn counters(service: u32) -> Option<*mut ServiceCounters> {
     COUNTERS.get_ptr_mut(service)
+}
+
+/// Adds to one of the numbers that a service's counters are.
+#[inline(always)]
+pub fn add(service: u32, number: u32, count: u64) {
+    let Some(counters) = counters(service) else { return };
+    if (number as usize) < NUMBERS {
+        // SAFETY: within the map's value, which is so many numbers, valid for the program's run.
+        unsafe { atomic::add(counters.cast::<u64>().add(number as usize), count) };
+    }
 }
 
 /// Gives a connection its service: by the socket's cgroup, by who opened it, and by the server's port.

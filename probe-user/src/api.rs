@@ -10,6 +10,7 @@ mod documents;
 mod event;
 mod filter;
 mod interface;
+mod kubernetes;
 mod resources;
 mod routes;
 mod service;
@@ -20,6 +21,7 @@ mod tier;
 pub use answer::Problem;
 pub use event::{Event, NodeSummary, ServiceSummary};
 pub use interface::{Interface, InterfaceTraffic, Interfaces, NodeBandwidth};
+pub use kubernetes::Kubernetes;
 pub use resources::{CpuTime, LoadAverages, Node, Pressure, Room, ServiceResources};
 pub use routes::router;
 pub use service::{

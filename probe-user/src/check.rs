@@ -1,5 +1,6 @@
 //! `traffic-probe check`: what this kernel and these privileges allow, what is missing, and how to mend it.
 
+mod confinement;
 mod finding;
 mod kernel;
 mod places;
@@ -33,6 +34,7 @@ pub fn look() -> Vec<Finding> {
     let mut findings = vec![privileges::look(), kernel::version(), kernel::btf()];
     findings.extend(places::look());
     findings.extend(kernel::features());
+    findings.extend(confinement::look());
     findings
 }
 

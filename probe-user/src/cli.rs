@@ -7,6 +7,8 @@ mod cluster_args;
 mod detach_args;
 mod duration;
 mod layers;
+mod listener_args;
+mod monitor_args;
 mod replay_args;
 mod report_args;
 mod run_args;
@@ -22,6 +24,8 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use cluster_args::ClusterArgs;
 pub use detach_args::{DetachArgs, InstanceArgs};
 pub use layers::{BadCommand, Setting};
+use listener_args::ListenerArgs;
+pub use monitor_args::MonitorArgs;
 pub use replay_args::ReplayArgs;
 pub use report_args::ReportArgs;
 pub use run_args::{BadSettings, RunArgs};
@@ -45,6 +49,8 @@ pub enum Command {
     Run(RunArgs),
     /// Show each service's tier and figures, and what the tier calls for, as a running agent tells them
     Report(ReportArgs),
+    /// Run a Postman collection against an API of yours, again and again or once, and tell how it went
+    Monitor(MonitorArgs),
     /// Show what this kernel and these privileges allow, what is missing, and how to mend it
     Check(CheckArgs),
     /// Count a packet capture as this node's traffic would be counted, and show what it comes to

@@ -1,14 +1,13 @@
 //! A histogram as the kernel keeps it, in user space: exponential, sparse.
 
-use std::collections::BTreeMap;
-
 use probe_common::bucket::{PER_DOUBLING, UNIT_EXPONENT};
 
 /// Durations by bucket: see [`probe_common::bucket`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// How many fell into each bucket that is not empty.
-    pub buckets: BTreeMap<u16, u64>,
+    /// How many fell into each bucket that is not empty, by bucket. A list, since most have a few only, and a node has
+    /// a hundred thousand of them.
+    pub(crate) buckets: Vec<(u16, u64)>,
     /// How many there are.
     pub count: u64,
     /// Their sum, in nanoseconds.
@@ -24,15 +23,22 @@ pub fn upper_edge(bucket: u16) -> f64 {
 impl Histogram {
     /// Adds `count` durations of a bucket, whose sum is `sum` nanoseconds.
     pub fn add(&mut self, bucket: u16, count: u64, sum: u64) {
-        *self.buckets.entry(bucket).or_default() += count;
+        self.add_count(bucket, count);
         self.count += count;
         self.sum += sum;
     }
 
+    fn add_count(&mut self, bucket: u16, count: u64) {
+        match self.buckets.binary_search_by_key(&bucket, |(bucket, _)| *bucket) {
+            Ok(place) => self.buckets[place].1 += count,
+            Err(place) => self.buckets.insert(place, (bucket, count)),
+        }
+    }
+
     /// Adds all of another.
     pub fn merge(&mut self, other: &Self) {
-        for (&bucket, &count) in &other.buckets {
-            *self.buckets.entry(bucket).or_default() += count;
+        for (bucket, count) in &other.buckets {
+            self.add_count(*bucket, *count);
         }
         self.count += other.count;
         self.sum += other.sum;
@@ -45,14 +51,15 @@ impl Histogram {
         if self.count < earlier.count || self.sum < earlier.sum {
             return self.clone();
         }
-        let buckets = self
-            .buckets
-            .iter()
-            .map(|(&bucket, &count)| {
-                (bucket, count.saturating_sub(earlier.buckets.get(&bucket).copied().unwrap_or_default()))
-            })
-            .filter(|(_, count)| *count > 0)
-            .collect();
+        let mut before = earlier.buckets.iter().peekable();
+        let mut buckets = Vec::new();
+        for &(bucket, count) in &self.buckets {
+            while before.next_if(|(earlier, _)| *earlier < bucket).is_some() {}
+            let had = before.next_if(|(earlier, _)| *earlier == bucket).map_or(0, |(_, count)| *count);
+            if count > had {
+                buckets.push((bucket, count - had));
+            }
+        }
         Self { buckets, count: self.count - earlier.count, sum: self.sum - earlier.sum }
     }
 
@@ -71,7 +78,7 @@ impl Histogram {
     pub fn quantile(&self, quantile: f64) -> Option<f64> {
         let rank = quantile.clamp(0.0, 1.0) * self.count as f64;
         let mut below = 0;
-        for (&bucket, &count) in &self.buckets {
+        for &(bucket, count) in &self.buckets {
             below += count;
             if below as f64 >= rank {
                 return Some(upper_edge(bucket) * (-0.5 / f64::from(PER_DOUBLING)).exp2());
@@ -90,7 +97,7 @@ impl Histogram {
         let mut below = 0;
         exponents.into_iter().map(move |exponent| {
             let edge = (exponent - UNIT_EXPONENT) * i32::from(PER_DOUBLING);
-            while let Some((_, count)) = buckets.next_if(|(bucket, _)| i32::from(**bucket) <= edge) {
+            while let Some((_, count)) = buckets.next_if(|(bucket, _)| i32::from(*bucket) <= edge) {
                 below += count;
             }
             below

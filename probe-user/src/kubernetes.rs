@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     place::Place,
-    settings::{ClusterAccess, ClusterSettings, PlaceLabel},
+    settings::{self, ClusterAccess, ClusterSettings, PlaceLabel},
 };
 
 /// The cluster that this node is part of.
@@ -137,12 +137,12 @@ impl Cluster {
     }
 }
 
-/// Whether this is a node of a cluster: the kubelet gives every container the API server's address.
+/// Whether this is a node of a cluster.
 fn is_in_cluster(access: ClusterAccess) -> bool {
     match access {
         ClusterAccess::On => true,
         ClusterAccess::Off => false,
-        ClusterAccess::Auto => std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
+        ClusterAccess::Auto => settings::in_pod(),
     }
 }
 

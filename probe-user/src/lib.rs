@@ -19,6 +19,7 @@ pub mod latest;
 pub mod least_privilege;
 pub mod live;
 pub mod logs;
+pub mod monitor;
 pub mod netns;
 pub mod place;
 pub mod proxies;

@@ -8,7 +8,7 @@ use probe_user::{
     cli::{BadCommand, Cli, Command},
     detach,
     live::Screen,
-    logs, replay, reporting, run,
+    logs, monitor, replay, reporting, run,
 };
 
 /// Exit code of a command line that makes no sense: `clap`'s own.
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
             Err(error) => Ok(usage(&error)),
         },
         Command::Report(flags) => reporting::report(&flags).map(|()| ExitCode::SUCCESS),
+        Command::Monitor(flags) => monitor::monitor(&flags),
         Command::Check(flags) => check::check(flags).context("cannot show the findings"),
         Command::Replay(flags) => replay::replay(&flags),
         Command::Config(flags) => match flags.show(&mut std::io::stdout().lock()) {

@@ -20,9 +20,9 @@ use crate::{
     kernel::{self, Probe},
     kubernetes::{Cluster, Owner},
     latest::Latest,
-    least_privilege,
+    least_privilege::{self, Confinement},
     live::{Screen, ScreenKind},
-    server,
+    server::{self, Web},
     settings::Settings,
 };
 use ticker::Ticker;
@@ -40,14 +40,20 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     privileges::demand()?;
     let cgroup = cgroup2_root()?;
     let _instance = Instance::of_node(&settings.lock)?;
+    let web = Web::read(settings.web_config.as_deref())?;
     let listener = server::bind(settings.listen)?;
     least_privilege::gain_nothing();
-    let runtime = runtime().context("cannot start the threads of the server")?;
+    let confinement = Confinement::of(&settings.cluster);
+    let confined = confinement.begin();
+    let runtime = runtime(confinement).context("cannot start the threads of the server")?;
 
     // Signals are caught before anything is attached: one that comes in between must detach too.
     let stop = runtime.block_on(async { Stop::catch() }).context("cannot catch signals")?;
     let mut probe = Probe::start(settings, &cgroup)?;
     least_privilege::keep_for_counting();
+    tracing::info!("{confined}");
+    web.follow(least_privilege::keep_for_reading)
+        .context("cannot start the thread that reads --web-config")?;
     let cluster = Cluster::join(&settings.cluster, &runtime);
     let owner = settings.cluster.owner.as_ref().map(|name| Owner::find(name, &runtime));
     let mut attribution = Attribution::new(cgroup).listening().in_cluster(cluster);
@@ -56,8 +62,8 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     let latest = Arc::new(Latest::default());
     let ticker = Ticker { attribution, probe, latest: Arc::clone(&latest), screen: screen.clone() };
     let ticking = Ticking::start(ticker, settings).context("cannot start the thread that collects")?;
-    announce(&listener, settings, screen);
-    let ended = runtime.block_on(serve(listener, latest, settings, stop, ticking.ended));
+    announce(&listener, settings, &web, screen);
+    let ended = runtime.block_on(serve(listener, latest, settings, web, stop, ticking.ended));
     ticking.stop.shut();
     let joined = ticking.thread.join();
     screen.finish();
@@ -82,18 +88,18 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn runtime() -> std::io::Result<Runtime> {
+fn runtime(confinement: Confinement) -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVER_THREADS)
         // They read what anybody sends.
-        .on_thread_start(least_privilege::keep_nothing)
+        .on_thread_start(move || confinement.serve())
         .enable_all()
         .build()
 }
 
-fn announce(listener: &TcpListener, settings: &Settings, screen: &Screen) {
+fn announce(listener: &TcpListener, settings: &Settings, web: &Web, screen: &Screen) {
     let address = listener.local_addr().unwrap_or(settings.listen);
-    tracing::info!("counting; metrics at http://{address}/metrics");
+    tracing::info!("counting; metrics at {}://{address}/metrics", web.scheme());
     if screen.kind() == ScreenKind::Terminal {
         screen.show("the first rates are a moment away");
     }
@@ -103,13 +109,14 @@ async fn serve(
     listener: TcpListener,
     latest: Arc<Latest>,
     settings: &Settings,
+    web: Arc<Web>,
     mut stop: Stop,
     ticks_ended: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
     let exposition = Exposition::new(Arc::clone(&latest)).context("the table of metrics is malformed")?;
     let routes = server::router(server::Service { latest, exposition, interval: settings.interval });
     tokio::select! {
-        served = server::serve(listener, routes) => served.context("cannot serve the metrics"),
+        served = server::serve(listener, routes, settings.limits, web) => served.context("cannot serve the metrics"),
         () = stop.wait() => Ok(()),
         // Its panic is reported when it is joined.
         _ = ticks_ended => Ok(()),
@@ -117,7 +124,7 @@ async fn serve(
 }
 
 /// The signals that end the agent.
-struct Stop {
+pub(crate) struct Stop {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     /// The terminal has gone, and with it whoever watched.
@@ -125,7 +132,7 @@ struct Stop {
 }
 
 impl Stop {
-    fn catch() -> std::io::Result<Self> {
+    pub(crate) fn catch() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -133,7 +140,7 @@ impl Stop {
         })
     }
 
-    async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

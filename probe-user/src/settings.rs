@@ -2,13 +2,17 @@
 
 use std::{fmt, net::SocketAddr, num::NonZeroU8, path::PathBuf, time::Duration};
 
-use crate::{interface_filter::InterfaceFilter, proxies::Proxies, tier::Policy};
+use crate::{interface_filter::InterfaceFilter, proxies::Proxies, server::Limits, tier::Policy};
 
 /// The settings of the agent.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where `/metrics` is served.
     pub listen: SocketAddr,
+    /// What clients may ask of it.
+    pub limits: Limits,
+    /// The file that says how to serve TLS and whom to admit.
+    pub web_config: Option<PathBuf>,
     /// Time between two passes over the kernel's tables.
     pub interval: Duration,
     /// Time over which rates and quantiles are taken.
@@ -117,6 +121,20 @@ pub struct ClusterSettings {
     pub labels: Vec<PlaceLabel>,
     /// The `DaemonSet` that runs the agent, without which nothing stays pinned.
     pub owner: Option<OwnerName>,
+}
+
+impl ClusterSettings {
+    /// Whether the API server is found by a kubeconfig, as outside of a pod.
+    #[must_use]
+    pub fn reads_kubeconfig(&self) -> bool {
+        self.access == ClusterAccess::On && !in_pod()
+    }
+}
+
+/// Whether this runs in a pod: the kubelet gives every container the API server's address.
+#[must_use]
+pub fn in_pod() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
 /// A `DaemonSet`.

@@ -40,23 +40,27 @@ pub struct Snapshot {
 /// Who a service is: the identity labels of its metrics.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId {
-    /// Name of the unit, container or process; of the caller, if the role is client.
-    pub service: String,
+    /// The name of the unit, container or process; of the caller, if the role is client: and where it runs.
+    pub identity: Identity,
     /// The server's port, in both roles; 0 for the service `other`.
     pub port: u16,
     /// On which end of its connections it is.
     pub role: Role,
     /// TCP, or UDP: on the same port the two are two services.
     pub transport: Transport,
-    /// Where it runs in a Kubernetes cluster; none where there is none.
-    pub place: Option<Arc<Place>>,
 }
 
 impl ServiceId {
-    /// Who that is, whatever its port.
+    /// Its name.
     #[must_use]
-    pub fn identity(&self) -> Identity {
-        Identity { service: self.service.as_str().into(), place: self.place.clone() }
+    pub fn name(&self) -> &str {
+        &self.identity.service
+    }
+
+    /// Where it runs in a Kubernetes cluster; none where there is none.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.identity.place.as_deref()
     }
 }
 
@@ -88,6 +92,14 @@ pub struct Service {
 }
 
 impl Service {
+    /// Adds the histograms of another.
+    pub(crate) fn merge_histograms(&mut self, other: Self) {
+        merge(&mut self.requests, other.requests);
+        merge(&mut self.first_byte, other.first_byte);
+        merge(&mut self.phases, other.phases);
+        self.round_trips.merge(&other.round_trips);
+    }
+
     /// Payload in a direction.
     #[must_use]
     pub const fn volume(&self, way: Way) -> Volume {
@@ -95,6 +107,17 @@ impl Service {
             Way::Receive => self.received,
             Way::Transmit => self.sent,
         }
+    }
+}
+
+/// Adds histograms to those of the same keys. Where there are none yet, as nearly always, they are taken as they are.
+fn merge<K: Ord>(into: &mut BTreeMap<K, Histogram>, from: BTreeMap<K, Histogram>) {
+    if into.is_empty() {
+        *into = from;
+        return;
+    }
+    for (key, histogram) in from {
+        into.entry(key).or_default().merge(&histogram);
     }
 }
 

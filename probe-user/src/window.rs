@@ -117,7 +117,8 @@ impl Increase {
             rates.sent = bytes_per_second(increase.sent.bytes, span);
             rates.opened = increase.opened as f64 / span.as_secs_f64();
         }
-        for protocol in totals.requests.keys().map(|kind| kind.protocol) {
+        // What a service has had requests in it still has none in, when their series have left.
+        for &protocol in totals.in_flight.keys().chain(totals.requests.keys().map(|kind| &kind.protocol)) {
             rates.requests.entry(protocol).or_insert_with(|| {
                 increase
                     .and_then(|increase| increase.requests.get(&protocol))

@@ -49,11 +49,18 @@ impl Alertmanager {
         let file = root.join("alertmanager.yml");
         fs::write(&file, config)?;
         let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
-        let mut command = tool::command("prometheus-alertmanager")?;
-        command.arg(format!("--config.file={}", file.display()));
-        command.arg(format!("--storage.path={}", root.join("data").display()));
-        command.args([&format!("--web.listen-address={address}"), "--cluster.listen-address="]);
-        let process = Process::spawn(&mut command)?;
+        let arguments = [
+            format!("--config.file={}", file.display()),
+            format!("--storage.path={}", root.join("data").display()),
+            format!("--web.listen-address={address}"),
+            "--cluster.listen-address=".into(),
+        ];
+        Self::run(&arguments, address, directory)
+    }
+
+    /// Starts one with these arguments, of which one is the address that it listens at; the directory is removed when it ends.
+    pub fn run(arguments: &[String], address: SocketAddr, directory: TempDir) -> Result<Self> {
+        let process = Process::spawn(tool::command("prometheus-alertmanager")?.args(arguments))?;
         let mut alertmanager = Self { process, address, _directory: directory };
         poll::until("Alertmanager to be ready", || {
             let ended = alertmanager.process.ended()?;

@@ -112,7 +112,7 @@ pub fn figures_of_service(service: &Value) -> Result<Vec<Figure>> {
     let fields = service.as_object().context("a service is an object")?;
     for (field, value) in fields {
         match (field.as_str(), value) {
-            ("service" | "role" | "transport" | "port", _) | (_, Value::Null) => {}
+            ("service" | "role" | "transport" | "port" | "kubernetes", _) | (_, Value::Null) => {}
             ("connections", connections) => figures.extend(fields_of(field, connections, &identified)?),
             ("requests", requests) => {
                 for (index, of_protocol) in requests.as_array().context("requests")?.iter().enumerate() {

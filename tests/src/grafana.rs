@@ -26,7 +26,7 @@ pub struct Dashboard {
 pub struct Query {
     /// Where it stands, for messages.
     pub place: String,
-    /// PromQL, in which Grafana's variables are still to be replaced.
+    /// What is asked of Prometheus; Grafana's variables in it are still to be replaced.
     pub expr: String,
 }
 
@@ -105,7 +105,7 @@ pub fn provisioned(alerts: &[Alert]) -> Result<String> {
         rules.push(rule(alert));
     }
     let document = json!({ "apiVersion": 1, "groups": groups });
-    Ok(format!("{HEAD}{}", serde_yaml_ng::to_string(&document)?))
+    Ok(format!("{HEAD}{}", serde_saphyr::to_string(&document)?))
 }
 
 fn rule(alert: &Alert) -> Value {

@@ -82,16 +82,13 @@ fn unquoted(text: &str) -> Result<String> {
     let (mut bytes, mut rest) = (Vec::new(), joined.as_str());
     while let Some((before, after)) = rest.split_once('=') {
         bytes.extend(before.bytes());
-        match after.get(..2).map(|digits| u8::from_str_radix(digits, 16)) {
-            Some(Ok(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
+        if let Some(Ok(byte)) = after.get(..2).map(|digits| u8::from_str_radix(digits, 16)) {
+            bytes.push(byte);
+            rest = &after[2..];
+        } else {
             // Of the head of a part, which is not encoded.
-            _ => {
-                bytes.push(b'=');
-                rest = after;
-            }
+            bytes.push(b'=');
+            rest = after;
         }
     }
     bytes.extend(rest.bytes());

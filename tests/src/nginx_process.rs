@@ -8,7 +8,7 @@ use crate::{poll, process::Process};
 
 /// Starts one by the command for it, in a directory of its own, and waits until it listens. The configuration says
 /// `daemon off`, and `pid` in that directory.
-pub(crate) fn start(mut command: Command, root: &Path, configuration: &str) -> Result<Process> {
+pub fn start(mut command: Command, root: &Path, configuration: &str) -> Result<Process> {
     let file = root.join("nginx.conf");
     fs::write(&file, configuration)?;
     command.arg("-p").arg(root).arg("-c").arg(file).arg("-e").arg(root.join("error.log"));

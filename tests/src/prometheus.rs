@@ -1,6 +1,6 @@
 //! A real Prometheus with the shipped configuration and rules.
 
-use std::{fmt::Write as _, fs, net::SocketAddr, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -77,21 +77,47 @@ impl<'a> Setup<'a> {
 
 fn start(config: &Path, directory: TempDir) -> Result<Prometheus> {
     let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
-    let mut command = tool::command("prometheus")?;
-    command.arg(format!("--config.file={}", config.display()));
-    command.arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()));
-    command.args([&format!("--web.listen-address={address}"), "--log.level=warn"]);
-    let process = Process::spawn(&mut command)?;
-    let mut prometheus = Prometheus { process, address, _directory: directory };
-    poll::until("Prometheus to be ready", || {
-        let ended = prometheus.process.ended()?;
-        ensure!(ended.is_none(), "Prometheus has ended: {}", prometheus.process.stderr()?);
-        Ok(get(prometheus.address, "/-/ready").is_ok_and(|(status, _)| status == 200).then_some(()))
-    })?;
-    Ok(prometheus)
+    let arguments = [
+        format!("--config.file={}", config.display()),
+        format!("--storage.tsdb.path={}", directory.path().join("data").display()),
+        format!("--web.listen-address={address}"),
+        "--log.level=warn".into(),
+    ];
+    Prometheus::run(&arguments, address, directory)
 }
 
 impl Prometheus {
+    /// Starts one with these arguments, of which one is the address that it listens at; the directory is removed when it ends.
+    pub fn run(arguments: &[String], address: SocketAddr, directory: TempDir) -> Result<Self> {
+        let process = Process::spawn(tool::command("prometheus")?.args(arguments))?;
+        let mut prometheus = Self { process, address, _directory: directory };
+        poll::until("Prometheus to be ready", || {
+            let ended = prometheus.process.ended()?;
+            ensure!(ended.is_none(), "Prometheus has ended: {}", prometheus.process.stderr()?);
+            Ok(get(prometheus.address, "/-/ready").is_ok_and(|(status, _)| status == 200).then_some(()))
+        })?;
+        Ok(prometheus)
+    }
+
+    /// The addresses that it scrapes.
+    pub fn targets(&self) -> Result<Vec<String>> {
+        let data = self.ask("targets?state=active")?;
+        let targets = data["activeTargets"].as_array().context("a list of targets")?.iter();
+        targets.map(|one| Ok(one["scrapeUrl"].as_str().context("an address")?.to_owned())).collect()
+    }
+
+    /// For each job of one target its health and the error of its last scrape; none before each was scraped.
+    pub fn health(&self) -> Result<Option<BTreeMap<String, (String, String)>>> {
+        let data = self.ask("targets?state=active")?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let targets = data["activeTargets"].as_array().context("a list of targets")?.iter();
+        let health: BTreeMap<_, _> = targets
+            .map(|one| (text(&one["labels"]["job"]), (text(&one["health"]), text(&one["lastError"]))))
+            .collect();
+        let tried = !health.is_empty() && health.values().all(|(health, _)| health != "unknown");
+        Ok(tried.then_some(health))
+    }
+
     /// Where it serves.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

@@ -40,7 +40,7 @@ pub fn of_repository(path: &str) -> PathBuf {
 /// Reads YAML.
 pub fn yaml(path: &Path) -> Result<Value> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_yaml_ng::from_str(&text).with_context(|| format!("{} is no YAML", path.display()))
+    serde_saphyr::from_str(&text).with_context(|| format!("{} is no YAML", path.display()))
 }
 
 /// Every alert that is shipped, in its order.

@@ -42,16 +42,12 @@ impl Webhook {
 
 fn take(stream: &TcpStream, messages: &Mutex<Vec<Value>>) -> Result<()> {
     let mut reader = BufReader::new(stream);
-    while http1::more(&mut reader).unwrap_or(false) {
-        let Some(head) = http1::head(&mut reader)? else { break };
-        ensure!(head.start.starts_with("POST /"), "not what Slack takes: {}", head.start);
-        let mut body = Vec::new();
-        http1::content(&mut reader, head.framing, &mut body)?;
-        messages.lock().unwrap_or_else(PoisonError::into_inner).push(serde_json::from_slice(&body)?);
-        let mut writer = stream;
-        // As Slack does, and so that no connection outlives the test that ends this.
-        writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")?;
-        break;
-    }
-    Ok(())
+    let Some(head) = http1::head(&mut reader)? else { return Ok(()) };
+    ensure!(head.start.starts_with("POST /"), "not what Slack takes: {}", head.start);
+    let mut body = Vec::new();
+    http1::content(&mut reader, head.framing, &mut body)?;
+    messages.lock().unwrap_or_else(PoisonError::into_inner).push(serde_json::from_slice(&body)?);
+    // Closed, as Slack does, so that no connection outlives the test that ends this.
+    let mut writer = stream;
+    Ok(writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")?)
 }

@@ -15,7 +15,7 @@ use crate::{
 /// What `bench` takes.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Fewer and shorter rounds: under three minutes, for a first look
+    /// Fewer and shorter rounds: about ten minutes for all parts, for a first look
     #[arg(long)]
     quick: bool,
     /// Which parts to measure; all if not given
@@ -41,6 +41,8 @@ enum Part {
     Kernel,
     /// What the agent takes, by number of series
     Agent,
+    /// What a user would take instead of the probe: a proxy, a reader of logs, a capture, scripts
+    Alternatives,
 }
 
 /// Builds the agent, the programs that do nothing and the benchmark, and runs it as root.

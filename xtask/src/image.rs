@@ -64,7 +64,7 @@ pub(crate) fn image(options: &Options) -> Result<()> {
 }
 
 /// Compiles the agent with all that it needs in it.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     let toolchain = setup::ensure(&[setup::Group::Image])?;
     let object = build::ebpf(&toolchain)?;
     let target = static_target();

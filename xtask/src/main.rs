@@ -11,6 +11,7 @@ mod fuzz;
 mod image;
 mod lint;
 mod manifests;
+mod package;
 mod privilege;
 mod run;
 mod setup;
@@ -48,6 +49,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Builds a container image with the agent alone, by buildah, podman or docker
     Image(image::Options),
+    /// Makes a Debian and an RPM package with the agent, its systemd unit and its settings
+    Package(package::Options),
     /// Renders the kustomize base from the chart
     Manifests(manifests::Options),
     /// A real Kubernetes of one node on this machine: up, down, kubectl, helm
@@ -84,6 +87,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Bench(options) => bench::bench(options),
         Command::Fuzz(options) => fuzz::fuzz(options),
         Command::Image(options) => image::image(options),
+        Command::Package(options) => package::package(options),
         Command::Manifests(options) => manifests::manifests(options),
         Command::Cluster(options) => cluster::cluster(options),
         Command::Lint => lint::lint(),

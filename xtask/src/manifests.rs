@@ -27,11 +27,15 @@ pub(crate) struct Options {
     check: bool,
 }
 
+/// Files that the chart brings by a link, with where their text begins in what is rendered.
+const BROUGHT: [(&str, usize); 2] = [("deploy/prometheus/rules", 2), ("deploy/grafana/dashboards", 4)];
+
 pub(crate) fn manifests(options: &Options) -> Result<()> {
     let base = workspace::root().join("deploy/kustomize/base/traffic-probe.yaml");
     let helm = setup::helm()?;
     let render = |values: &[&str]| render(&helm, values);
     let rendered = format!("{HEAD}{}", render(&[])?);
+    brings_its_files(&render(&["prometheusRule.enabled=true", "dashboards.enabled=true"])?)?;
     let written = fs::read_to_string(&base).unwrap_or_default();
     if options.check {
         ensure!(
@@ -60,4 +64,39 @@ fn render(helm: &Path, values: &[&str]) -> Result<String> {
         bail!("{}: {}", exec::quoted(&helm), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Fails unless rules and dashboards are there to the letter.
+fn brings_its_files(rendered: &str) -> Result<()> {
+    for (directory, indent) in BROUGHT {
+        let directory = workspace::root().join(directory);
+        let entries =
+            fs::read_dir(&directory).with_context(|| format!("could not read {}", directory.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            let text =
+                fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+            if !rendered.contains(&indented(&text, indent)) {
+                bail!("the chart does not bring {} as it is", path.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As helm's `nindent` does it, without what ends the last line.
+fn indented(text: &str, by: usize) -> String {
+    let margin = " ".repeat(by);
+    let lines: Vec<_> = text.trim_end().split('\n').map(|line| format!("{margin}{line}")).collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_indented_as_helm_does_it() {
+        assert_eq!(indented("a:\n  b: 1\n", 2), "  a:\n    b: 1");
+    }
 }

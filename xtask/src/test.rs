@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    build, cluster, exec, fuzz, privilege,
+    build, cluster, exec, fuzz, package, privilege,
     setup::{self, Group},
     vm, workspace,
 };
@@ -43,6 +43,8 @@ enum Ring {
     Kernels,
     /// The agent against real servers and clients
     E2e,
+    /// The packages and the systemd unit, installed and removed by dpkg and rpm
+    Packages,
     /// The agent on a real Kubernetes node, by its image and its chart; only if asked for, since Kubernetes is compiled for it
     Kubernetes,
 }
@@ -65,7 +67,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         bail!("{why}");
     }
     let mut groups = Vec::new();
-    if rings.iter().any(|ring| matches!(ring, Ring::Prog | Ring::E2e)) {
+    if rings.iter().any(|ring| matches!(ring, Ring::Prog | Ring::E2e | Ring::Packages)) {
         groups.extend([Group::Mounts, Group::Tests]);
     }
     if rings.contains(&Ring::Fuzz) {
@@ -76,10 +78,15 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     }
     let toolchain = setup::ensure(&groups)?;
     let object = build::ebpf(&toolchain)?;
-    let mut schema = None;
+    let (mut schema, mut newman) = (None, None);
     if rings.contains(&Ring::E2e) {
         build::agent(&object)?;
         schema = Some(setup::grafana_schema()?);
+        newman = Some(setup::newman()?);
+    }
+    let packages = workspace::target().join("package-tests");
+    if rings.contains(&Ring::Packages) {
+        package::for_tests(&packages)?;
     }
 
     let mut verdicts = Vec::new();
@@ -94,7 +101,9 @@ pub(crate) fn test(options: &Options) -> Result<()> {
             cargo.envs(privilege::agent_settings());
             cargo.env(build::EBPF_VARIABLE, &object).env("TRAFFIC_PROBE_BIN", workspace::agent());
             cargo.envs(schema.iter().map(|directory| ("TRAFFIC_PROBE_GRAFANA_SCHEMA", directory)));
+            cargo.env("TRAFFIC_PROBE_PACKAGES", &packages);
             cargo.env("PATH", exec::search_path());
+            cargo.envs(newman.as_ref().map(|newman| ("TRAFFIC_PROBE_NEWMAN", newman)));
             cargo
         };
         let verdict = match (ring, &impossible) {
@@ -175,6 +184,7 @@ impl Ring {
             ][..],
             Self::Prog | Self::Kernels => &["-p", "probe-tests", "--test", "prog"],
             Self::E2e => &["-p", "probe-tests", "--test", "e2e"],
+            Self::Packages => &["-p", "probe-tests", "--test", "packages"],
             Self::Kubernetes => &["-p", "probe-tests", "--test", "kubernetes"],
         });
         cargo
@@ -220,6 +230,7 @@ impl fmt::Display for Ring {
             Self::Fuzz => "fuzz",
             Self::Kernels => "kernels",
             Self::E2e => "e2e",
+            Self::Packages => "packages",
             Self::Kubernetes => "kubernetes",
         })
     }
@@ -262,7 +273,7 @@ mod tests {
             let options = Options { rings: rings.to_vec(), ..Options::default() };
             chosen(&options).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(names(&[]), "unit prog fuzz kernels e2e");
+        assert_eq!(names(&[]), "unit prog fuzz kernels e2e packages");
         assert_eq!(names(&[Ring::E2e, Ring::Unit, Ring::E2e]), "unit e2e");
     }
 

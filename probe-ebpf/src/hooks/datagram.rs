@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::SockContext,
 };
 use probe_common::{
-    datagram::{DatagramSocket, First, History, Port},
+    datagram::{DatagramSocket, First, History, Port, Standing},
     interface::{Transport, Way},
     reason::Reason,
     service::Role,
@@ -39,7 +39,7 @@ pub fn made(ctx: &SockContext) {
     match state(sk) {
         Ok(socket) => {
             socket.owner = socket_state::current();
-            socket.made = true;
+            socket.standing = Standing::Made;
         }
         // Tried again with its first datagram.
         Err(reason) => complaint::count(reason),
@@ -51,7 +51,11 @@ pub fn made(ctx: &SockContext) {
 pub fn observe(skb: *mut __sk_buff, sk: *mut bpf_sock, way: Way) -> Result<(), Reason> {
     let udp = packet::udp(skb).ok_or(Reason::Unreadable)?;
     let socket = state(sk)?;
-    let introduced = if socket.introduced { Ok(()) } else { introduce(socket, sk, &udp, way) };
+    let introduced = match socket.standing {
+        Standing::Introduced => Ok(()),
+        Standing::Released => assign(socket, sk),
+        Standing::Unknown | Standing::Made => introduce(socket, sk, &udp, way),
+    };
     count(skb, socket.service, &udp, way);
     if matches!(way, Way::Receive) && socket.role == Role::Server as u8 {
         hear(socket, skb);
@@ -88,15 +92,24 @@ fn introduce(socket: &mut DatagramSocket, sk: *mut bpf_sock, udp: &Udp, way: Way
         way,
         local: Port::of(local, first, last),
         remote: Port::of(remote, first, last),
-        history: if socket.made { History::None } else { History::Unknown },
+        history: if matches!(socket.standing, Standing::Made) { History::None } else { History::Unknown },
     }
     .role();
-    let port = if matches!(role, Role::Server) { local } else { remote };
+    socket.port = if matches!(role, Role::Server) { local } else { remote };
+    socket.role = role as u8;
+    assign(socket, sk)
+}
+
+/// Finds the service of a socket whose role and port are known.
+#[inline(always)]
+fn assign(socket: &mut DatagramSocket, sk: *mut bpf_sock) -> Result<(), Reason> {
     // SAFETY: `sk` is a full socket (kernel 5.8 for this helper in cgroup_skb).
     let cgroup = unsafe { bpf_sk_cgroup_id(sk.cast()) };
-    socket.role = role as u8;
-    let found = services::of(&mut socket.service, &socket.owner, cgroup, port, role as u8, Transport::Udp);
-    socket.introduced = true;
+    let (port, role) = (socket.port, socket.role);
+    let found = services::of(&mut socket.service, &socket.owner, cgroup, port, role, Transport::Udp);
+    // Whoever was heard last is no user of this service yet.
+    socket.heard = 0;
+    socket.standing = Standing::Introduced;
     found
 }
 

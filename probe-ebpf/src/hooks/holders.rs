@@ -1,6 +1,6 @@
 //! Which services sockets belong to, of those that the agent wants to take away.
 
-use probe_common::{connection::Stage, service};
+use probe_common::{connection::Stage, datagram::Standing, service};
 
 use super::socket_iterator::{Element, stored};
 use crate::maps::{DATAGRAMS, HOLDERS, SOCKETS};
@@ -19,13 +19,13 @@ pub fn observe_connection(element: *const Element) {
     unsafe { *held = service::HELD };
 }
 
-/// Notes that a UDP socket belongs to its service: its role came with its first datagram, and cannot be found anew.
+/// Has a UDP socket find its service anew with its next datagram, as one that listens: its role, which came with its first
+/// one, and its port it keeps.
 #[inline(always)]
 pub fn observe_datagram_socket(element: *const Element) {
     let Some(socket) = stored(element, &DATAGRAMS) else { return };
-    if let Some(held) = asked_for(socket.service) {
-        // SAFETY: as above.
-        unsafe { *held = service::HELD };
+    if matches!(socket.standing, Standing::Introduced) && asked_for(socket.service).is_some() {
+        socket.standing = Standing::Released;
     }
 }
 

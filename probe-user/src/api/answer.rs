@@ -3,8 +3,8 @@
 use axum::{
     body::{Body, Bytes},
     http::{
-        StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE},
+        HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
 };
@@ -68,7 +68,11 @@ impl IntoResponse for Failure {
         }
         let problem = Problem { error: self.to_string() };
         let body = serde_json::to_vec(&problem).unwrap_or_default();
-        (self.status(), json(body.into())).into_response()
+        let mut response = (self.status(), json(body.into())).into_response();
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }
 

@@ -4,7 +4,7 @@ use probe_common::service;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Latency, Rates, Role, Tick, Transport};
+use super::{Kubernetes, Latency, Rates, Role, Tick, Transport};
 use crate::{
     report::{self, Report, ServiceRates},
     snapshot::{self, ServiceId},
@@ -50,6 +50,8 @@ pub struct ServiceSummary {
     pub role: Role,
     /// What its sockets speak.
     pub transport: Transport,
+    /// Where it runs in a Kubernetes cluster; null where there is none.
+    pub kubernetes: Option<Kubernetes>,
     /// Requests per second over the window.
     pub requests_per_second: f64,
     /// Part of them that failed; null while there are none.
@@ -105,10 +107,11 @@ impl ServiceSummary {
         }
         let requests = rates.map(ServiceRates::all_requests).unwrap_or_default();
         Some(Self {
-            service: id.service.clone(),
+            service: id.name().to_owned(),
             port: id.port,
             role: id.role.into(),
             transport: id.transport.into(),
+            kubernetes: Kubernetes::of(id),
             requests_per_second: requests.requests,
             error_ratio: requests.error_ratio,
             request_latency_seconds: Latency::of(&requests),

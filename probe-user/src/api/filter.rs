@@ -1,6 +1,6 @@
 //! What of the services is asked for.
 
-use std::error::Error;
+use std::{error::Error, num::NonZeroU32};
 
 use axum::{extract::Query, http::Uri};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -27,6 +27,16 @@ pub(super) struct ServiceFilter {
 pub(super) struct TierFilter {
     /// Only those of services at this port.
     pub(super) port: Option<u16>,
+}
+
+/// How much of the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct StreamFilter {
+    /// Only so many events, and then the end: for clients that read an answer as a whole.
+    #[param(value_type = Option<u32>, minimum = 1)]
+    pub(super) events: Option<NonZeroU32>,
 }
 
 impl ServiceFilter {

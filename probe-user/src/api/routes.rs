@@ -19,7 +19,7 @@ use super::{
     answer::{self, Failure},
     description::Description,
     documents::{Current, Documents},
-    filter::{self, ServiceFilter, TierFilter},
+    filter::{self, ServiceFilter, StreamFilter, TierFilter},
     stream::{self, MAX_SUBSCRIBERS},
 };
 use crate::latest::Latest;
@@ -102,7 +102,7 @@ async fn service(State(api): State<Api>, name: Result<Path<String>, PathRejectio
     let Path(name) = name.map_err(|refused| Failure::Query(format!("no name of a service: {refused}")))?;
     let filter: ServiceFilter = filter::parse(&uri)?;
     api.render(move |current| {
-        let found = current.services(|id| id.service == name && filter.admits(id))?;
+        let found = current.services(|id| id.name() == name && filter.admits(id))?;
         found.ok_or(Failure::NoService(name))
     })
     .await
@@ -151,14 +151,16 @@ async fn tiers(State(api): State<Api>, uri: Uri) -> Answer {
 /// Server-sent events: one of type `tick` for each pass over the kernel's tables, whose data is an `Event`; the latest
 /// one comes at once. Who reads too slowly misses some, of which nothing is kept.
 #[utoipa::path(
-    get, path = "/api/v1/stream", tag = "traffic", operation_id = "stream",
+    get, path = "/api/v1/stream", tag = "traffic", operation_id = "stream", params(StreamFilter),
     responses(
         (status = 200, description = "Events for as long as the client stays", body = Event, content_type = "text/event-stream"),
+        (status = 400, description = "A query that is not understood", body = Problem),
         (status = 503, description = "As many follow already as may", body = Problem),
     ),
 )]
-async fn follow(State(api): State<Api>) -> Answer {
-    stream::follow(api.documents, api.latest.follow(), api.subscribers)
+async fn follow(State(api): State<Api>, uri: Uri) -> Answer {
+    let StreamFilter { events } = filter::parse(&uri)?;
+    stream::follow(api.documents, api.latest.follow(), api.subscribers, events)
 }
 
 /// This document

@@ -4,7 +4,7 @@ use probe_common::{exchange::ABORTED, interface, protocol::Protocol, service};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ServiceResources, Tick, Tier};
+use super::{Kubernetes, ServiceResources, Tick, Tier};
 use crate::{
     histogram::Histogram,
     report::{Report, RequestRates, ServiceRates},
@@ -31,6 +31,8 @@ pub struct Service {
     pub role: Role,
     /// What its sockets speak.
     pub transport: Transport,
+    /// Where it runs in a Kubernetes cluster; null where there is none.
+    pub kubernetes: Option<Kubernetes>,
     /// Payload, in bytes: of TCP each byte of a stream once, of UDP that of each datagram.
     pub bytes_total: Amounts,
     /// Bytes of the IP packets, headers and what TCP sent again included.
@@ -191,10 +193,11 @@ impl Service {
         let is_tcp = id.transport == interface::Transport::Tcp;
         let [receive, transmit] = totals.wire;
         Self {
-            service: id.service.clone(),
+            service: id.name().to_owned(),
             port: id.port,
             role: id.role.into(),
             transport: id.transport.into(),
+            kubernetes: Kubernetes::of(id),
             bytes_total: Amounts { receive: totals.received.bytes, transmit: totals.sent.bytes },
             wire_bytes_total: Amounts { receive, transmit },
             packets_total: Amounts { receive: totals.received.packets, transmit: totals.sent.packets },
@@ -206,7 +209,7 @@ impl Service {
                 .filter_map(|protocol| Requests::of(protocol, totals, rates))
                 .collect(),
             tier: report.tiers.get(id).map(Tier::from),
-            resources: report.resources.services.get(&id.identity()).map(ServiceResources::from),
+            resources: report.resources.services.get(&id.identity).map(ServiceResources::from),
         }
     }
 }

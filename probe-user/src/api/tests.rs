@@ -1,16 +1,19 @@
 //! Over a real socket, as a client sees it; the figures are compared with `/metrics` end to end.
 
 mod openapi;
+mod postman;
 mod stream;
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use serde_json::Value;
 
-use super::{Interfaces, Problem, Services, Tiers, documents::Documents};
+use super::{Interfaces, Kubernetes, Problem, Services, Tiers, documents::Documents};
 use crate::{
     exposition::tests::sample,
+    identity::Identity,
     latest::Latest,
+    place::Place,
     report::Report,
     server::tests::{get, report, with_server},
     snapshot::{ServiceId, Snapshot},
@@ -124,6 +127,40 @@ fn a_tier_says_what_it_calls_for() {
 }
 
 #[test]
+fn in_a_cluster_a_service_says_where_it_runs() {
+    let place = Place {
+        namespace: "shop".into(),
+        workload: "web".into(),
+        pod: "web-6d9f-x7k2p".into(),
+        container: String::new(),
+        node: "node1".into(),
+    };
+    let expected = Kubernetes {
+        namespace: Some("shop".into()),
+        workload: Some("web".into()),
+        pod: Some("web-6d9f-x7k2p".into()),
+        container: None,
+        node: Some("node1".into()),
+    };
+    serving(sample::report_in_cluster(&place), |address| {
+        let Services { services, .. } = found(address, "/api/v1/services");
+        assert!(!services.is_empty());
+        assert!(
+            services.iter().all(|service| service.kubernetes.as_ref() == Some(&expected)),
+            "{services:?}"
+        );
+        let Tiers { tiers, .. } = found(address, "/api/v1/tiers");
+        assert!(tiers.iter().all(|tier| tier.kubernetes.as_ref() == Some(&expected)), "{tiers:?}");
+        let stream = get(address, "/api/v1/stream?events=1");
+        assert!(stream.contains(r#""pod":"web-6d9f-x7k2p","container":null,"node":"node1""#), "{stream}");
+    });
+    serving(sample::report("nginx"), |address| {
+        let Services { services, .. } = found(address, "/api/v1/services");
+        assert!(services.iter().all(|service| service.kubernetes.is_none()), "{services:?}");
+    });
+}
+
+#[test]
 fn a_report_is_serialised_once() {
     let latest = Arc::new(Latest::default());
     latest.publish(sample::report("nginx").into());
@@ -146,7 +183,8 @@ fn cost_of_many_services() {
     let sample = Arc::unwrap_or_clone(report.snapshot);
     let (id, service) = sample.services.iter().nth(1).unwrap();
     let many = (0..SERVICES).map(|number| {
-        (ServiceId { service: format!("{}-{number}", id.service), ..id.clone() }, service.clone())
+        let identity = Identity::named(&format!("{}-{number}", id.name()));
+        (ServiceId { identity, ..id.clone() }, service.clone())
     });
     report.snapshot = Snapshot { services: many.collect(), ..sample }.into();
     let latest = Arc::new(Latest::default());

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Tick, Transport};
+use super::{Kubernetes, Tick, Transport};
 use crate::{
     report::Report,
     snapshot::ServiceId,
@@ -28,6 +28,8 @@ pub struct ServiceTier {
     pub port: u16,
     /// What its sockets speak.
     pub transport: Transport,
+    /// Where it runs in a Kubernetes cluster; null where there is none.
+    pub kubernetes: Option<Kubernetes>,
     /// What was judged.
     pub tier: Tier,
 }
@@ -71,9 +73,10 @@ impl Tiers {
             .iter()
             .filter(|(id, _)| asked(id))
             .map(|(id, judgement)| ServiceTier {
-                service: id.service.clone(),
+                service: id.name().to_owned(),
                 port: id.port,
                 transport: id.transport.into(),
+                kubernetes: Kubernetes::of(id),
                 tier: judgement.into(),
             })
             .collect();

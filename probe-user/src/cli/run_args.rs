@@ -8,7 +8,7 @@ use clap::{
     value_parser,
 };
 
-use super::{ClusterArgs, InstanceArgs, Setting, duration, layers};
+use super::{ClusterArgs, InstanceArgs, ListenerArgs, Setting, duration, layers};
 use crate::{
     interface_filter::InterfaceGlob,
     proxies::ProxyNetwork,
@@ -116,6 +116,8 @@ pub struct RunArgs {
     instance: InstanceArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
+    #[command(flatten)]
+    listener: ListenerArgs,
 }
 
 /// Settings that contradict each other.
@@ -176,6 +178,8 @@ impl RunArgs {
         Ok(Settings {
             tiers,
             listen: self.listen,
+            limits: self.listener.limits(),
+            web_config: self.listener.web_config,
             interval,
             window,
             users_window,

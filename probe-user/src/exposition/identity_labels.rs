@@ -17,11 +17,11 @@ pub(super) struct IdentityLabels<'a> {
 impl<'a> IdentityLabels<'a> {
     pub(super) fn new(id: &'a ServiceId) -> Self {
         Self {
-            service: &id.service,
+            service: id.name(),
             port: id.port.to_string(),
             role: id.role,
             transport: id.transport,
-            place: id.place.as_deref(),
+            place: id.place(),
         }
     }
 

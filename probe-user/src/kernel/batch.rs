@@ -3,19 +3,17 @@
 //! One by one takes two system calls an entry, and begins anew where an entry was deleted in between. A batch is some
 //! thousands in one call, bucket by bucket, so that no entry that stays is missed or seen twice.
 
-use std::{
-    io,
-    os::fd::{AsFd, OwnedFd},
-};
+use std::{io, os::fd::AsFd};
 
 use aya::{
     Ebpf, Pod,
-    maps::{Map, MapError},
+    maps::{Map, MapData, MapError},
     util::nr_cpus,
 };
 
 use super::{
     error::StartError,
+    sharing::shared_data,
     syscall::{self, Entries, Went},
 };
 
@@ -25,7 +23,7 @@ const AT_A_TIME: usize = 4096;
 /// A hash map whose entries are read together. `V` is a CPU's part of the value, or all of it.
 #[derive(Debug)]
 pub(super) struct Batched<K, V> {
-    map: OwnedFd,
+    map: MapData,
     /// How many `V` a value has.
     parts: usize,
     entries: Entries<K, V>,
@@ -37,11 +35,12 @@ impl<K: Pod, V: Pod> Batched<K, V> {
     /// # Errors
     /// If the object has no such hash map, or there is no descriptor left for it.
     pub(super) fn of(ebpf: &Ebpf, name: &'static str) -> Result<Self, StartError> {
-        let (map, parts) = match ebpf.map(name) {
-            Some(Map::HashMap(map)) => (map, 1),
-            Some(Map::PerCpuHashMap(map)) => (map, possible_cpus(name)?),
+        let parts = match ebpf.map(name) {
+            Some(Map::HashMap(_)) => 1,
+            Some(Map::PerCpuHashMap(_)) => possible_cpus(name)?,
             _ => return Err(StartError::Missing { what: "hash map", name }),
         };
+        let map = shared_data(ebpf, name)?;
         let failed = |source| StartError::Map { map: name, source };
         let info = map.info().map_err(failed)?;
         // The kernel writes as many bytes as the map's types have, whatever ours are.
@@ -51,8 +50,6 @@ impl<K: Pod, V: Pod> Batched<K, V> {
                 expected: info.value_size() as usize,
             }));
         }
-        let map =
-            map.fd().as_fd().try_clone_to_owned().map_err(|source| failed(MapError::IoError(source)))?;
         Ok(Self { map, parts, entries: Entries::with_room_for(AT_A_TIME, parts) })
     }
 
@@ -63,7 +60,7 @@ impl<K: Pod, V: Pod> Batched<K, V> {
     pub(super) fn for_each(&mut self, mut visit: impl FnMut(&K, &[V])) -> io::Result<()> {
         let mut from = None;
         loop {
-            let went = match syscall::look_up_batch(self.map.as_fd(), from, &mut self.entries) {
+            let went = match syscall::look_up_batch(self.map.fd().as_fd(), from, &mut self.entries) {
                 // A bucket has more entries than there is room for.
                 Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
                     self.entries = Entries::with_room_for(self.entries.room() * 2, self.parts);

@@ -125,7 +125,7 @@ impl Maps {
         let mut services = BTreeMap::new();
         let mut waiting = Vec::new();
         for (&index, id) in &names {
-            let service = services.entry(id.clone()).or_insert_with(|| self.begin(id));
+            let service = services.entry(id.clone()).or_default();
             let counters = self.counters(index)?;
             if add_counters(service, &counters) {
                 waiting.push(index);
@@ -177,11 +177,10 @@ impl Maps {
         let mut given: StdHashMap<ServiceKey, Identity> = StdHashMap::new();
         let (mut names, mut keys) = (StdHashMap::new(), StdHashMap::new());
         let other = ServiceId {
-            service: "other".into(),
+            identity: Identity::named("other"),
             port: 0,
             role: Role::Server,
             transport: Transport::Tcp,
-            place: None,
         };
         names.insert(OTHER, other);
         let is_kept = self.kept.is_some();
@@ -191,8 +190,7 @@ impl Maps {
             let Some(identity) = attribution.name(key, entry) else { return };
             let role = Role::from_key(key.role).unwrap_or_default();
             let transport = key.transport();
-            let Identity { service, place } = identity.clone();
-            let id = ServiceId { service: service.to_string(), port: key.port, role, transport, place };
+            let id = ServiceId { identity: identity.clone(), port: key.port, role, transport };
             names.insert(entry.index, id);
             keys.insert(entry.index, (*key, *entry));
             if is_kept {
@@ -211,11 +209,6 @@ impl Maps {
             kept.keep(&given);
         }
         Ok(Named { names, keys, entries })
-    }
-
-    /// What a service begins with in a pass: what was counted of it under indices that it has no more.
-    fn begin(&self, id: &ServiceId) -> Service {
-        self.expiry.as_ref().map(|expiry| expiry.begin(id)).unwrap_or_default()
     }
 
     /// The counters of a service, of all CPUs together. They are read one after the other, so that what one counted
@@ -269,23 +262,31 @@ impl Maps {
         let routes = &mut self.routes;
         routes.iter_mut().for_each(Routes::begin_pass);
         let mut unknown = Ok(());
+        // By index first: to find a service by all that it is called takes longer than the rest together.
+        let mut by_index: StdHashMap<u32, Service> = StdHashMap::new();
         let read = self.latencies.for_each(|key, cells| {
             entries += 1;
             let LatencyCell { count, sum } = cells.iter().sum();
-            // A service that has no name yet, or came after the names were read, waits likewise.
-            let Some(id) = names.get(&key.service) else { return };
+            if routes.is_some() && !names.contains_key(&key.service) {
+                return;
+            }
             let route = match routes.as_mut().map(|routes| routes.template(key.service, key.route)) {
                 None => None,
                 Some(Ok(template)) => Some(template),
                 Some(Err(error)) => return unknown = Err(error),
             };
-            match services.get_mut(id) {
-                Some(service) => add_latency(service, key, route, count, sum),
-                None => add_latency(services.entry(id.clone()).or_default(), key, route, count, sum),
-            }
+            add_latency(by_index.entry(key.service).or_default(), key, route, count, sum);
         });
         read.map_err(MapError::IoError).map_err(CollectError::of_map("LATENCIES"))?;
         unknown.map_err(CollectError::of_map("ROUTES"))?;
+        for (index, histograms) in by_index {
+            // A service that has no name yet, or came after the names were read, waits likewise.
+            let Some(id) = names.get(&index) else { continue };
+            match services.get_mut(id) {
+                Some(service) => service.merge_histograms(histograms),
+                None => services.entry(id.clone()).or_default().merge_histograms(histograms),
+            }
+        }
         Ok(entries)
     }
 
@@ -302,7 +303,7 @@ impl Maps {
 }
 
 /// Adds what the kernel counted of a service; true if requests of it are in flight.
-pub(super) fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
+fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
     service.received.add(sum.received);
     service.sent.add(sum.sent);
     service.wire[Way::Receive as usize] += sum.received_wire;
@@ -326,13 +327,7 @@ pub(super) fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool
 
 /// Adds an entry of the sparse histograms to those that it belongs to. A key that this agent does not know is of
 /// another version's making, and is passed over.
-pub(super) fn add_latency(
-    service: &mut Service,
-    key: &LatencyKey,
-    route: Option<Arc<str>>,
-    count: u64,
-    sum: u64,
-) {
+fn add_latency(service: &mut Service, key: &LatencyKey, route: Option<Arc<str>>, count: u64, sum: u64) {
     let Some(span) = Span::from_key(key.span) else { return };
     if span == Span::Admission {
         return;

@@ -86,26 +86,25 @@ pub enum StartError {
 /// Why a pass over the maps failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
-    /// A map could not be read.
-    #[error("cannot read the map `{map}`: {source}")]
+    /// A map could not be read, or not written.
+    #[error("cannot use the map `{map}`: {source}")]
     Map {
         /// Its name.
         map: &'static str,
         /// Why.
         source: MapError,
     },
-    /// The iterator over sockets could not be run.
-    #[error("cannot look for the oldest requests among all sockets: {source}")]
+    /// A program could not be run over all elements of a map.
+    #[error("cannot run the iterator `{program}`: {source}")]
     Iterator {
+        /// Its name.
+        program: &'static str,
         /// Why.
         source: std::io::Error,
     },
     /// It cannot be known when programs have ended that ran.
-    #[error(
-        "membarrier(2) is refused ({source}), without which nobody knows when a service's index is free: where CPUs run \
-         without a tick (nohz_full), start with --idle-after 0s"
-    )]
-    Barrier {
+    #[error("cannot wait for programs to end by putting a map into a map of maps: {source}")]
+    Grace {
         /// Why.
         source: std::io::Error,
     },

@@ -1,4 +1,5 @@
-//! Services to which nothing has happened for a while leave the kernel, and so do their series.
+//! Services to which nothing has happened for a while leave the kernel, and so do their series. A series of a service that
+//! lives leaves by itself (`departure`).
 //!
 //! An index must not be given to another service while anybody may count under it. So it goes in three steps, each in a
 //! later pass than the one before:
@@ -7,16 +8,20 @@
 //! 2. *Parked*: its key is taken from the table. Sockets that come find the service under a new index; what is counted
 //!    under the old one is still shown.
 //! 3. *Gone*: no socket belongs to it (`holders`), and no counter has changed meanwhile. What was counted is cleared away,
-//!    and the index given back. If the same service lives on under another index, the agent keeps adding what it had
-//!    (`carried`).
+//!    and the index given back. If the same service lives on under another index, it has been added to what that has
+//!    (`bequest`).
 //!
 //! Each step is noted before it is taken (`parked`), so that whatever moment an agent is killed at, the next one finds every
 //! index with its owner.
 
-mod carried;
+mod bequest;
+mod departure;
+mod diversion;
 mod holders;
 mod idle;
+mod leaving;
 mod parked;
+mod series;
 mod tables;
 
 use std::{
@@ -31,12 +36,12 @@ use probe_common::{
 };
 
 pub(super) use self::parked::Parked;
-use self::{carried::Carried, holders::Holders, idle::Idleness, tables::Tables};
+use self::{diversion::Diversion, holders::Holders, idle::Idleness, series::SeriesIdleness, tables::Tables};
 use super::{
-    collector::{Maps, add_counters, add_latency},
+    collector::Maps,
     error::{CollectError, StartError},
+    grace::Grace,
     pinning::Pins,
-    routes,
 };
 use crate::{
     settings::Settings,
@@ -51,8 +56,17 @@ pub(super) struct Expiry {
     parked: Parked,
     tables: Tables,
     idleness: Idleness,
-    carried: Carried,
+    series: SeriesIdleness,
+    diversion: Diversion,
+    grace: Grace,
     failed: bool,
+}
+
+/// What is made before that.
+struct Means {
+    holders: Holders,
+    diversion: Diversion,
+    grace: Grace,
 }
 
 impl Expiry {
@@ -64,31 +78,48 @@ impl Expiry {
     ) -> Result<Self, StartError> {
         let holders = Holders::prepare(ebpf, pins)?;
         let parked = pins.map(|pins| Parked::create(pins, settings.capacities.services)).transpose()?;
-        Self::of(ebpf, settings, holders, parked.unwrap_or_default())
+        let diversion = Diversion::prepare(ebpf, pins)?;
+        Self::of(
+            ebpf,
+            settings,
+            Means { holders, diversion, grace: Grace::new()? },
+            parked.unwrap_or_default(),
+        )
     }
 
     /// Takes up what an earlier agent was about to take away.
     pub(super) fn take_up(ebpf: &mut Ebpf, settings: &Settings, pins: &Pins) -> Result<Self, StartError> {
-        let holders = Holders::take_up(ebpf, pins)?;
-        let mut expiry = Self::of(ebpf, settings, holders, Parked::open(pins)?)?;
-        expiry.recover().map_err(|source| StartError::Expiry { source })?;
+        let (holders, gone) = Holders::take_up(ebpf, pins)?;
+        let grace = Grace::new()?;
+        let diversion = Diversion::take_up(ebpf, pins, &grace)?;
+        let means = Means { holders, diversion, grace };
+        let mut expiry = Self::of(ebpf, settings, means, Parked::open(pins)?)?;
+        expiry.recover(&gone).map_err(|source| StartError::Expiry { source })?;
         Ok(expiry)
     }
 
-    fn of(ebpf: &Ebpf, settings: &Settings, holders: Holders, parked: Parked) -> Result<Self, StartError> {
+    fn of(ebpf: &Ebpf, settings: &Settings, means: Means, parked: Parked) -> Result<Self, StartError> {
+        let Means { holders, diversion, grace } = means;
+        let after = settings.idle_after.unwrap_or(Duration::MAX);
         Ok(Self {
-            after: settings.idle_after.unwrap_or(Duration::MAX),
+            after,
             holders,
             parked,
             tables: Tables::take(ebpf)?,
             idleness: Idleness::default(),
-            carried: Carried::default(),
+            series: SeriesIdleness::new(after, Instant::now()),
+            diversion,
+            grace,
             failed: false,
         })
     }
 
-    /// Sets right what an agent left that was killed in the middle of it.
-    fn recover(&mut self) -> Result<(), CollectError> {
+    /// Sets right what an agent left that was killed in the middle of it; of the services that have gone all they had is
+    /// elsewhere.
+    fn recover(&mut self, gone: &BTreeSet<u32>) -> Result<(), CollectError> {
+        for &index in gone {
+            self.parked.let_go(index)?;
+        }
         // Noted, but not taken from the table.
         let unbroken: Vec<u32> = self
             .parked
@@ -99,18 +130,24 @@ impl Expiry {
         for index in unbroken {
             self.parked.forget(index)?;
         }
+        self.recover_going()?;
+        gone.iter().try_for_each(|index| self.holders.forget(*index))
+    }
+
+    /// Has those given back, or given back again, that were about to be.
+    fn recover_going(&mut self) -> Result<(), CollectError> {
         let going = self.parked.going();
         if going.is_empty() {
             return Ok(());
         }
         // Each of these may have been given back, or not. Who takes a free index at this moment is counted as `other`.
         let mut free = self.tables.drain_free()?;
-        holders::wait()?;
+        self.grace.wait()?;
         free.extend(self.tables.drain_free()?);
         let used = self.tables.used_indices()?;
         let lost: BTreeSet<u32> =
             going.iter().filter(|index| !free.contains(index) && !used.contains(index)).copied().collect();
-        self.tables.clear(&lost, &mut |_, _, _| {})?;
+        self.tables.clear(&lost)?;
         free.extend(&lost);
         for index in free {
             self.tables.give_back(index)?;
@@ -124,11 +161,6 @@ impl Expiry {
     /// The services that are no longer found by their keys, but still shown.
     pub(super) fn parked(&self) -> &Parked {
         &self.parked
-    }
-
-    /// What a service begins with in a pass.
-    pub(super) fn begin(&self, id: &ServiceId) -> Service {
-        self.carried.begin(id)
     }
 
     /// Notes what a pass saw of a service.
@@ -148,13 +180,15 @@ impl Maps {
         now: Instant,
     ) {
         let Some(mut expiry) = self.expiry.take() else { return };
-        expiry.carried.forget_gone(names, services);
-        let expired = expiry.give_back_idle(self, names, now).and_then(|()| expiry.park_idle(keys, now));
+        let expired = expiry
+            .leave_idle_series(self, names, services, now)
+            .and_then(|()| expiry.give_back_idle(self, names, now))
+            .and_then(|()| expiry.park_idle(keys, now));
         if let Err(error) = expired
             && !expiry.failed
         {
             expiry.failed = true;
-            tracing::warn!("services that are idle stay in the kernel's tables: {error}");
+            tracing::warn!("what is idle stays in the kernel's tables: {error}");
         }
         self.expiry = Some(expiry);
     }
@@ -194,7 +228,7 @@ impl Expiry {
             // If it proves to be held: not every pass is to look at all sockets for its sake.
             self.idleness.put_off(*index, now.checked_add(self.after).unwrap_or(now));
         }
-        let mut free = self.holders.not_held(idle)?;
+        let mut free = self.holders.not_held(idle, &self.grace)?;
         let mut last = HashMap::new();
         for &index in &free {
             last.insert(index, maps.counters(index)?);
@@ -213,29 +247,16 @@ impl Expiry {
         if free.is_empty() {
             return Ok(());
         }
-        let lives_on: BTreeSet<&ServiceId> =
-            names.iter().filter(|(index, _)| !free.contains(index)).map(|(_, id)| id).collect();
+        self.bequeath(maps, names, free, last)?;
         for &index in free {
             self.parked.let_go(index)?;
-            if let Some(id) = names.get(&index).filter(|id| lives_on.contains(id)) {
-                add_counters(self.carried.of(id), &last[&index]);
-            }
         }
-        let (carried, known) = (&mut self.carried, &mut maps.routes);
-        self.tables.clear(free, &mut |key, count, sum| {
-            let Some(id) = names.get(&key.service).filter(|id| lives_on.contains(id)) else { return };
-            // A route that cannot be read any more goes without its name, as it would have been shown.
-            let route = known.as_mut().map(|routes| routes.template(key.service, key.route));
-            let route = route.map(|template| template.unwrap_or_else(|_| routes::other()));
-            add_latency(carried.of(id), key, route, count, sum);
-        })?;
+        self.tables.clear(free)?;
         for &index in free {
-            if let Some(id) = names.get(&index) {
-                self.carried.settle(id);
-            }
             if let Some(known) = &mut maps.routes {
                 known.forget(index);
             }
+            self.holders.forget(index)?;
             self.tables.give_back(index)?;
             self.parked.forget(index)?;
             self.idleness.forget(index);

@@ -9,6 +9,7 @@ mod error;
 mod estimate;
 mod expiry;
 mod given_ports;
+mod grace;
 mod interface_hooks;
 mod interfaces;
 mod iterator;
@@ -24,6 +25,7 @@ mod pinning;
 mod removal;
 mod routes;
 mod rtnetlink;
+mod sharing;
 mod stacking;
 mod syscall;
 mod users;
@@ -48,6 +50,7 @@ use self::{
 };
 pub use self::{
     error::{CollectError, StartError},
+    grace::Grace,
     object::{Cgroups, Features, Heads, load},
     pinning::{PinError, Removed},
     removal::{RemoveError, remove_filters, remove_pinned},

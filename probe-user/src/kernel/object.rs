@@ -119,6 +119,7 @@ pub(super) const DATAGRAM_SOCKETS: &str = "datagram_sockets";
 pub(super) const OLDEST_REQUEST: &str = "oldest_request_of_each_service";
 pub(super) const SERVICES_OF_CONNECTIONS: &str = "services_of_connections";
 pub(super) const SERVICES_OF_DATAGRAM_SOCKETS: &str = "services_of_datagram_sockets";
+pub(super) const SERIES_THAT_LEAVE: &str = "series_that_leave";
 pub(super) const ADOPT: &str = "adopt";
 pub(super) const INTERFACE_RECEIVE: &str = "interface_receive";
 pub(super) const INTERFACE_TRANSMIT: &str = "interface_transmit";
@@ -149,6 +150,7 @@ pub fn load(features: Features, capacities: Capacities, proxies: &Proxies) -> Re
     if features.knows_holders() {
         load_program(&mut ebpf, SERVICES_OF_CONNECTIONS, &btf)?;
         load_program(&mut ebpf, SERVICES_OF_DATAGRAM_SOCKETS, &btf)?;
+        load_program(&mut ebpf, SERIES_THAT_LEAVE, &btf)?;
     }
     hand_out_indices(&mut ebpf, capacities.services)?;
     Ok(ebpf)
@@ -252,7 +254,7 @@ pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str, btf: &Btf) -> Re
         Some(Program::CgroupSkb(program)) => program.load(),
         Some(Program::SockOps(program)) => program.load(),
         Some(Program::CgroupSock(program)) => program.load(),
-        Some(Program::Iter(program)) => program.load("bpf_sk_storage_map", btf),
+        Some(Program::Iter(program)) => program.load(elements_of(name), btf),
         Some(Program::SchedClassifier(program)) => program.load(),
         Some(Program::Xdp(program)) => program.load(),
         _ => {
@@ -260,6 +262,11 @@ pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str, btf: &Btf) -> Re
         }
     };
     loaded.map_err(|error| StartError::Program { program: name, reason: reason(&error) })
+}
+
+/// What an iterator's program is shown, as the kernel calls it.
+fn elements_of(program: &str) -> &'static str {
+    if program == SERIES_THAT_LEAVE { "bpf_map_elem" } else { "bpf_sk_storage_map" }
 }
 
 /// Loads the program of a BTF tracepoint.

@@ -13,7 +13,7 @@ use aya::{
 use super::{
     collector::take,
     error::{CollectError, StartError},
-    iterator::SocketIterator,
+    iterator::MapIterator,
     object::OLDEST_REQUEST,
     pinning::Pins,
 };
@@ -22,20 +22,20 @@ const MAP: &str = "OLDEST_REQUESTS";
 
 /// Finds the oldest requests.
 pub(super) struct OldestRequests {
-    sockets: SocketIterator,
+    sockets: MapIterator,
     began: Array<MapData, u64>,
 }
 
 impl OldestRequests {
     /// Makes ready; the program must have been loaded.
     pub(super) fn prepare(ebpf: &mut Ebpf, pins: Option<&Pins>) -> Result<Self, StartError> {
-        let sockets = SocketIterator::prepare(ebpf, OLDEST_REQUEST, "SOCKETS", pins)?;
+        let sockets = MapIterator::prepare(ebpf, OLDEST_REQUEST, "SOCKETS", pins)?;
         Ok(Self { sockets, began: take(ebpf, MAP)? })
     }
 
     /// Takes up the iterator that an earlier agent made.
     pub(super) fn take_up(ebpf: &mut Ebpf, pins: &Pins) -> Result<Self, StartError> {
-        Ok(Self { sockets: SocketIterator::take_up(OLDEST_REQUEST, pins)?, began: take(ebpf, MAP)? })
+        Ok(Self { sockets: MapIterator::take_up(OLDEST_REQUEST, pins)?, began: take(ebpf, MAP)? })
     }
 
     /// Looks at all sockets: afterwards [`OldestRequests::found`] tells of these services.
@@ -43,7 +43,7 @@ impl OldestRequests {
         for service in services {
             self.began.set(*service, 0, 0).map_err(CollectError::of_map(MAP))?;
         }
-        self.sockets.visit_all().map_err(|source| CollectError::Iterator { source })
+        self.sockets.visit_all()
     }
 
     /// When the oldest request of each of these services began, in nanoseconds of the monotonic clock. One whose last

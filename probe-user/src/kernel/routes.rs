@@ -16,11 +16,6 @@ use super::{collector::take, error::StartError};
 /// What stands for all requests without a route of their own. No path is spelled like that: they begin with `/`, or are `*`.
 static OTHER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("other"));
 
-/// The template that stands for all of these.
-pub(super) fn other() -> Arc<str> {
-    Arc::clone(&OTHER)
-}
-
 /// The table of routes, and what of it is known.
 pub(super) struct Routes {
     map: HashMap<MapData, RouteKey, u32>,
@@ -44,7 +39,7 @@ impl Routes {
     /// there before anything is counted under its index.
     pub(super) fn template(&mut self, service: u32, index: u8) -> Result<Arc<str>, MapError> {
         if index == route::OTHER {
-            return Ok(other());
+            return Ok(Arc::clone(&OTHER));
         }
         if !self.read && !self.known.contains_key(&(service, index)) {
             self.read()?;

@@ -1,5 +1,5 @@
-//! What aya does not offer of `bpf(2)`: an iterator over the sockets of a map, links by their descriptors, and many
-//! entries of a map at once.
+//! What aya does not offer of `bpf(2)`: an iterator over the sockets of a map, links by their descriptors, maps of maps, and
+//! many entries of a map at once.
 
 use std::{
     ffi::CString,
@@ -15,7 +15,9 @@ use std::{
 
 use aya::Pod;
 
-// `enum bpf_cmd` and `enum bpf_attach_type` of `include/uapi/linux/bpf.h`.
+// `enum bpf_cmd`, `enum bpf_attach_type` and `enum bpf_map_type` of `include/uapi/linux/bpf.h`.
+const BPF_MAP_CREATE: libc::c_int = 0;
+const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
@@ -23,6 +25,36 @@ const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_ITER_CREATE: libc::c_int = 33;
 const BPF_LINK_DETACH: libc::c_int = 34;
 const BPF_TRACE_ITER: u32 = 28;
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
+
+/// The part of `union bpf_attr` that `BPF_MAP_CREATE` takes.
+#[repr(C)]
+struct MapCreate {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+    inner: u32,
+}
+
+impl MapCreate {
+    /// Of an array with one element of four bytes: a number, or a map like `inner`.
+    const fn array(map_type: u32, inner: u32) -> Self {
+        Self { map_type, key_size: 4, value_size: 4, max_entries: 1, flags: 0, inner }
+    }
+}
+
+/// The part of `union bpf_attr` that `BPF_MAP_UPDATE_ELEM` takes.
+#[repr(C)]
+struct MapElement {
+    map: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
 
 /// The part of `union bpf_attr` that `BPF_LINK_CREATE` takes for an iterator.
 #[repr(C)]
@@ -204,12 +236,27 @@ pub(super) fn open_iterator(link: BorrowedFd<'_>) -> io::Result<File> {
     bpf(BPF_ITER_CREATE, &attributes).map(File::from)
 }
 
-/// Waits until every program that runs now has ended: they run as readers of RCU, and what the kernel waits for in this
-/// command of `membarrier(2)` is all of those (kernel 4.3; not where CPUs are run without a tick, `nohz_full`).
-pub(super) fn wait_for_programs() -> io::Result<()> {
-    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
-    // SAFETY: no pointers are passed.
-    told(unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) }).map(drop)
+/// Makes an array of one number.
+pub(super) fn create_array() -> io::Result<OwnedFd> {
+    bpf(BPF_MAP_CREATE, &MapCreate::array(BPF_MAP_TYPE_ARRAY, 0))
+}
+
+/// Makes an array with room for one map like this.
+pub(super) fn create_array_of(inner: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    bpf(BPF_MAP_CREATE, &MapCreate::array(BPF_MAP_TYPE_ARRAY_OF_MAPS, number(inner.as_raw_fd())))
+}
+
+/// Puts a map into an array for one. Every program that ran before has ended when this returns (kernel 4.18).
+pub(super) fn put_map_into(outer: BorrowedFd<'_>, inner: BorrowedFd<'_>) -> io::Result<()> {
+    let (first, inner) = (0_u32, number(inner.as_raw_fd()));
+    let attributes = MapElement {
+        map: number(outer.as_raw_fd()),
+        padding: 0,
+        key: (&raw const first).expose_provenance() as u64,
+        value: (&raw const inner).expose_provenance() as u64,
+        flags: 0,
+    };
+    call(BPF_MAP_UPDATE_ELEM, &attributes).map(drop)
 }
 
 fn number(descriptor: RawFd) -> u32 {

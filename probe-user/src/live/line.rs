@@ -7,6 +7,7 @@ use probe_common::service::Role;
 use crate::{
     figures::{duration, grouped, rate},
     report::Report,
+    snapshot::ServiceId,
 };
 
 /// Between the parts of the line.
@@ -16,7 +17,7 @@ pub(super) const SEPARATOR: &str = " · ";
 #[must_use]
 pub fn summary(report: &Report) -> String {
     let services = &report.snapshot.services;
-    let names: BTreeSet<_> = services.keys().map(|id| &id.service).collect();
+    let names: BTreeSet<_> = services.keys().map(ServiceId::name).collect();
     let users: u64 = services.values().map(|service| service.users).sum();
     let mut parts = vec![count(names.len() as u64, "service")];
     if let Some(rates) = &report.rates {
@@ -63,17 +64,17 @@ mod tests {
 
     use super::*;
     use crate::{
+        identity::Identity,
         report::{Rates, RequestRates, ServiceRates},
-        snapshot::{Service, ServiceId, Snapshot},
+        snapshot::{Service, Snapshot},
     };
 
     fn report() -> Report {
         let id = ServiceId {
-            service: "nginx".into(),
+            identity: Identity::named("nginx"),
             port: 80,
             role: Role::Server,
             transport: Transport::Tcp,
-            place: None,
         };
         let service = Service { users: 17, ..Service::default() };
         let snapshot = Snapshot {

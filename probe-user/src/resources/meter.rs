@@ -15,7 +15,6 @@ use super::{
 use crate::{
     attribution::{Attribution, OwnCgroups},
     identity::Identity,
-    place::Place,
     snapshot::Snapshot,
 };
 
@@ -83,9 +82,8 @@ impl Meter {
 
     /// Drops services that have gone. Should they come again, they are looked up again.
     fn forget(&mut self, snapshot: &Snapshot, attribution: &Attribution) {
-        let there: BTreeSet<(&str, Option<&Place>)> =
-            snapshot.services.keys().map(|id| (&*id.service, id.place.as_deref())).collect();
-        let is_there = |who: &Identity| there.contains(&(&*who.service, who.place.as_deref()));
+        let there: BTreeSet<&Identity> = snapshot.services.keys().map(|id| &id.identity).collect();
+        let is_there = |who: &Identity| there.contains(who);
         let before = self.services.len();
         self.services.retain(|identity, _| is_there(identity));
         if self.services.len() < before {
@@ -181,11 +179,10 @@ mod tests {
     /// A snapshot with servers of these names.
     fn snapshot(names: &[&str]) -> Snapshot {
         let id = |name: &&str| ServiceId {
-            service: (*name).to_owned(),
+            identity: Identity::named(name),
             port: 80,
             role: Role::Server,
             transport: Transport::Tcp,
-            place: None,
         };
         let services = names.iter().map(|name| (id(name), Service::default())).collect();
         Snapshot {

@@ -1,4 +1,4 @@
-//! Accepting connections. HTTP/1 only; a client can neither keep a half-sent head nor the last free descriptor.
+//! Taking an address, and accepting connections. HTTP/1 only.
 
 use std::{
     io,
@@ -7,19 +7,19 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
+use axum::{Router, middleware::from_fn_with_state};
+use tokio::sync::Semaphore;
+
+use super::{
+    connection::Host,
+    gate::{self, Gate},
+    limits::{Limits, Refusal},
+    places::Places,
+    web::{self, Door, Web},
 };
-use tokio::{net::TcpStream, sync::Semaphore};
 
-/// How long a client may take to send the head of a request, or to leave a kept connection idle.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Connections at a time: a handful of scrapers is usual.
-const MAX_CONNECTIONS: usize = 128;
+/// Clients at a time that are told that there is no place for them; others are only hung up on.
+const FAREWELLS: usize = 64;
 
 /// A rest after an error to accept, which usually means that descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -60,36 +60,36 @@ fn reason(error: &io::Error) -> String {
 }
 
 /// Serves connections for as long as it is polled.
-pub async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, web: Arc<Web>) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let door =
+        Door::new(Arc::clone(&web)).map_err(|_| io::Error::other("this machine gives no random numbers"))?;
+    // The last one is the first to see a request.
+    let router = router
+        .layer(from_fn_with_state(Gate::new(limits.requests), gate::pass))
+        .layer(from_fn_with_state(door, web::admit));
+    let host = Host { limits, router, web };
+    let places = Places::new(limits.connections);
+    let farewells = Arc::new(Semaphore::new(FAREWELLS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return Ok(());
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    serve_connection(stream, router).await;
-                    drop(place);
-                });
-            }
+        let mut stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection to /metrics");
+                tracing::warn!(%error, "cannot accept a connection to the listener");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
             }
+        };
+        if let Some(seat) = places.take() {
+            tokio::spawn(host.clone().receive(stream, seat));
+        } else if host.web.current().tls.is_some() {
+            // To tell it would take a handshake.
+        } else if let Ok(farewell) = Arc::clone(&farewells).try_acquire_owned() {
+            let refusal = Refusal::Crowded(places.limit());
+            tokio::spawn(async move {
+                refusal.tell(&mut stream).await;
+                drop(farewell);
+            });
         }
-    }
-}
-
-async fn serve_connection(stream: TcpStream, router: Router) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = connection.await {
-        // A client's doing: it left early, or sent no HTTP.
-        tracing::debug!(%error, "a connection to /metrics ended early");
     }
 }

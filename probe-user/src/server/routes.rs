@@ -21,14 +21,22 @@ pub struct Service {
     pub interval: Duration,
 }
 
+/// The paths at which the agent is asked for its health.
+const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
+
+/// Whether this path tells the agent's health, and nothing else.
+pub(super) fn is_about_health(path: &str) -> bool {
+    HEALTH.contains(&path)
+}
+
 /// The server's routes.
 pub fn router(service: Service) -> Router {
     let api = api::router(&service.latest);
     Router::new()
         .route("/", get(index))
         .route("/metrics", get(metrics))
-        .route("/healthz", get(health))
-        .route("/readyz", get(readiness))
+        .route(HEALTH[0], get(health))
+        .route(HEALTH[1], get(readiness))
         .with_state(service)
         .merge(api)
 }

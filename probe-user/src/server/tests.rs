@@ -18,7 +18,7 @@ pub(crate) fn with_server(latest: Arc<Latest>, scrape: impl FnOnce(SocketAddr)) 
     let exposition = Exposition::new(Arc::clone(&latest)).unwrap();
     let routes = router(Service { latest, exposition, interval: Duration::from_secs(1) });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    runtime.spawn(serve(listener, routes));
+    runtime.spawn(serve(listener, routes, Limits::default(), Web::read(None).unwrap()));
     scrape(address);
     runtime.shutdown_background();
 }

@@ -110,10 +110,10 @@ impl Policy {
     /// What holds for a service: its profile, if it is set, and its thresholds. The first rule that names it decides.
     #[must_use]
     pub fn of(&self, id: &ServiceId) -> (Option<Profile>, &Thresholds) {
-        let with_port = format!("{}:{}", id.service, id.port);
+        let with_port = format!("{}:{}", id.name(), id.port);
         self.rules
             .iter()
-            .find(|rule| rule.pattern.matches(&id.service) || rule.pattern.matches(&with_port))
+            .find(|rule| rule.pattern.matches(id.name()) || rule.pattern.matches(&with_port))
             .map_or((None, &self.thresholds), |rule| (rule.profile, &rule.thresholds))
     }
 }
@@ -137,19 +137,14 @@ mod tests {
     use probe_common::{interface::Transport, service::Role};
 
     use super::*;
+    use crate::identity::Identity;
 
     fn policy(text: &str) -> Result<Policy, BadTiers> {
         Policy::from_table(text.parse().unwrap())
     }
 
     fn id(service: &str, port: u16) -> ServiceId {
-        ServiceId {
-            service: service.into(),
-            port,
-            role: Role::Server,
-            transport: Transport::Tcp,
-            place: None,
-        }
+        ServiceId { identity: Identity::named(service), port, role: Role::Server, transport: Transport::Tcp }
     }
 
     #[test]

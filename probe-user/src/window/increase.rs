@@ -105,8 +105,11 @@ impl ServiceIncrease {
             opened: later.connections.opened.saturating_sub(earlier.connections.opened),
             requests: BTreeMap::new(),
         };
+        // Both are in one order: walking along costs less than a search for each.
+        let mut known = earlier.requests.iter().peekable();
         for (kind, durations) in &later.requests {
-            let durations = match earlier.requests.get(kind) {
+            while known.next_if(|(earlier, _)| *earlier < kind).is_some() {}
+            let durations = match known.next_if(|(earlier, _)| *earlier == kind).map(|(_, before)| before) {
                 Some(before) if before.count == durations.count && before.sum == durations.sum => continue,
                 Some(before) => durations.since(before),
                 None => durations.clone(),

@@ -10,14 +10,18 @@ use probe_common::{
 };
 
 use super::*;
-use crate::snapshot::{RequestKind, ServiceId};
+use crate::{
+    identity::Identity,
+    snapshot::{RequestKind, ServiceId},
+};
 
 /// A second, and a service, of hand-made snapshots.
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: u64 = 1_000_000;
 
 fn id(name: &str) -> ServiceId {
-    ServiceId { service: name.into(), port: 80, role: Role::Server, transport: Transport::Tcp, place: None }
+    let identity = Identity::named(name);
+    ServiceId { identity, port: 80, role: Role::Server, transport: Transport::Tcp }
 }
 
 fn snapshot(taken: Instant, services: impl IntoIterator<Item = (ServiceId, Service)>) -> Snapshot {

@@ -4,6 +4,7 @@
 //! order that rotates, and they are compared round by round. What drifts, drifts for all of them.
 
 mod agent;
+mod alternatives;
 mod application;
 mod cpu;
 mod kernel;
@@ -21,7 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     options::{Options, Part},
-    table::Table,
+    table::{Section, Table},
 };
 
 /// What one part gives: tables for people, and the figures of every round.
@@ -36,17 +37,20 @@ fn main() -> Result<()> {
     let machine = machine::describe(&options)?;
     let mut markdown = machine.to_markdown();
     let mut json = Map::from_iter([("machine".to_owned(), machine.to_json())]);
+    let mut sections = Vec::new();
     for part in options.parts() {
         eprintln!("bench: the part `{part}` starts");
         let measured = measure(part, &options).with_context(|| format!("the part `{part}`"))?;
-        for table in &measured.tables {
-            markdown.push('\n');
-            markdown.push_str(&table.to_markdown());
-        }
+        let tables: Vec<_> = measured.tables.iter().map(Table::to_markdown).collect();
+        let tables = format!("\n{}", tables.join("\n"));
+        markdown.push_str(&tables);
+        // Each says where it was measured, since a document may have parts of several runs.
+        sections.push(Section { part: part.to_string(), markdown: machine.to_markdown() + &tables });
         json.insert(part.to_string(), measured.rounds);
     }
     print!("{markdown}");
-    write(&options, &markdown, &Value::Object(json))
+    write(&options, &markdown, &Value::Object(json))?;
+    options.write.as_deref().map_or(Ok(()), |document| table::put_into(document, sections))
 }
 
 fn measure(part: Part, options: &Options) -> Result<Measured> {
@@ -54,10 +58,11 @@ fn measure(part: Part, options: &Options) -> Result<Measured> {
         Part::Application => application::measure(options),
         Part::Kernel => kernel::measure(options),
         Part::Agent => agent::measure(options),
+        Part::Alternatives => alternatives::measure(options),
     }
 }
 
-/// Leaves the tables and all figures in files, and the tables in a document if one was named.
+/// Leaves the tables and all figures in files.
 fn write(options: &Options, markdown: &str, json: &Value) -> Result<()> {
     let directory = &options.out;
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
@@ -66,5 +71,5 @@ fn write(options: &Options, markdown: &str, json: &Value) -> Result<()> {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("bench: wrote {}", path.display());
     }
-    options.write.as_deref().map_or(Ok(()), |document| table::put_into(document, markdown))
+    Ok(())
 }

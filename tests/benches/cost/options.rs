@@ -39,6 +39,8 @@ pub(crate) enum Part {
     Kernel,
     /// What the agent takes, by number of series.
     Agent,
+    /// What a user would take instead of the probe.
+    Alternatives,
 }
 
 impl Options {
@@ -57,6 +59,11 @@ impl Options {
         if self.quick { Duration::from_secs(1) } else { Duration::from_secs(3) }
     }
 
+    /// Whether no case was asked for by name.
+    pub(crate) const fn admits_all(&self) -> bool {
+        self.only.is_none()
+    }
+
     /// Whether a case was asked for.
     pub(crate) fn admits(&self, case: &str) -> bool {
         self.only.as_ref().is_none_or(|only| case.contains(only.as_str()))
@@ -69,6 +76,7 @@ impl fmt::Display for Part {
             Self::Application => "application",
             Self::Kernel => "kernel",
             Self::Agent => "agent",
+            Self::Alternatives => "alternatives",
         })
     }
 }

@@ -45,16 +45,55 @@ impl Table {
     }
 }
 
-/// Replaces what stands between a document's marks.
-pub(crate) fn put_into(document: &Path, markdown: &str) -> Result<()> {
+/// What one part of the benchmark measured, for a document that has parts of other runs, too.
+pub(crate) struct Section {
+    /// The part's name.
+    pub(crate) part: String,
+    /// Its tables, and where they were measured.
+    pub(crate) markdown: String,
+}
+
+/// Puts sections between a document's marks, each instead of an earlier one of its part; those of other parts stay.
+pub(crate) fn put_into(document: &Path, sections: Vec<Section>) -> Result<()> {
     let shown = document.display();
     let text = fs::read_to_string(document).with_context(|| format!("cannot read {shown}"))?;
     let [begin, end] = MARKS;
-    let parts = text.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
-    let (before, after) = parts
+    let parts = text.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?)));
+    let (before, (there, after)) = parts
         .with_context(|| format!("{shown} has no lines {begin} and {end} for the tables to stand between"))?;
-    fs::write(document, format!("{before}{begin}\n\n{markdown}\n{end}{after}"))
+    let tables: String = merged(read(there), sections).iter().map(Section::marked).collect();
+    fs::write(document, format!("{before}{begin}\n{tables}\n{end}{after}"))
         .with_context(|| format!("cannot write {shown}"))?;
     eprintln!("bench: wrote the tables into {shown}");
     Ok(())
+}
+
+/// What begins the mark of a section; its part follows.
+const PART: &str = "<!-- bench: part ";
+
+/// The sections of a document; what stands before the first mark is of a run that is not told apart, and goes.
+fn read(text: &str) -> Vec<Section> {
+    let section = |text: &str| {
+        let (part, markdown) = text.split_once(" -->")?;
+        Some(Section { part: part.to_owned(), markdown: format!("{}\n", markdown.trim()) })
+    };
+    text.split(PART).skip(1).filter_map(section).collect()
+}
+
+/// Both, the later ones where there are two of a part.
+fn merged(mut sections: Vec<Section>, later: Vec<Section>) -> Vec<Section> {
+    for section in later {
+        match sections.iter_mut().find(|earlier| earlier.part == section.part) {
+            Some(earlier) => *earlier = section,
+            None => sections.push(section),
+        }
+    }
+    sections
+}
+
+impl Section {
+    /// With its mark before it.
+    fn marked(&self) -> String {
+        format!("\n{PART}{} -->\n\n{}", self.part, self.markdown)
+    }
 }

@@ -25,20 +25,27 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Of what was failed, so much is less than the twentieth part.
 const GOOD: u64 = 20_000;
 
-fn mail_of(mails: &MailServer, start: &str, log: impl Fn() -> Result<String>) -> Result<Mail> {
-    let found = poll::until_within(PATIENCE, &format!("a mail whose subject begins with {start}"), || {
-        Ok(mails.mails()?.into_iter().find(|mail| mail.subject.starts_with(start)))
-    });
-    found.with_context(|| format!("Alertmanager says: {}", log().unwrap_or_default()))
+/// Both ends of Alertmanager's ways.
+struct People {
+    mails: MailServer,
+    slack: Webhook,
 }
 
-fn slack_of(slack: &Webhook, start: &str) -> Result<Value> {
-    poll::until_within(PATIENCE, &format!("a message to Slack that begins with {start}"), || {
-        let begins = |message: &&Value| {
-            message["attachments"][0]["title"].as_str().is_some_and(|title| title.starts_with(start))
-        };
-        Ok(slack.messages().iter().find(begins).cloned())
-    })
+impl People {
+    /// What they get that begins like this: a mail, and the attachment of a message.
+    fn told(&self, start: &str) -> Result<(Mail, Value)> {
+        let begins =
+            |message: &Value| message["title"].as_str().is_some_and(|title| title.starts_with(start));
+        let mail =
+            poll::until_within(PATIENCE, &format!("a mail whose subject begins with {start}"), || {
+                Ok(self.mails.mails()?.into_iter().find(|mail| mail.subject.starts_with(start)))
+            })?;
+        let message = poll::until_within(PATIENCE, &format!("a message that begins with {start}"), || {
+            let all = self.slack.messages();
+            Ok(all.iter().map(|message| &message["attachments"][0]).find(|one| begins(one)).cloned())
+        })?;
+        Ok((mail, message))
+    }
 }
 
 fn contains(what: &str, text: &str, parts: &[&str]) -> Result<()> {
@@ -55,12 +62,36 @@ fn is_firing(prometheus: &Prometheus, alert: &str, port: u16) -> Result<Option<V
     Ok(alerts.find(|one| one["labels"]["port"] == port.to_string().as_str()))
 }
 
+/// What is said when the alert fires, and that the lesser one, which fires as well, is not said.
+fn beginning_is_told(people: &People, port: u16, instance: &str) -> Result<()> {
+    let (mail, message) = people.told(&format!("[CRITICAL] nginx:{port} fails"))?;
+    let runbook = "/docs/runbooks/TrafficErrorsMany.md";
+    ensure!(mail.to == "operators@example.com", "{mail:?}");
+    let said = ["FIRING: ", "answers with 5xx", runbook, instance, "<b>FIRING: ", "border-left", "since 20"];
+    contains("the mail", &mail.text, &said)?;
+    ensure!(message["color"] == "danger", "{message:#}");
+    let text = message["text"].as_str().context("a text")?;
+    contains("the message to Slack", text, &[":rotating_light: *nginx:", runbook, "|Runbook>", instance])?;
+    println!("{}\n{}\n{text}", mail.subject, mail.text);
+    let lesser = format!("[WARNING] nginx:{port} fails");
+    let mails = people.mails.mails()?;
+    ensure!(!mails.iter().any(|mail| mail.subject.starts_with(&lesser)), "it is said twice: {mails:?}");
+    Ok(())
+}
+
+fn end_is_told(people: &People, port: u16) -> Result<()> {
+    let (mail, message) = people.told(&format!("[RESOLVED] nginx:{port} fails"))?;
+    contains("the mail", &mail.text, &["RESOLVED: ", ", until 20"])?;
+    ensure!(message["color"] == "good", "{message:#}");
+    Ok(())
+}
+
 #[test]
 fn failing_requests_become_a_mail_and_a_message_and_so_does_their_end() -> Result<()> {
     let agent = Agent::start()?;
     let nginx = Nginx::start()?;
-    let (mails, slack) = (MailServer::start()?, Webhook::start()?);
-    let alertmanager = Alertmanager::start(&mails, &slack)?;
+    let people = People { mails: MailServer::start()?, slack: Webhook::start()? };
+    let alertmanager = Alertmanager::start(&people.mails, &people.slack)?;
     let prometheus = prometheus::Setup::of(&agent).telling(alertmanager.address()).start()?;
     // A counter's first value is no increase: the series have to be there before what is to be seen.
     let mut client = Client::connect(nginx.ipv4())?;
@@ -74,41 +105,19 @@ fn failing_requests_become_a_mail_and_a_message_and_so_does_their_end() -> Resul
     for _ in 0..100 {
         client.exchange(&Request::new("GET", "/broken"))?;
     }
-    let alert = poll::until_within(PATIENCE, "the alert to fire", || {
-        is_firing(&prometheus, "TrafficErrorsMany", port)
-    })?;
+    let firing = || is_firing(&prometheus, "TrafficErrorsMany", port);
+    let alert = poll::until_within(PATIENCE, "the alert to fire", firing)?;
     ensure!(alert["labels"]["service"] == "nginx" && alert["labels"]["severity"] == "critical", "{alert:#?}");
-    let start = format!("[CRITICAL] nginx:{port} fails");
-    let mail = mail_of(&mails, &start, || alertmanager.log())?;
-    ensure!(mail.to == "operators@example.com", "{mail:?}");
-    let runbook = "/docs/runbooks/TrafficErrorsMany.md";
-    let instance = agent.address().to_string();
-    let said = ["FIRING: ", "answers with 5xx", runbook, &instance, "<b>FIRING: ", "border-left", "since 20"];
-    contains("the mail", &mail.text, &said)?;
-    let message = slack_of(&slack, &start)?;
-    let attachment = &message["attachments"][0];
-    ensure!(attachment["color"] == "danger" && message["channel"] == "#alerts", "{message:#}");
-    let text = attachment["text"].as_str().context("a text")?;
-    contains("the message to Slack", text, &[":rotating_light: *nginx:", runbook, "|Runbook>", &instance])?;
-    println!("{}\n{}\n{text}", mail.subject, mail.text);
+    let by_alertmanager = || format!("Alertmanager says: {}", alertmanager.log().unwrap_or_default());
+    beginning_is_told(&people, port, &agent.address().to_string()).with_context(by_alertmanager)?;
 
     load::h2load(nginx.ipv4(), "/ok", GOOD, 4)?;
-    poll::until_within(PATIENCE, "the alert to end", || {
-        Ok(is_firing(&prometheus, "TrafficErrorsMany", port)?.is_none().then_some(()))
-    })?;
-    let start = format!("[RESOLVED] nginx:{port} fails");
-    contains(
-        "the mail",
-        &mail_of(&mails, &start, || alertmanager.log())?.text,
-        &["RESOLVED: ", ", until 20"],
-    )?;
-    let message = slack_of(&slack, &start)?;
-    ensure!(message["attachments"][0]["color"] == "good", "{message:#}");
+    poll::until_within(PATIENCE, "the alert to end", || Ok(firing()?.is_none().then_some(())))?;
+    end_is_told(&people, port).with_context(by_alertmanager)?;
     ensure!(prometheus.rules_are_well()? > 30);
     Ok(())
 }
 
-/// Where a graver alert says it all, the lesser one is not sent: at a quarter of failures both fire.
 #[test]
 fn amtool_takes_the_configuration_and_every_route_leads_somewhere() -> Result<()> {
     let amtool = |arguments: &[&str]| -> Result<String> {

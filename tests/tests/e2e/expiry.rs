@@ -9,9 +9,10 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, Queue, loaded_maps};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, Queue, loaded_maps};
 use nix::sys::signal::Signal;
 use probe_common::{
+    counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey},
     service::{ParkedService, ServiceEntry, ServiceKey},
 };
@@ -70,7 +71,7 @@ fn is_shown(scrape: &Scrape, port: u16) -> bool {
 }
 
 /// A map of the agent's.
-fn map(agent: &Agent<'_>, name: &str) -> Result<Map> {
+pub(crate) fn map(agent: &Agent<'_>, name: &str) -> Result<Map> {
     for map in loaded_maps() {
         let Ok(map) = map else { continue };
         if agent.footprint().maps.contains(&u64::from(map.id())) && map.name_as_str() == Some(name) {
@@ -81,7 +82,7 @@ fn map(agent: &Agent<'_>, name: &str) -> Result<Map> {
 }
 
 /// The indices under which the kernel side finds the services of a port.
-fn indices(agent: &Agent<'_>, port: u16) -> Result<BTreeSet<u32>> {
+pub(crate) fn indices(agent: &Agent<'_>, port: u16) -> Result<BTreeSet<u32>> {
     let services: HashMap<_, ServiceKey, ServiceEntry> = map(agent, "SERVICES")?.try_into()?;
     let all = services.iter().collect::<Result<Vec<_>, _>>()?;
     Ok(all.iter().filter(|(key, _)| key.port == port).map(|(_, entry)| entry.index).collect())
@@ -125,7 +126,12 @@ fn an_idle_service_leaves_and_begins_at_zero_when_it_comes_back() -> Result<()> 
     for _ in 0..2 {
         keeping.exchange(&request)?;
     }
-    let expected = [counted(idle.port(), 5), counted(kept.port(), 5), counted(busy.port(), asked)].concat();
+    // Of one with an open connection the series has left, and all else stays.
+    let stays =
+        Series::at("traffic_time_to_first_byte_seconds", kept.port(), Role::Server).suffixed("_count");
+    let mut expected =
+        [counted(idle.port(), 5), counted(kept.port(), 2), counted(busy.port(), asked)].concat();
+    expected.push((stays, 5));
     let scrape = gauges_are(&agent, &expected)?;
     let opened = Series::at("traffic_connections_opened_total", idle.port(), Role::Server);
     ensure!(is(scrape.sum(&opened), 1), "connections do not begin at zero");
@@ -134,13 +140,15 @@ fn an_idle_service_leaves_and_begins_at_zero_when_it_comes_back() -> Result<()> 
 }
 
 /// Two callers of one name, in cgroups that do not tell any: what one of them did stays in what is shown of both when it
-/// leaves.
+/// leaves, also to the next agent.
 #[test]
 fn what_is_shown_of_a_name_does_not_go_down_when_one_who_bears_it_leaves() -> Result<()> {
     const EARLY: u64 = 4;
     let sessions = [Cgroup::new("user.slice/session-1.scope")?, Cgroup::new("user.slice/session-2.scope")?];
+    let pins = PinDirectory::alone()?;
     let flags = ["--idle-after", "2s", "--users-window", "1s"];
-    let agent = Setup::default().flags(&flags).ticking_every("200ms").alone().start()?;
+    let start = || Setup::default().flags(&flags).ticking_every("200ms").pinned(&pins).start();
+    let agent = start()?;
     let server = serve()?;
     let ask_from = |session: &Cgroup, path: &str| -> Result<()> {
         let mut command = tool::command("curl")?;
@@ -165,38 +173,66 @@ fn what_is_shown_of_a_name_does_not_go_down_when_one_who_bears_it_leaves() -> Re
     })?;
     let all = EARLY + 1 + asked;
     println!("{EARLY} requests of one, {} of the other", asked + 1);
-    gauges_are(&agent, &[(series(), all), (Series::requests(server.port(), Role::Server), all)])?;
+    let bytes = || Series::at("traffic_bytes_total", server.port(), Role::Client);
+    let before =
+        gauges_are(&agent, &[(series(), all), (Series::requests(server.port(), Role::Server), all)])?;
+    agent.end(Signal::SIGKILL)?;
+    let agent = start()?;
+    let scrape = agent.collected()?;
+    ensure!(is(scrape.sum(&series()), all), "{} of {all} requests are left", scrape.sum(&series()));
+    let (was, now) = (before.sum(&bytes()), scrape.sum(&bytes()));
+    ensure!((was - now).abs() < f64::EPSILON, "{was} bytes were shown, and now {now}");
+    let first_bytes = Series::at("traffic_time_to_first_byte_seconds", server.port(), Role::Client);
+    let opened = Series::at("traffic_connections_opened_total", server.port(), Role::Client);
+    for series in [first_bytes.suffixed("_count"), opened] {
+        ensure!((scrape.sum(&series) - all as f64).abs() < f64::EPSILON, "{series}: {}", scrape.sum(&series));
+    }
     drop(agent);
     server.finish()
 }
 
-/// A UDP socket keeps its service, whatever its silence.
+/// A server and a client that stay open over UDP leave when they have been silent, and are the same two when they speak again:
+/// the server speaks first then, from a port that it was given, and that does not make it a client.
 #[test]
-fn a_udp_socket_that_was_silent_goes_on_from_where_it_was() -> Result<()> {
+fn silent_udp_sockets_leave_and_keep_their_roles_when_they_speak_again() -> Result<()> {
     let flags = ["--idle-after", "1s", "--users-window", "1s"];
     let agent = Setup::default().flags(&flags).ticking_every("200ms").alone().start()?;
     let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     client.connect(server.local_addr()?)?;
     let port = server.local_addr()?.port();
-    let say = || -> Result<()> {
-        client.send(b"word")?;
-        Ok(server.recv(&mut [0; 8]).map(drop)?)
+    let packets = |role: Role, direction, packets| {
+        let series = Series::at("traffic_packets_total", port, role).with("transport", "udp");
+        (series.with("direction", direction), packets)
     };
-    let heard = |packets| {
-        let series = Series::named("traffic_packets_total").with("port", port).with("transport", "udp");
-        [(series.with("direction", "transmit"), packets)]
-    };
-    say()?;
-    gauges_are(&agent, &heard(1))?;
-    let other = serve()?;
-    ask(other.address(), 1)?;
-    gauges_are(&agent, &counted(other.port(), 1))?;
-    // What came later has gone: so the socket's turn has come, and was found to be held.
-    poll::until("a service to leave", || Ok((!is_shown(&agent.scrape()?, other.port())).then_some(())))?;
-    say()?;
-    gauges_are(&agent, &heard(2))?;
-    other.finish()
+    let heard =
+        |times| vec![packets(Role::Server, "receive", times), packets(Role::Client, "transmit", times)];
+    let answered =
+        |times| vec![packets(Role::Server, "transmit", times), packets(Role::Client, "receive", times)];
+    for round in 1..=2 {
+        for _ in 0..3 {
+            client.send(b"word")?;
+            server.recv(&mut [0; 8])?;
+        }
+        gauges_are(&agent, &heard(3))?;
+        let had = indices(&agent, port)?;
+        ensure!(had.len() == 2, "round {round}: the kernel has {had:?} of it");
+        poll::until("the silent service to leave", || Ok((!is_shown(&agent.scrape()?, port)).then_some(())))?;
+        ensure!(indices(&agent, port)?.is_empty(), "round {round}: its keys are still there");
+        poll::until("its places to be free", || {
+            let held: PerCpuArray<_, ServiceCounters> = map(&agent, "COUNTERS")?.try_into()?;
+            let mut free = true;
+            for index in &had {
+                free &= held.get(index, 0)?.iter().all(|counters| *counters == ServiceCounters::default());
+            }
+            Ok(free.then_some(()))
+        })?;
+    }
+    for _ in 0..2 {
+        server.send_to(b"late answer", client.local_addr()?)?;
+        client.recv(&mut [0; 16])?;
+    }
+    gauges_are(&agent, &[answered(2), heard(0)].concat()).map(drop)
 }
 
 /// More services than there is room for, one after the other. `TRAFFIC_PROBE_SERVICES_IN_SEQUENCE` says how many ports there

@@ -28,8 +28,10 @@
 //! | `datagrams` | services over UDP |
 //! | `crowd` | more users than there is room for |
 //! | `expiry` | services that nobody uses any more |
+//! | `series` | kinds of requests that nobody makes any more |
 //! | `floods` | what anybody can send in any number |
 //! | `quota` | one service that asks for more series than it may have |
+//! | `limits` | clients of its own listener that ask for too much |
 //! | `memory` | what the kernel's tables take of memory |
 //! | `older` | servers and connections that were there before it |
 //! | `proxied` | clients behind proxies |
@@ -40,9 +42,15 @@
 //! | `alerting` | an alert and its end, as people get them |
 //! | `grafana_alerts` | the same alerts in the form that Grafana reads |
 //! | `dashboards` | every query of every panel, and figures that are those of the load |
+//! | `compose` | the compose file, and the command lines in it |
 //! | `exposition` | what promtool says of its metrics |
 //! | `api` | what the JSON API is described to be, and the metrics |
+//! | `postman` | the Postman collection of that API, by newman |
 //! | `report` | what a client of it tells people |
+//! | `web_config` | TLS and authentication of its listener |
+//! | `privileges` | what it has given up once it runs |
+//! | `monitor` | what newman asks of a server, as the monitor tells and as the kernel counts |
+//! | `quickstart_postman` | the quick start with Postman, word for word, and the examples that start a monitor |
 //! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
 //! | `ending` | leaving nothing in the kernel |
@@ -56,6 +64,7 @@ mod api;
 mod bandwidth;
 mod bodies;
 mod churn;
+mod compose;
 mod crowd;
 mod dashboards;
 mod datagrams;
@@ -70,8 +79,10 @@ mod handshakes;
 mod hostile;
 mod in_flight;
 mod latency;
+mod limits;
 mod lossy;
 mod memory;
+mod monitor;
 mod names;
 mod neighbours;
 mod offload;
@@ -79,9 +90,12 @@ mod older;
 mod phases;
 mod pipelining;
 mod pods;
+mod postman;
+mod privileges;
 mod prometheus_rules;
 mod proxied;
 mod proxied_fields;
+mod quickstart_postman;
 mod quota;
 mod replay;
 mod report;
@@ -89,6 +103,7 @@ mod requests;
 mod resources;
 mod responses;
 mod routes;
+mod series;
 mod survival;
 mod tags;
 mod tcp_health;
@@ -96,4 +111,5 @@ mod tcp_truth;
 mod tiers;
 mod traces;
 mod users;
+mod web_config;
 mod writes;

@@ -1,7 +1,7 @@
 //! With `--pin` the kernel goes on counting whatever becomes of the agent, and the next agent goes on from there.
 
 mod replacement;
-mod steady;
+pub(crate) mod steady;
 
 use std::{
     io::{BufReader, Write},

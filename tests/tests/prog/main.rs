@@ -5,8 +5,10 @@
 //! over a connection in a map, and held against the host's.
 
 mod believed;
+mod contention;
 mod engine;
 mod frames;
+mod grace;
 mod interfaces;
 mod loaded;
 mod resources;

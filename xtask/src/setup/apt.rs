@@ -30,10 +30,11 @@ fi
 "#;
 
 /// Services that come with packages of the tests; a reboot must not start them either.
-const SERVICES: [(&str, &str); 5] = [
+const SERVICES: [(&str, &str); 6] = [
     ("nginx-light", "nginx.service"),
     ("prometheus", "prometheus.service"),
     ("prometheus-alertmanager", "prometheus-alertmanager.service"),
+    ("mtail", "mtail.service"),
     ("etcd-server", "etcd.service"),
     ("containerd", "containerd.service"),
 ];

@@ -14,7 +14,9 @@ mod kubernetes;
 mod linker;
 mod machine;
 mod mounts;
+mod newman;
 mod nightly;
+mod packagers;
 mod schemas;
 mod step;
 mod system;
@@ -29,6 +31,8 @@ pub(crate) use self::{
     kernel::Kernel,
     kubernetes::{Kubernetes, helm, kubernetes},
     machine::{Machine, machine, possible as machine_possible},
+    newman::newman,
+    packagers::packagers,
     schemas::schemas,
     system::SystemChanges,
     toolchain::Toolchain,
@@ -94,6 +98,9 @@ pub(crate) fn setup(options: &Options) -> Result<()> {
     if let Some(plan) = plan {
         plan.user_part(&mut steps)?;
     }
+    if groups.contains(&Group::Tests) {
+        newman::prepare(&mut steps)?;
+    }
     if groups.contains(&Group::Kernels) {
         for series in TESTED {
             machine::prepare(series, &mut steps)?;
@@ -133,6 +140,7 @@ pub(crate) fn installed_packages() -> Vec<&'static str> {
             .iter()
             .chain(&tools::BENCH)
             .chain(&machine::TOOLS)
+            .chain(&newman::TOOLS)
             .chain(&kubernetes::TOOLS)
             .chain(&schemas::TOOLS)
             .map(|tool| tool.package),
@@ -155,6 +163,7 @@ fn system_part(groups: &[Group], plan: Option<&Plan>, steps: &mut Steps) -> Resu
     }
     if wanted(Group::Tests) {
         tools::tests(&mut changes, steps)?;
+        tools::collect(&newman::TOOLS, &mut changes, steps)?;
     }
     if wanted(Group::Bench) {
         tools::collect(&tools::BENCH, &mut changes, steps)?;

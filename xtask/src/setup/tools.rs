@@ -22,7 +22,7 @@ pub(super) const fn tool(program: &'static str, package: &'static str, why: &'st
 }
 
 /// What the tests start.
-pub(crate) const TESTS: [Tool; 20] = [
+pub(crate) const TESTS: [Tool; 24] = [
     tool("nginx", "nginx-light", "the server that real requests go to"),
     tool("wrk", "wrk", "load, as much as the machine bears"),
     tool("h2load", "nghttp2-client", "load of an exact number of requests"),
@@ -43,12 +43,18 @@ pub(crate) const TESTS: [Tool; 20] = [
     tool("docker-compose", "docker-compose", "judges the compose file; needs no daemon for it"),
     tool("curl", "curl", "single requests"),
     tool("openssl", "openssl", "certificates"),
+    tool("systemd-analyze", "systemd", "judges the unit"),
+    tool("rpm", "rpm", "reads and installs the package"),
+    tool("dpkg-deb", "dpkg", "reads the package"),
+    tool("strace", "strace", "what system calls the agent makes"),
 ];
 
 /// What the benchmark starts beside that.
-pub(super) const BENCH: [Tool; 2] = [
+pub(super) const BENCH: [Tool; 4] = [
     tool("redis-server", "redis-server", "a server that is dearest to observe"),
     tool("redis-benchmark", "redis-tools", "its load"),
+    tool("mtail", "mtail", "makes metrics of logs: what a user may take instead of the probe"),
+    tool("bpftrace", "bpftrace", "scripts at tracepoints: another such"),
 ];
 
 /// What a static binary takes: what of its cryptography is C is compiled by it. The image is built by what is there.

@@ -12,9 +12,10 @@ use super::{
     refused, sample, serving,
 };
 use crate::{
+    identity::Identity,
     latest::Latest,
     report::Report,
-    server::tests::{report, with_server},
+    server::tests::{get, report, with_server},
     snapshot::{ServiceId, Snapshot},
 };
 
@@ -65,6 +66,19 @@ fn the_latest_tick_comes_at_once_and_each_one_after_it() {
 }
 
 #[test]
+fn so_many_events_as_are_asked_for_and_then_the_end() {
+    let latest = Arc::new(Latest::default());
+    latest.publish(sample::report("nginx").into());
+    with_server(Arc::clone(&latest), |address| {
+        let response = get(address, "/api/v1/stream?events=1");
+        assert_eq!(response.matches("event: tick\n").count(), 1, "{response}");
+        for query in ["events=0", "events=-1", "events=all", "event=1"] {
+            assert_eq!(refused(address, &format!("/api/v1/stream?{query}")).0, 400, "{query}");
+        }
+    });
+}
+
+#[test]
 fn who_is_slow_gets_the_latest_and_nothing_is_kept() {
     let latest = Arc::new(Latest::default());
     let mut reports = latest.follow();
@@ -72,7 +86,7 @@ fn who_is_slow_gets_the_latest_and_nothing_is_kept() {
         latest.publish(sample::report(&number.to_string()).into());
     }
     let seen = reports.borrow_and_update().clone().unwrap();
-    assert!(seen.snapshot.services.keys().any(|id| id.service == "999"));
+    assert!(seen.snapshot.services.keys().any(|id| id.name() == "999"));
     assert!(!reports.has_changed().unwrap(), "no other is waiting");
 }
 
@@ -82,8 +96,8 @@ fn large(number: usize) -> Report {
     let mut report = sample::report("nginx");
     let sample = Arc::unwrap_or_clone(report.snapshot);
     let (id, service) = sample.services.iter().nth(1).unwrap();
-    let name = |of: usize| format!("service-{of:04}-of-tick-{number}");
-    let many = (0..SERVICES).map(|of| (ServiceId { service: name(of), ..id.clone() }, service.clone()));
+    let identity = |of: usize| Identity::named(&format!("service-{of:04}-of-tick-{number}"));
+    let many = (0..SERVICES).map(|of| (ServiceId { identity: identity(of), ..id.clone() }, service.clone()));
     report.snapshot = Snapshot { services: many.collect(), taken: Instant::now(), ..sample }.into();
     report
 }

@@ -107,11 +107,10 @@ fn empty(taken: Instant) -> Snapshot {
 
 fn busy(name: &str, taken: Instant) -> Snapshot {
     let identity = |service: &str, role| ServiceId {
-        service: service.into(),
+        identity: Identity::named(service),
         port: 80,
         role,
         transport: Transport::Tcp,
-        place: None,
     };
     let quic = ServiceId { transport: Transport::Udp, ..identity(name, Role::Server) };
     let datagrams = Service {
@@ -167,9 +166,12 @@ fn milliseconds(count: u64) -> Histogram {
 }
 
 /// The same, of an agent on a node of a cluster.
-pub(super) fn report_in_cluster(place: &Place) -> Report {
+pub(crate) fn report_in_cluster(place: &Place) -> Report {
     let mut report = report("nginx");
-    let there = |id: ServiceId| ServiceId { place: Some(place.clone().into()), ..id };
+    let there = |id: ServiceId| {
+        let identity = Identity { place: Some(place.clone().into()), ..id.identity };
+        ServiceId { identity, ..id }
+    };
     let mut snapshot = Snapshot::clone(&report.snapshot);
     snapshot.services = std::mem::take(&mut snapshot.services)
         .into_iter()

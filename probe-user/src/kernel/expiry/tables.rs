@@ -1,10 +1,10 @@
 //! The kernel's tables, as far as services are taken from them.
 
-use std::{collections::BTreeSet, io, os::fd::AsFd};
+use std::{collections::BTreeSet, io};
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, Queue},
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, Queue},
     util::nr_cpus,
 };
 use probe_common::{
@@ -18,6 +18,7 @@ use super::Parked;
 use crate::kernel::{
     batch::Batched,
     error::{CollectError, StartError},
+    sharing::shared,
 };
 
 /// What services have entries in.
@@ -30,22 +31,6 @@ pub(super) struct Tables {
     entries: Array<MapData, u64>,
     routes: HashMap<MapData, RouteKey, u32>,
     route_counts: Array<MapData, u64>,
-}
-
-/// Another handle to a map of the object, which others may take as well.
-fn shared<T: TryFrom<Map, Error = MapError>>(ebpf: &Ebpf, map: &'static str) -> Result<T, StartError> {
-    let (Map::Array(data)
-    | Map::HashMap(data)
-    | Map::PerCpuArray(data)
-    | Map::PerCpuHashMap(data)
-    | Map::Queue(data)) = ebpf.map(map).ok_or(StartError::Missing { what: "map", name: map })?
-    else {
-        return Err(StartError::Missing { what: "table", name: map });
-    };
-    let failed = |source| StartError::Map { map, source };
-    let descriptor = data.fd().as_fd().try_clone_to_owned().map_err(|error| failed(error.into()))?;
-    let data = MapData::from_fd(descriptor).map_err(failed)?;
-    Map::from_map_data(data).and_then(T::try_from).map_err(failed)
 }
 
 /// A deletion of what is gone is none.
@@ -92,13 +77,9 @@ impl Tables {
         deleted(self.services.remove(&key)).map_err(CollectError::of_map("SERVICES"))
     }
 
-    /// Clears away all that was counted under these indices, which nobody uses, and shows what the histograms had.
-    pub(super) fn clear(
-        &mut self,
-        indices: &BTreeSet<u32>,
-        last: &mut dyn FnMut(&LatencyKey, u64, u64),
-    ) -> Result<(), CollectError> {
-        self.clear_latencies(indices, last).map_err(CollectError::of_map("LATENCIES"))?;
+    /// Clears away all that was counted under these indices, which nobody uses.
+    pub(super) fn clear(&mut self, indices: &BTreeSet<u32>) -> Result<(), CollectError> {
+        self.clear_latencies(indices).map_err(CollectError::of_map("LATENCIES"))?;
         self.clear_routes(indices).map_err(CollectError::of_map("ROUTES"))?;
         let cpus = nr_cpus()
             .map_err(|(_, source)| MapError::IoError(source))
@@ -115,16 +96,28 @@ impl Tables {
         Ok(())
     }
 
-    fn clear_latencies(
+    /// Shows every entry of the histograms, of all CPUs together.
+    pub(super) fn for_each_latency(
         &mut self,
-        indices: &BTreeSet<u32>,
-        last: &mut dyn FnMut(&LatencyKey, u64, u64),
-    ) -> Result<(), MapError> {
+        mut visit: impl FnMut(&LatencyKey, &LatencyCell),
+    ) -> Result<(), CollectError> {
+        let read = self.all_latencies.for_each(|key, cells| visit(key, &cells.iter().sum()));
+        read.map_err(MapError::IoError).map_err(CollectError::of_map("LATENCIES"))
+    }
+
+    /// What an entry of the histograms has, if it is there.
+    pub(super) fn latency(&self, key: &LatencyKey) -> Result<Option<LatencyCell>, CollectError> {
+        match self.latencies.get(key, 0) {
+            Ok(cells) => Ok(Some(cells.iter().sum())),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(CollectError::of_map("LATENCIES")(error)),
+        }
+    }
+
+    fn clear_latencies(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
         let mut gone = Vec::new();
-        let read = self.all_latencies.for_each(|key, cells| {
+        let read = self.all_latencies.for_each(|key, _| {
             if indices.contains(&key.service) {
-                let LatencyCell { count, sum } = cells.iter().sum();
-                last(key, count, sum);
                 gone.push(*key);
             }
         });

@@ -3,7 +3,7 @@
 use probe_common::{interface::Transport, protocol::Protocol};
 
 use super::*;
-use crate::{report::RequestRates, snapshot::Connections};
+use crate::{identity::Identity, report::RequestRates, snapshot::Connections};
 
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -30,11 +30,10 @@ impl Judged {
 
     fn id() -> ServiceId {
         ServiceId {
-            service: "web".into(),
+            identity: Identity::named("web"),
             port: 80,
             role: Role::Server,
             transport: Transport::Tcp,
-            place: None,
         }
     }
 

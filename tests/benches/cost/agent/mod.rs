@@ -56,9 +56,10 @@ struct Taken {
 pub(crate) fn measure(options: &Options) -> Result<Measured> {
     // A listener, a client and what was accepted for each service.
     tool::raise_descriptor_limit(4_096)?;
-    let most = if options.quick { 10_000 } else { u32::MAX };
+    let most = if options.quick && options.admits_all() { 10_000 } else { u32::MAX };
     let mut all = Vec::new();
-    for series in SERIES.into_iter().filter(|&series| series <= most) {
+    let admitted = |series: &u32| *series <= most && options.admits(&format!("{series} series"));
+    for series in SERIES.into_iter().filter(admitted) {
         eprintln!("bench:   an agent with {series} series");
         let taken = once(series, options).with_context(|| format!("with {series} series"))?;
         all.push(taken);
@@ -118,7 +119,7 @@ fn ticks(agent: &Agent, meanwhile: impl FnOnce() -> Result<f64>) -> Result<(f64,
 }
 
 /// Resident memory of a process, in KiB.
-fn resident(process: u32) -> Result<u64> {
+pub(crate) fn resident(process: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.and_then(|line| line.split_whitespace().next()).context("/proc tells no VmRSS")?;

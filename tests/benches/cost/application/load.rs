@@ -6,7 +6,7 @@ mod wrk;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::server::Server;
 
@@ -94,13 +94,22 @@ impl Load {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of requests")]
         let requests = (rate * time.as_secs_f64()) as u64;
         match self {
-            Self::Small => wrk::run(server, "/small", 32, wrk::Manner::Plain, time),
-            Self::Pipelined => wrk::run(server, "/small", 32, wrk::Manner::Pipelined, time),
-            Self::Large => wrk::run(server, "/large", 8, wrk::Manner::Plain, time),
-            Self::Connections => wrk::run(server, "/small", 16, wrk::Manner::Close, time),
             Self::Http2 => h2load::run(server, "/small", 8, 16, time),
             Self::Redis => redis::run(server.port(), 1, requests),
             Self::RedisPipelined => redis::run(server.port(), 16, requests),
+            _ => self.run_by(server, server.port(), time),
         }
+    }
+
+    /// Runs a load of HTTP/1 for a time, by a port that leads to the server.
+    pub(crate) fn run_by(self, server: &Server, port: u16, time: Duration) -> Result<Done> {
+        let (path, connections, manner) = match self {
+            Self::Small => ("/small", 32, wrk::Manner::Plain),
+            Self::Pipelined => ("/small", 32, wrk::Manner::Pipelined),
+            Self::Large => ("/large", 8, wrk::Manner::Plain),
+            Self::Connections => ("/small", 16, wrk::Manner::Close),
+            Self::Http2 | Self::Redis | Self::RedisPipelined => bail!("{} is no load of HTTP/1", self.name()),
+        };
+        wrk::run(server, port, path, connections, manner, time)
     }
 }

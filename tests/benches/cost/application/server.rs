@@ -38,13 +38,19 @@ impl Server {
         if load.is_redis() {
             return Self::redis(directory, port);
         }
-        Self::nginx(directory, [port, ports::free()?, ports::free()?])
+        Self::nginx(directory, [port, ports::free()?, ports::free()?], None)
     }
 
-    fn nginx(directory: TempDir, [port, http2, status]: [u16; 3]) -> Result<Self> {
+    /// Starts an nginx that logs each request as it does by default, to a file that is there before.
+    pub(crate) fn logging(log: &Path) -> Result<Self> {
+        let ports = [ports::free()?, ports::free()?, ports::free()?];
+        Self::nginx(TempDir::with_prefix("traffic-probe-bench-")?, ports, Some(log))
+    }
+
+    fn nginx(directory: TempDir, [port, http2, status]: [u16; 3], log: Option<&Path>) -> Result<Self> {
         let root = directory.path();
         let configuration = root.join("nginx.conf");
-        fs::write(&configuration, nginx(root, port, http2, status))?;
+        fs::write(&configuration, nginx(root, [port, http2, status], log))?;
         File::create(root.join("large"))?.set_len(LARGE)?;
         let mut command = cpu::pinned(cpu::SERVER, "nginx")?;
         command.arg("-p").arg(root).arg("-c").arg(configuration).arg("-e").arg(root.join("error.log"));
@@ -110,8 +116,10 @@ impl Server {
     }
 }
 
-/// Without a log, which would be most of what it does; one process, so that its CPU time is all there is.
-fn nginx(root: &Path, port: u16, http2: u16, status: u16) -> String {
+/// Without a log, which would be most of what it does, unless it is wanted; one process, so that its CPU time is all
+/// there is.
+fn nginx(root: &Path, [port, http2, status]: [u16; 3], log: Option<&Path>) -> String {
+    let log = log.map_or("off".to_owned(), |log| format!("{} combined", log.display()));
     let (temporary, root) = (nginx_process::temporary_files(root), root.display());
     format!(
         r#"
@@ -129,6 +137,7 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         listen 127.0.0.1:{http2} http2;
+        access_log {log};
         root {root};
         location = /small {{ return 200 "ok\n"; }}
     }}

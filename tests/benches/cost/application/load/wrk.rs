@@ -19,9 +19,10 @@ pub(crate) enum Manner {
     Close,
 }
 
-/// Has `wrk` ask for a path.
+/// Has `wrk` ask for a path of a server by a port: its own, or that of a proxy in front.
 pub(crate) fn run(
     server: &Server,
+    port: u16,
     path: &str,
     connections: u32,
     manner: Manner,
@@ -43,7 +44,7 @@ pub(crate) fn run(
         }
     }
     let said = process::run_well(
-        command.arg(format!("http://127.0.0.1:{}{path}", server.port())),
+        command.arg(format!("http://127.0.0.1:{port}{path}")),
         time + Duration::from_secs(20),
     )?;
     ensure!(!said.contains("Non-2xx"), "not every request was answered well:\n{said}");
