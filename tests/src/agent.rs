@@ -53,6 +53,7 @@ pub struct Setup<'a> {
     /// Time between two ticks.
     interval: String,
     flags: Vec<String>,
+    variables: Vec<(&'static str, &'static str)>,
     netns: Option<&'a Netns>,
     pins: Option<&'a PinDirectory>,
     /// None where the caller has the machine already.
@@ -63,7 +64,8 @@ impl Default for Setup<'_> {
     fn default() -> Self {
         // Short ticks, since tests wait for them.
         let interval = "200ms".to_owned();
-        Self { interval, flags: Vec::new(), netns: None, pins: None, usage: Some(Use::Shared) }
+        let (flags, variables) = (Vec::new(), Vec::new());
+        Self { interval, flags, variables, netns: None, pins: None, usage: Some(Use::Shared) }
     }
 }
 
@@ -72,6 +74,13 @@ impl<'a> Setup<'a> {
     #[must_use]
     pub fn flags(mut self, flags: &[&str]) -> Self {
         self.flags.extend(flags.iter().map(|&flag| flag.to_owned()));
+        self
+    }
+
+    /// With a variable in its environment.
+    #[must_use]
+    pub fn variable(mut self, name: &'static str, value: &'static str) -> Self {
+        self.variables.push((name, value));
         self
     }
 
@@ -114,6 +123,7 @@ impl<'a> Setup<'a> {
         let lock = tempfile::tempdir()?;
         let mut command = Command::new(tool::agent()?);
         command.arg("run").args(["--interval", &self.interval]).args(&self.flags);
+        command.envs(self.variables);
         match self.pins {
             Some(pins) => {
                 command.arg("--pin").arg(pins.path()).arg("--lock").arg(pins.lock());

@@ -168,7 +168,7 @@ fn cgroup1_root(controller: &str) -> Result<Option<PathBuf>> {
 }
 
 /// Removes a cgroup and those below it.
-fn remove(directory: &Path) -> std::io::Result<()> {
+pub(crate) fn remove(directory: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(directory)?.flatten() {
         if entry.file_type()?.is_dir() {
             remove(&entry.path())?;

@@ -63,6 +63,12 @@ impl Cluster {
         said(&mut self.xtask("run", arguments))
     }
 
+    /// A command on the node, to be started by the caller.
+    #[must_use]
+    pub fn on_node(&self, arguments: &[&str]) -> Command {
+        self.xtask("run", arguments)
+    }
+
     /// Kills a daemon of the node, and keeps it from coming back.
     pub fn stop(&self, daemon: &str) -> Result<()> {
         said(&mut self.xtask("stop", &[daemon])).map(drop)

@@ -37,6 +37,7 @@ pub mod paced;
 pub mod pcap;
 pub mod pins;
 pub mod pki;
+pub mod pods;
 pub mod poll;
 pub mod ports;
 pub mod postman;

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Write,
-    os::unix::process::CommandExt,
+    os::{fd::AsRawFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{self, Command},
     sync::{
@@ -16,7 +16,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    libc,
+    sched::{CloneFlags, setns},
+};
 
 use crate::{
     process::{complain, run_well},
@@ -236,4 +239,25 @@ fn sweep() {
 
 fn ip(arguments: &[&str]) -> Result<String> {
     run_well(tool::command("ip")?.args(arguments), LIMIT)
+}
+
+nix::ioctl_write_ptr_bad!(
+    /// Sets an interface's flags.
+    set_flags,
+    libc::SIOCSIFFLAGS,
+    libc::ifreq
+);
+
+/// Brings up `lo` in the network namespace that this thread is in, without a program of its own for it.
+pub fn loopback_up() -> Result<()> {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
+    // SAFETY: all zero is an `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(*b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP)?;
+    // SAFETY: the socket is open, and the request outlives the call.
+    unsafe { set_flags(socket.as_raw_fd(), &raw const request) }.context("cannot bring up lo")?;
+    Ok(())
 }

@@ -296,6 +296,8 @@ pub(crate) fn ring(mut cargo: Command, arguments: &[String]) -> Result<()> {
     let ran = loaded.and_then(|()| {
         // One node has room for one probe.
         cargo.arg("--").arg("--test-threads=1").args(arguments).env("TRAFFIC_PROBE_XTASK", &us);
+        // For the test that starts an agent on the node itself.
+        cargo.env("TRAFFIC_PROBE_BIN", workspace::target().join("image/traffic-probe"));
         exec::run(&mut cargo)
     });
     let ended = if was_up { Ok(()) } else { xtask(&["cluster", "down"]) };

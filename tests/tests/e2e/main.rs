@@ -21,6 +21,7 @@
 //! | `churn` | interfaces that come, go, change their names, and rest on each other |
 //! | `offload` | frames that the kernel splits and joins |
 //! | `names` | who a service is, in whatever it runs |
+//! | `pods` | many pods, in each runtime's cgroups, that come and go |
 //! | `neighbours` | other programs on the same hooks of interfaces |
 //! | `tags` | frames of VLANs |
 //! | `users` | clients and connections |
@@ -88,6 +89,7 @@ mod offload;
 mod older;
 mod phases;
 mod pipelining;
+mod pods;
 mod postman;
 mod privileges;
 mod prometheus_rules;

@@ -1,7 +1,10 @@
 //! The probe on a real Kubernetes node: `cargo xtask test kubernetes`. One test at a time, since a node has one probe.
 
+mod endings;
 mod install;
 mod manifests;
 mod names;
 mod objects;
 mod server;
+mod token;
+mod workloads;

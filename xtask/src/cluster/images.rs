@@ -17,7 +17,7 @@ pub(super) const PAUSE: &str = "localhost/pause:1";
 const TOOLS: &str = "localhost/tools:1";
 
 /// What is in it: Debian's own, as it runs on this machine.
-const PROGRAMS: [&str; 3] = ["nginx", "h2load", "curl"];
+const PROGRAMS: [&str; 6] = ["nginx", "h2load", "curl", "redis-server", "redis-cli", "redis-benchmark"];
 
 /// A server on port 80 that answers every request, as root in its container.
 const NGINX: &str = "daemon off;

@@ -4,12 +4,13 @@
 pub(super) type Variant = (&'static str, &'static [&'static str]);
 
 /// What everybody gets, and then a change of every value of the chart, alone or with those that it goes with.
-pub(super) const VARIANTS: [Variant; 21] = [
+pub(super) const VARIANTS: [Variant; 23] = [
     ("defaults", &[]),
     ("image", &[r#"image={"repository":"registry.example/probe","tag":"1.2.3","pullPolicy":"Always"}"#]),
     ("imagePullSecrets", &[r#"imagePullSecrets=[{"name":"registry"}]"#]),
     ("hostNetwork", &["hostNetwork=false"]),
     ("listen", &[r#"listen={"address":"127.0.0.1","port":9999}"#]),
+    ("webConfig", &[r#"webConfig={"secret":"probe-web","scheme":"HTTPS"}"#]),
     ("kubernetes.api", &["kubernetes.api=false"]),
     ("kubernetes.labels", &[r#"kubernetes.labels=["namespace","workload"]"#]),
     ("kubernetes without pins", &["kubernetes.api=false", "pin.enabled=false"]),
@@ -32,6 +33,7 @@ pub(super) const VARIANTS: [Variant; 21] = [
     ("scrapeAnnotations", &["scrapeAnnotations=false"]),
     ("podMonitor", &[r#"podMonitor={"enabled":true,"labels":{"release":"prometheus"}}"#]),
     ("prometheusRule", &[r#"prometheusRule={"enabled":true,"labels":{"release":"prometheus"}}"#]),
+    ("dashboards", &[r#"dashboards={"enabled":true}"#]),
     (
         "networkPolicy",
         &[

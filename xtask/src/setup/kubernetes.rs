@@ -30,7 +30,7 @@ const HELM: (&str, &str) = ("helm.sh/helm/v3/cmd/helm", "v3.22.0");
 const OLDEST_GO: (u32, u32) = (1, 26);
 
 /// What of a node Debian has.
-pub(super) const TOOLS: [Tool; 11] = [
+pub(super) const TOOLS: [Tool; 13] = [
     tool("etcd", "etcd-server", "the API server keeps its objects in it"),
     tool("containerd", "containerd", "runs the pods' containers"),
     tool("runc", "runc", "starts a container"),
@@ -42,6 +42,8 @@ pub(super) const TOOLS: [Tool; 11] = [
     tool("h2load", "nghttp2-client", "load of an exact number of requests"),
     tool("nginx", "nginx-light", "the server that goes into the tests' image"),
     tool("curl", "curl", "single requests"),
+    tool("redis-server", "redis-server", "a server whose requests are not read"),
+    tool("redis-benchmark", "redis-tools", "its load"),
 ];
 
 /// It brings no program of the search path, but a directory of them.
