@@ -8,7 +8,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use super::{limits, routes};
 
@@ -28,13 +31,25 @@ impl Gate {
     }
 }
 
+/// A request's turn, for what goes on when its answer has begun: whoever holds a copy keeps it.
+#[derive(Clone, Debug)]
+pub(super) struct Turn(
+    #[expect(dead_code, reason = "given back when it is dropped")] Arc<OwnedSemaphorePermit>,
+);
+
 /// Lets a request through when it is its turn. Questions after the agent's health wait for nobody: they cost nothing.
-pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     if routes::is_about_health(request.uri().path()) {
         return next.run(request).await;
     }
-    match timeout(PATIENCE, gate.turns.acquire()).await {
-        Ok(Ok(_turn)) => next.run(request).await,
+    match timeout(PATIENCE, Arc::clone(&gate.turns).acquire_owned()).await {
+        Ok(Ok(turn)) => {
+            let turn = Turn(Arc::new(turn));
+            request.extensions_mut().insert(turn.clone());
+            let response = next.run(request).await;
+            drop(turn);
+            response
+        }
         _ => crowded(&format!("{} requests are worked on, as many as may be", gate.limit)),
     }
 }
