@@ -225,7 +225,7 @@ fn every_request_is_under_its_pod_however_many_come_and_go() -> Result<()> {
          and {} MiB at most, of which {} MiB before there was a request",
         f64::from(came) / elapsed.as_secs_f64(),
         elapsed.as_secs_f64(),
-        (used_then - used).as_secs_f64() / elapsed.as_secs_f64() * 100.0,
+        used_then.saturating_sub(used).as_secs_f64() / elapsed.as_secs_f64() * 100.0,
         most >> 20,
         before >> 20
     );

@@ -121,5 +121,6 @@ fn job_spec(name: &str, to: &str, requests: u32, indent: usize) -> String {
             "    containers: [{{name: sends, image: 'localhost/tools:1', command: [h2load, --h1, -n, '{requests}', -c, '5', 'http://{to}/']}}]"
         ),
     ];
-    lines.iter().map(|line| format!("{:indent$}{line}\n", "")).collect()
+    let margin = " ".repeat(indent);
+    lines.iter().flat_map(|line| [margin.as_str(), line, "\n"]).collect()
 }

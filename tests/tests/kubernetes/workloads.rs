@@ -33,8 +33,12 @@ fn pods_of_a_stateful_set_keep_their_names_over_a_restart() -> Result<()> {
     };
     send(pods()?)?;
     let expect = |times: u64| {
-        let sent = requests("stateful", "caller", &caller.name, "load", Role::Client);
-        cluster.counts(&[(served("db-0"), 40 * times), (served("db-1"), 60 * times), (sent, 100 * times)])
+        let of_caller = requests("stateful", "caller", &caller.name, "load", Role::Client);
+        cluster.counts(&[
+            (served("db-0"), 40 * times),
+            (served("db-1"), 60 * times),
+            (of_caller, 100 * times),
+        ])
     };
     expect(1)?;
     // Other pods by the same names: their requests go on in the same series.
