@@ -44,6 +44,8 @@ fn the_quick_start_works_word_for_word() -> Result<()> {
     fs::create_dir(&own)?;
     let (newman, agent) = (newman::program()?, tool::agent()?);
     let script = commands.replace(&install, "").replace("/tmp/quickstart-postman", &own.to_string_lossy());
+    // The document ends what it has started; a command that fails before that must not leave it behind.
+    let script = format!("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}");
     let netns = Netns::new()?;
     netns.ip(&["link", "set", "lo", "up"])?;
     // In a group of its own, which ends as a whole when time is up.
