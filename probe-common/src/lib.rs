@@ -1,11 +1,12 @@
 //! What both sides of the probe share: the types in the maps, and the parsers, the connection engine and the
 //! histogram's arithmetic as pure functions.
 //!
-//! Nothing here allocates, panics, blocks or knows of BPF: the same code runs in a kernel hook, over a slice in
+//! Nothing here allocates, panics, blocks or, but for `instruction.rs`, knows of BPF: the same code runs in a kernel hook, over a slice in
 //! a test, and over a capture on disk.
 
 #![no_std]
-#![cfg_attr(not(feature = "user"), forbid(unsafe_code))]
+#![cfg_attr(not(feature = "user"), deny(unsafe_code))]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![expect(
     clippy::cast_possible_truncation,
     reason = "sequence numbers, indices and buckets are cut to their width on purpose, and a check would be a panic"
@@ -21,6 +22,7 @@ pub mod exchange;
 pub mod flow;
 pub mod forwarded;
 pub mod http1;
+mod instruction;
 pub mod interface;
 pub mod older;
 pub mod order;

@@ -5,15 +5,12 @@
 
 use crate::{
     swar::LOWER,
-    window::{READ, Window},
+    window::{LOOK, READ, Window},
 };
-
-/// Words that are looked at at a time.
-const WORDS: usize = 4;
 
 /// The most looks that a step takes: those at a whole window, and one for each line that ends in it. A head of more lines
 /// than that is the next step's from there on.
-const LOOKS: usize = READ / (8 * WORDS) + 32;
+const LOOKS: usize = READ / LOOK + 32;
 
 /// Index of the first line, from the one that starts at `first` on, that may matter to [`crate::http1::field`], or that
 /// the window does not have to its end.
@@ -29,8 +26,8 @@ pub fn fields(window: &mut Window, first: usize) -> usize {
         if at >= end {
             break;
         }
-        let Some(newline) = newline(window, at) else {
-            at = window.forget((at + 8 * WORDS) as u64) as usize;
+        let Some(newline) = window.newline_near(at) else {
+            at = window.forget((at + LOOK) as u64) as usize;
             continue;
         };
         let behind = newline + 1;
@@ -46,15 +43,13 @@ pub fn fields(window: &mut Window, first: usize) -> usize {
     window.forget(line as u64) as usize
 }
 
-/// Index of the first newline in the words from an index on.
+/// Whether an empty line starts at an index, and the index behind it; the same index if there is none.
 #[inline(always)]
-fn newline(window: &Window, at: usize) -> Option<usize> {
-    for word in 0..WORDS {
-        if let Some(newline) = window.newline_in_word(at + 8 * word) {
-            return Some(newline);
-        }
-    }
-    None
+#[must_use]
+pub fn empty_line(window: &Window, at: usize) -> (bool, usize) {
+    let cut = window.byte(at) == b'\r';
+    let newline = at + usize::from(cut);
+    if newline < window.end() && window.byte(newline) == b'\n' { (true, newline + 1) } else { (false, at) }
 }
 
 /// Whether a line may be one that frames the message. Of a line that the window has in part, what lies behind its end is
@@ -110,6 +105,24 @@ mod tests {
         assert_eq!(line("A: b\r\nCont"), "Cont");
         assert_eq!(line("A: b\r\n"), "A: b\r\n");
         assert_eq!(line("A"), "A");
+    }
+
+    #[test]
+    fn an_empty_line_is_taken_only_if_it_is_there_to_its_end() {
+        for (text, found) in [
+            ("\r\nbody", (true, 2)),
+            ("\nbody", (true, 1)),
+            ("\r", (false, 0)),
+            ("\rA: b\n", (false, 0)),
+            ("A: b\n", (false, 0)),
+        ] {
+            let mut window = Window::default();
+            // What an earlier packet left behind the end is none of it.
+            window.load(b"\r\n\r\n".as_slice(), 0, 4).unwrap();
+            window.load(text.as_bytes(), 0, text.len() as u32).unwrap();
+            let (empty, behind) = empty_line(&window, CARRY);
+            assert_eq!((empty, behind - CARRY), found, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The part of a packet's payload that is being read, and where its bytes come from.
 
-use crate::{proxied::Proxied, swar};
+use crate::{instruction, proxied::Proxied, swar};
 
 /// Where the bytes of a packet's payload are: an skb, a slice, a capture.
 pub trait Payload {
@@ -25,8 +25,11 @@ pub const READ: usize = 512;
 /// Indices are masked with this, so that the verifier and the compiler both see that they are in bounds.
 const MASK: usize = 1023;
 
-/// Size of a window: what a masked index and the word behind it can reach.
-pub const SIZE: usize = MASK + 1 + 8;
+/// Bytes that are searched at a time.
+pub const LOOK: usize = 32;
+
+/// Size of a window: what a masked index and a look from there can reach.
+pub const SIZE: usize = MASK + 1 + LOOK;
 
 /// A stretch of payload, behind the start of a line that an earlier packet left unfinished.
 #[repr(C)]
@@ -110,10 +113,16 @@ impl Window {
     #[inline(always)]
     #[must_use]
     pub fn word(&self, index: usize) -> u64 {
+        self.ahead::<0>(index)
+    }
+
+    /// The eight bytes `OFFSET` bytes ahead of an index. With an offset that is known, one mask does for several words.
+    #[inline(always)]
+    fn ahead<const OFFSET: usize>(&self, index: usize) -> u64 {
         let index = index & MASK;
-        let mut word = [0; 8];
-        word.copy_from_slice(&self.bytes[index..index + 8]);
-        u64::from_le_bytes(word)
+        let look = self.bytes[index..index + LOOK].as_array::<LOOK>();
+        // There is no other case, which the compiler sees.
+        look.map_or(0, instruction::word::<OFFSET, LOOK>)
     }
 
     /// The same value, of which the verifier knows nothing any more.
@@ -122,8 +131,7 @@ impl Window {
     /// make, unless nothing that is still needed tells the ways apart. What has been in a map's memory does not.
     #[inline(always)]
     pub fn forget(&mut self, value: u64) -> u64 {
-        self.passed = value;
-        *core::hint::black_box(&mut self.passed)
+        instruction::by_way_of(&mut self.passed, value)
     }
 
     /// Index of the first newline from `from` on, before the end.
@@ -141,14 +149,14 @@ impl Window {
     fn search(&self, from: usize) -> Option<usize> {
         let end = self.end();
         let mut at = from;
-        for _ in 0..=READ.div_ceil(8) {
+        for _ in 0..=READ.div_ceil(LOOK) {
             if at >= end {
                 return None;
             }
-            if let Some(newline) = self.newline_in_word(at) {
+            if let Some(newline) = self.newline_near(at) {
                 return if newline < end { Some(newline) } else { None };
             }
-            at += 8;
+            at += LOOK;
         }
         None
     }
@@ -167,12 +175,27 @@ impl Window {
         (self.line[0], self.line[1])
     }
 
-    /// Index of the first newline among the eight bytes from an index on.
+    /// Index of the first newline among the [`LOOK`] bytes from an index on.
     #[inline(always)]
     #[must_use]
-    pub fn newline_in_word(&self, at: usize) -> Option<usize> {
-        let found = swar::zeros(self.word(at) ^ swar::all(b'\n'));
-        if found == 0 { None } else { Some(at.wrapping_add(swar::bytes_below(found))) }
+    pub fn newline_near(&self, at: usize) -> Option<usize> {
+        let (mut found, mut word) = (self.newlines::<0>(at), 0);
+        if found == 0 {
+            (found, word) = (self.newlines::<8>(at), 8);
+        }
+        if found == 0 {
+            (found, word) = (self.newlines::<16>(at), 16);
+        }
+        if found == 0 {
+            (found, word) = (self.newlines::<24>(at), 24);
+        }
+        if found == 0 { None } else { Some(at.wrapping_add(word).wrapping_add(swar::bytes_below(found))) }
+    }
+
+    /// The newlines in a word: see [`swar::zeros`].
+    #[inline(always)]
+    fn newlines<const OFFSET: usize>(&self, at: usize) -> u64 {
+        swar::zeros(self.ahead::<OFFSET>(at) ^ swar::all(b'\n'))
     }
 
     /// Puts the start of an unfinished line before the bytes that were read.

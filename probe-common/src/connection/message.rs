@@ -15,26 +15,48 @@ use crate::{
 };
 
 /// What reading came to.
+#[repr(u8)]
 #[derive(Clone, Copy)]
 pub(super) enum Outcome {
     /// Nothing that counts.
-    Nothing,
+    Nothing = 0,
     /// A request is in flight.
-    Began,
+    Began = 1,
     /// A head is complete.
-    Headed,
-    /// A message is complete: its last byte came at that time.
-    Ended { at: u64 },
+    Headed = 2,
+    /// A message is complete, with the last byte that came.
+    Ended = 3,
     /// So is an answer after which the connection is a stream.
-    Switched { at: u64 },
+    Switched = 4,
     /// The client speaks again: an answer that did not show its end is over.
-    Turned,
-    /// The rest of this message cannot be read.
-    Escaped(Reason),
+    Turned = 5,
+    /// The rest of this message cannot be read: its bytes are not to be had.
+    Unreadable = 6,
+    /// Nor can one that contradicts itself.
+    Misframed = 7,
     /// A request that there is no place for.
-    TooDeep,
+    TooDeep = 8,
     /// No messages that can be read.
-    Opaque,
+    Opaque = 9,
+}
+
+impl Outcome {
+    /// The same, of which the verifier knows nothing any more: see [`Window::forget`].
+    #[inline(always)]
+    fn forget(self, window: &mut Window) -> Self {
+        match window.forget(self as u64) as u8 {
+            0 => Self::Nothing,
+            1 => Self::Began,
+            2 => Self::Headed,
+            3 => Self::Ended,
+            4 => Self::Switched,
+            5 => Self::Turned,
+            6 => Self::Unreadable,
+            7 => Self::Misframed,
+            8 => Self::TooDeep,
+            _ => Self::Opaque,
+        }
+    }
 }
 
 /// An answer that has ended.
@@ -69,17 +91,25 @@ impl Connection {
                 return Outcome::Nothing;
             }
             Part::ChunkSize => chunk(self.flow(side), window, line),
-            Part::Trailer if empty => Outcome::Ended { at: now },
+            Part::Trailer if empty => Outcome::Ended,
             _ => Outcome::Nothing,
         };
-        let flow = self.flow(side);
-        if matches!(outcome, Outcome::Headed) {
+        let outcome = outcome.forget(window);
+        // What ends a message, or can not be read, has no fields behind it.
+        let open = matches!(outcome, Outcome::Nothing | Outcome::Began | Outcome::Turned | Outcome::TooDeep);
+        if matches!(outcome, Outcome::Headed) || open && self.skim(side, window, line) {
             if matches!(side, Side::Request) {
                 // Of no meaning where the client is known.
                 window.proxied.news = News::Asked;
             }
-            return self.head_end(side, now);
+            if matches!(outcome, Outcome::Headed | Outcome::Nothing) {
+                return self.head_end(side, now);
+            }
+            // A request of one line and fields that frame nothing.
+            self.request.next_message();
+            return outcome;
         }
+        let flow = self.flow(side);
         let read_on = (matches!(side, Side::Request) && flow.part.by_byte())
             || matches!(flow.part, Part::Lost | Part::Stream);
         if matches!(line.extent, Extent::Start) && !read_on {
@@ -160,7 +190,7 @@ impl Connection {
         if !matches!(self.protocol, Protocol::Unknown) {
             let flow = self.flow(side);
             if flow.facts & GUESSED == 0 {
-                return Outcome::Escaped(Reason::BadFraming);
+                return Outcome::Misframed;
             }
             // What was lost has been told.
             flow.part = Part::Lost;
@@ -195,13 +225,13 @@ impl Connection {
         let response = matches!(side, Side::Response);
         let flow = self.flow(side);
         if flow.facts & BAD != 0 {
-            return Outcome::Escaped(Reason::BadFraming);
+            return Outcome::Misframed;
         }
         let mut empty = false;
         if response {
             let (status, class) = (flow.status, flow.status / 100);
             if status == 101 || (matches!(method, Method::Connect) && class == 2) {
-                return Outcome::Switched { at: now };
+                return Outcome::Switched;
             }
             if class == 1 {
                 // An interim response: the one that counts is still to come.
@@ -211,7 +241,7 @@ impl Connection {
             empty = matches!(method, Method::Head) || status == 204 || status == 304;
         }
         if empty {
-            return Outcome::Ended { at: now };
+            return Outcome::Ended;
         }
         if flow.facts & CHUNKED != 0 {
             flow.part = Part::ChunkSize;
@@ -221,7 +251,7 @@ impl Connection {
         } else if response && flow.facts & HAS_LENGTH == 0 {
             flow.part = Part::UntilClose;
         } else {
-            return Outcome::Ended { at: now };
+            return Outcome::Ended;
         }
         Outcome::Nothing
     }
@@ -232,25 +262,20 @@ impl Connection {
         let (at, switched) = match outcome {
             Outcome::Nothing | Outcome::Headed => return Step::default(),
             Outcome::Began => return Step { began: true, ..Step::default() },
-            Outcome::Escaped(reason) => {
-                let flow = self.flow(side);
-                flow.part = Part::Lost;
-                flow.carried = 0;
-                flow.remaining = 0;
-                return Step { unmeasured: Some(reason), ..Step::default() };
-            }
+            Outcome::Unreadable => return self.lose(side, Reason::Unreadable),
+            Outcome::Misframed => return self.lose(side, Reason::BadFraming),
             Outcome::TooDeep => {
                 return Step { unmeasured: Some(Reason::PipelineTooDeep), ..Step::default() };
             }
             Outcome::Opaque => {
                 return Step { unmeasured: Some(Reason::OpaqueProtocol), ..Step::default() };
             }
-            Outcome::Ended { .. } if matches!(side, Side::Request) => {
+            Outcome::Ended if matches!(side, Side::Request) => {
                 self.request.next_message();
                 return Step::default();
             }
-            Outcome::Ended { at } => (at, false),
-            Outcome::Switched { at } => (at, true),
+            Outcome::Ended => (self.response.latest, false),
+            Outcome::Switched => (self.response.latest, true),
             Outcome::Turned => {
                 // Nobody asks again before the whole answer is there: the next one begins behind it.
                 self.response.cursor = self.response.behind(self.response.high);
@@ -266,6 +291,16 @@ impl Connection {
         }
         // Whoever turns the conversation has begun a request.
         Step { began: matches!(side, Side::Request), ..self.answered(&answer) }
+    }
+
+    /// The rest of a message is not read.
+    #[inline(always)]
+    fn lose(&mut self, side: Side, reason: Reason) -> Step {
+        let flow = self.flow(side);
+        flow.part = Part::Lost;
+        flow.carried = 0;
+        flow.remaining = 0;
+        Step { unmeasured: Some(reason), ..Step::default() }
     }
 
     /// The oldest request has had its answer.
@@ -388,7 +423,7 @@ fn chunk(flow: &mut Flow, window: &mut Window, line: &Line) -> Outcome {
             flow.remaining = size + 2;
             flow.part = Part::Chunk;
         }
-        None => return Outcome::Escaped(Reason::BadFraming),
+        None => return Outcome::Misframed,
     }
     Outcome::Nothing
 }

@@ -8,7 +8,6 @@ use crate::{
     protocol::Protocol,
     proxied::{Counting, Ended, News},
     proxy_protocol::{self, BinaryHeader, BinarySource, TextHeaderStep},
-    reason::Reason,
     sequence::distance,
     user::mapped,
     window::{CARRY, Payload, Window},
@@ -111,7 +110,7 @@ impl Connection {
         let mut index = window.index_of(offset).unwrap_or(0);
         if index == 0 {
             if window.load(payload, offset, segment.length).is_err() {
-                return Outcome::Escaped(Reason::Unreadable);
+                return Outcome::Unreadable;
             }
             index = CARRY;
         }

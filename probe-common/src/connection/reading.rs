@@ -62,12 +62,12 @@ impl Connection {
     ) -> Outcome {
         let flow = self.flow(segment.side);
         if segment.length > 0 {
-            // Of use where a message ends otherwise than by its framing.
+            // What ends with this segment, or with a later one that brings nothing, ended now.
             flow.latest = now;
         }
         let outcome =
             if flow.remaining > 0 { Outcome::Nothing } else { self.read_part(segment, now, window, payload) };
-        if matches!(outcome, Outcome::Nothing) { self.jump(segment.side, now) } else { outcome }
+        if matches!(outcome, Outcome::Nothing) { self.jump(segment.side) } else { outcome }
     }
 
     /// Reads what is not content.
@@ -85,21 +85,21 @@ impl Connection {
                 if segment.length > 0 {
                     flow.cursor = segment.end();
                 }
-                if segment.fin { Outcome::Ended { at: flow.latest } } else { Outcome::Nothing }
+                if segment.fin { Outcome::Ended } else { Outcome::Nothing }
             }
             Part::Lost | Part::Stream => Outcome::Nothing,
             _ => match self.next_line(segment, now, window, payload) {
                 Found::Line(line) => self.line(segment.side, now, window, &line),
                 Found::Unfinished(line) => self.unfinished(segment.side, window, &line),
                 Found::Nothing => Outcome::Nothing,
-                Found::Unreadable => Outcome::Escaped(Reason::Unreadable),
+                Found::Unreadable => Outcome::Unreadable,
             },
         }
     }
 
     /// Jumps over content, if that comes next.
     #[inline(always)]
-    fn jump(&mut self, side: Side, now: u64) -> Outcome {
+    fn jump(&mut self, side: Side) -> Outcome {
         let flow = self.flow(side);
         if flow.remaining == 0 {
             return Outcome::Nothing;
@@ -113,7 +113,7 @@ impl Connection {
             return Outcome::Nothing;
         }
         if matches!(flow.part, Part::Content) {
-            return Outcome::Ended { at: now };
+            return Outcome::Ended;
         }
         flow.part = if matches!(flow.part, Part::Values) { Part::Start } else { Part::ChunkSize };
         Outcome::Nothing
@@ -147,16 +147,6 @@ impl Connection {
             flow.started = now;
         }
         let first = window.forget(first as u64) as usize;
-        // Fields that name a client frame nothing.
-        let skims = !(matches!(segment.side, Side::Request) && self.by_request());
-        let flow = self.flow(segment.side);
-        let first = if skims && flow.carried == 0 && matches!(flow.part, Part::Fields | Part::Trailer) {
-            let matters = skim::fields(window, first);
-            flow.cursor = flow.cursor.wrapping_add((matters - first) as u32);
-            matters
-        } else {
-            first
-        };
         let start = window.forget((first - (flow.carried as usize & 63)) as u64) as usize;
         let end = window.end();
         if let Some(newline) = window.newline(first) {
@@ -186,6 +176,30 @@ impl Connection {
             return Found::Nothing;
         }
         Found::Line(Line { start, end, extent: Extent::Start, behind: end })
+    }
+
+    /// Passes over the fields behind a line that frame nothing, and says whether the head's end came behind them: a step that
+    /// does both spares another one.
+    #[inline(always)]
+    pub(super) fn skim(&mut self, side: Side, window: &mut Window, line: &Line) -> bool {
+        // Fields that name a client frame nothing.
+        let reads_all = matches!(side, Side::Request) && self.by_request();
+        let flow = self.flow(side);
+        if reads_all
+            || matches!(line.extent, Extent::Start)
+            || !matches!(flow.part, Part::Fields | Part::Trailer)
+        {
+            return false;
+        }
+        let first = window.forget(line.behind as u64) as usize;
+        let matters = skim::fields(window, first);
+        let (empty, behind) = if matches!(flow.part, Part::Fields) {
+            skim::empty_line(window, matters)
+        } else {
+            (false, matters)
+        };
+        flow.cursor = flow.cursor.wrapping_add((behind - first) as u32);
+        empty
     }
 
     /// Says whether a segment has more, and where it has not, whether something behind it went by already.

@@ -30,6 +30,7 @@ struct Conversation {
     fresh: [u64; 2],
     began: u32,
     ended: u32,
+    steps: u32,
 }
 
 const fn at(side: Side) -> u32 {
@@ -64,6 +65,7 @@ impl Conversation {
             fresh: [0; 2],
             began: 0,
             ended: 0,
+            steps: 0,
         }
     }
 
@@ -149,6 +151,7 @@ impl Conversation {
     }
 
     fn note(&mut self, step: Step) {
+        self.steps += 1;
         self.began += u32::from(step.began);
         self.ended += u32::from(step.ended);
         self.exchanges.extend(step.exchange);

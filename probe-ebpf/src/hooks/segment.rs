@@ -1,6 +1,6 @@
 //! A segment of a connection: what it adds to the service's counters, and what begins or ends in it.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, hint::black_box};
 
 use aya_ebpf::{
     EbpfContext,
@@ -233,6 +233,8 @@ pub fn read(
     }
     let service = connection.service;
     let scratch = scratch::take().ok_or(Reason::NoBuffer)?;
+    // Not known to be zero, or the compiler would call a loop over bytes.
+    let zero = black_box(0);
     // SAFETY: a slot that is this run's own until it is given back.
     unsafe {
         (*scratch).task = Task {
@@ -241,12 +243,12 @@ pub fn read(
             sequence: segment.sequence,
             length: segment.length,
             fin: u32::from(segment.fin),
-            escaped: 0,
-            began: 0,
-            ended: 0,
-            template: 0,
+            escaped: zero,
+            began: zero,
+            ended: zero,
+            template: zero,
             spoken_for: u32::from(proxies::speak_on(connection)),
-            asked: 0,
+            asked: zero,
             early: u32::from(matches!(kept, Kept::Early)),
         };
     }
@@ -254,12 +256,11 @@ pub fn read(
         proxies::bring(skb, scratch, kept);
     }
     let mut reading = Reading { connection, scratch, skb };
-    let step = match segment.side {
-        Side::Request => step_request,
-        Side::Response => step_response,
+    let context = (&raw mut reading).cast();
+    let steps = match segment.side {
+        Side::Request => run(step_request, context, |steps| steps),
+        Side::Response => run(step_response, context, black_box),
     };
-    // SAFETY: a function of the signature that the helper wants, and a context that outlives the call.
-    let steps = unsafe { bpf_loop(STEPS, step as *mut c_void, (&raw mut reading).cast(), 0) };
     // SAFETY: as above.
     let (escaped, began, ended) =
         unsafe { ((*scratch).task.escaped, (*scratch).task.began, (*scratch).task.ended) };
@@ -281,6 +282,16 @@ pub fn read(
         complaint::count(Reason::PacketTooDense);
     }
     Ok(Read { began, ended, escaped })
+}
+
+/// Runs the steps of a loop, and says how many.
+///
+/// A call with one function only is made a loop by the kernel, without a call by pointer (kernel 6.0, 1ade23711971). So it is
+/// inlined for each of the functions, and what is done `behind` it differs, or the compiler would make one call of both.
+#[inline(always)]
+fn run(step: Step, context: *mut c_void, behind: impl FnOnce(i64) -> i64) -> i64 {
+    // SAFETY: a function of the signature that the helper wants, and a context that outlives the call.
+    behind(unsafe { bpf_loop(STEPS, step as *mut c_void, context, 0) })
 }
 
 /// The client of a proxy's connection is known now, and will not change: enters it, unless the connection is yet to come.
@@ -316,6 +327,9 @@ fn progress(service: u32, protocol: usize) -> Option<*mut Progress> {
     // SAFETY: an index in bounds of the field.
     Some(unsafe { (&raw mut (*counters).progress).cast::<Progress>().add(protocol) })
 }
+
+/// A step of a loop: its number, and what the loop was given.
+type Step = extern "C" fn(u64, *mut c_void) -> i64;
 
 /// A step of the loop over what a client said: 0 to go on, 1 to stop. A function for each side: with the side as a
 /// variable, the verifier would follow every combination of what it can be wherever it is looked at.
@@ -360,7 +374,7 @@ fn step(context: *mut c_void, side: Side) -> i64 {
         ended: u8::from(step.ended),
         escaped: step.unmeasured.map_or(0, |reason| reason as u32 + 1),
     };
-    let (step, exchange) = core::hint::black_box((&scratch.step, &scratch.exchange));
+    let (step, exchange) = black_box((&scratch.step, &scratch.exchange));
     if step.exchange != 0 {
         record(connection, exchange);
     }

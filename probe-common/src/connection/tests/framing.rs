@@ -21,6 +21,24 @@ fn what_a_body_contains_is_no_request() {
 }
 
 #[test]
+fn a_trailer_ends_where_the_next_answer_begins() {
+    let mut talk = Conversation::new();
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n";
+    talk.ask(&GET.repeat(2)).answer(&format!("{chunked}HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"));
+    assert_eq!(talk.seen(), ["GET 200", "GET 404"]);
+}
+
+#[test]
+fn a_head_takes_as_few_steps_as_it_can() {
+    let mut talk = Conversation::new();
+    talk.ask("GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\nUser-Agent: b\r\n\r\n");
+    assert_eq!(talk.steps, 1);
+    talk.answer("HTTP/1.1 200 OK\r\nServer: a\r\nContent-Length: 5\r\nETag: b\r\nVary: c\r\n\r\nhello");
+    assert_eq!(talk.steps, 3);
+    assert_eq!(talk.seen(), ["GET 200"]);
+}
+
+#[test]
 fn chunks_are_jumped_over() {
     let mut talk = Conversation::new();
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n\
