@@ -1,13 +1,14 @@
 //! A histogram as the kernel keeps it, in user space: exponential, sparse.
 
 use probe_common::bucket::{PER_DOUBLING, UNIT_EXPONENT};
+use smallvec::SmallVec;
 
 /// Durations by bucket: see [`probe_common::bucket`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     /// How many fell into each bucket that is not empty, by bucket. A list, since most have a few only, and a node has
-    /// a hundred thousand of them.
-    pub(crate) buckets: Vec<(u16, u64)>,
+    /// a hundred thousand of them; a single one, as of what is rare, lies where else the list's address would.
+    pub(crate) buckets: SmallVec<[(u16, u64); 1]>,
     /// How many there are.
     pub count: u64,
     /// Their sum, in nanoseconds.
@@ -52,7 +53,7 @@ impl Histogram {
             return self.clone();
         }
         let mut before = earlier.buckets.iter().peekable();
-        let mut buckets = Vec::new();
+        let mut buckets = SmallVec::new();
         for &(bucket, count) in &self.buckets {
             while before.next_if(|(earlier, _)| *earlier < bucket).is_some() {}
             let had = before.next_if(|(earlier, _)| *earlier == bucket).map_or(0, |(_, count)| *count);

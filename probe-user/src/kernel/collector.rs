@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap as StdHashMap},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,9 +12,8 @@ use aya::{
 };
 use probe_common::{
     counters::ServiceCounters,
-    exchange::{LatencyCell, LatencyKey, Span},
     interface::{Transport, Way},
-    protocol::{Method, Protocol},
+    protocol::Protocol,
     reason::Reason,
     service::{OTHER, Role, ServiceEntry, ServiceKey},
 };
@@ -25,6 +23,7 @@ use super::{
     clock,
     error::{CollectError, StartError},
     expiry::Expiry,
+    histograms::{self, Histograms},
     interfaces::Interfaces,
     memory::Memory,
     names::Names,
@@ -36,14 +35,14 @@ use crate::{
     attribution::Attribution,
     identity::Identity,
     settings::Capacities,
-    snapshot::{RequestKind, Service, ServiceId, Snapshot, Table},
+    snapshot::{Service, ServiceId, Snapshot, Table},
 };
 
 /// The maps that the agent reads.
 pub(super) struct Maps {
     services: Batched<ServiceKey, ServiceEntry>,
     counters: PerCpuArray<MapData, ServiceCounters>,
-    latencies: Batched<LatencyKey, LatencyCell>,
+    histograms: Histograms,
     users: UserMaps,
     /// If they are counted.
     pub(super) routes: Option<Routes>,
@@ -93,7 +92,7 @@ impl Maps {
         Ok(Self {
             services: Batched::of(ebpf, "SERVICES")?,
             counters: take(ebpf, "COUNTERS")?,
-            latencies: Batched::of(ebpf, "LATENCIES")?,
+            histograms: Histograms::take(ebpf)?,
             users: UserMaps::take(ebpf)?,
             routes: sizes.routes.map(|_| Routes::take(ebpf)).transpose()?,
             unmeasured: take(ebpf, "UNMEASURED")?,
@@ -258,33 +257,19 @@ impl Maps {
         names: &StdHashMap<u32, ServiceId>,
         services: &mut BTreeMap<ServiceId, Service>,
     ) -> Result<u64, CollectError> {
-        let mut entries = 0;
+        let read = self.histograms.read().map_err(MapError::IoError);
+        let entries = read.map_err(CollectError::of_map("LATENCIES"))?;
         let routes = &mut self.routes;
         routes.iter_mut().for_each(Routes::begin_pass);
-        let mut unknown = Ok(());
-        // By index first: to find a service by all that it is called takes longer than the rest together.
-        let mut by_index: StdHashMap<u32, Service> = StdHashMap::new();
-        let read = self.latencies.for_each(|key, cells| {
-            entries += 1;
-            let LatencyCell { count, sum } = cells.iter().sum();
-            if routes.is_some() && !names.contains_key(&key.service) {
-                return;
-            }
-            let route = match routes.as_mut().map(|routes| routes.template(key.service, key.route)) {
-                None => None,
-                Some(Ok(template)) => Some(template),
-                Some(Err(error)) => return unknown = Err(error),
-            };
-            add_latency(by_index.entry(key.service).or_default(), key, route, count, sum);
-        });
-        read.map_err(MapError::IoError).map_err(CollectError::of_map("LATENCIES"))?;
-        unknown.map_err(CollectError::of_map("ROUTES"))?;
-        for (index, histograms) in by_index {
+        for (index, of_service) in self.histograms.by_service() {
             // A service that has no name yet, or came after the names were read, waits likewise.
             let Some(id) = names.get(&index) else { continue };
+            let template = |route| routes.as_mut().map(|routes| routes.template(index, route)).transpose();
+            let gathered =
+                histograms::gather(of_service, template).map_err(CollectError::of_map("ROUTES"))?;
             match services.get_mut(id) {
-                Some(service) => service.merge_histograms(histograms),
-                None => services.entry(id.clone()).or_default().merge_histograms(histograms),
+                Some(service) => service.merge_histograms(gathered),
+                None => services.entry(id.clone()).or_default().merge_histograms(gathered),
             }
         }
         Ok(entries)
@@ -323,32 +308,6 @@ fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
         }
     }
     waits
-}
-
-/// Adds an entry of the sparse histograms to those that it belongs to. A key that this agent does not know is of
-/// another version's making, and is passed over.
-fn add_latency(service: &mut Service, key: &LatencyKey, route: Option<Arc<str>>, count: u64, sum: u64) {
-    let Some(span) = Span::from_key(key.span) else { return };
-    if span == Span::Admission {
-        return;
-    }
-    if span == Span::RoundTrip {
-        return service.round_trips.add(key.bucket, count, sum);
-    }
-    let (Some(protocol), Some(method)) = (Protocol::from_key(key.protocol), Method::from_key(key.method))
-    else {
-        return;
-    };
-    if let Some(phase) = span.phase() {
-        return service.phases.entry((protocol, phase)).or_default().add(key.bucket, count, sum);
-    }
-    if span != Span::FirstByte {
-        let kind = RequestKind { protocol, method, status: key.status, route };
-        service.requests.entry(kind).or_default().add(key.bucket, count, sum);
-    }
-    if span != Span::Duration {
-        service.first_byte.entry(protocol).or_default().add(key.bucket, count, sum);
-    }
 }
 
 /// How many entries a map was made for.

@@ -10,6 +10,7 @@ mod estimate;
 mod expiry;
 mod given_ports;
 mod grace;
+mod histograms;
 mod interface_hooks;
 mod interfaces;
 mod iterator;
