@@ -1,6 +1,7 @@
 //! `traffic-probe report`: each service's tier and figures, and what the tier calls for, as an agent's API tells them.
 
 mod ask;
+mod credentials;
 mod render;
 mod summary;
 
@@ -13,12 +14,14 @@ use crate::{
     cli::{OutputFormat, ReportArgs},
 };
 
+pub use credentials::Credentials;
+
 /// What is asked for: callers have no tier.
 const SERVERS: &str = "/api/v1/services?role=server";
 
 /// Asks an agent, and shows what it says of its servers.
 pub fn report(flags: &ReportArgs) -> anyhow::Result<()> {
-    let services: Services = ask::agent(&flags.url, flags.ca.as_deref(), SERVERS)?;
+    let services: Services = ask::agent(&flags.url, flags.ca.as_deref(), &flags.credentials, SERVERS)?;
     let report = summary::Report::of(&services);
     let shown = match flags.format {
         OutputFormat::Text => render::text(&report),

@@ -6,6 +6,7 @@ use clap::{Args, builder::NonEmptyStringValueParser, builder::TypedValueParser};
 use ureq::http::Uri;
 
 use super::OutputFormat;
+use crate::reporting::Credentials;
 
 /// Flags of `traffic-probe report`.
 #[derive(Clone, Debug, Args)]
@@ -22,6 +23,9 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FILE", env = "TRAFFIC_PROBE_CA")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
     pub ca: Option<PathBuf>,
+    /// Who asks.
+    #[command(flatten)]
+    pub credentials: Credentials,
 }
 
 fn url(typed: &str) -> Result<Uri, String> {

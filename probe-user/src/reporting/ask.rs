@@ -1,14 +1,15 @@
 //! Asking an agent over HTTP. Whatever goes wrong is a sentence that says what to do.
 
-use std::{fs, io, net::IpAddr, path::Path, time::Duration};
+use std::{io, net::IpAddr, path::Path, time::Duration};
 
 use serde::de::DeserializeOwned;
 use ureq::{
     Agent, Error,
-    http::Uri,
-    tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem},
+    http::{StatusCode, Uri, header::AUTHORIZATION},
+    tls::{RootCerts, TlsConfig},
 };
 
+use super::credentials::{Credentials, Unusable, certificates};
 use crate::api::Problem;
 
 /// How long all of it may take: an agent answers in milliseconds.
@@ -34,9 +35,15 @@ pub(super) enum Unanswered {
         "cannot speak TLS with {url}: {reason}; --ca FILE names the authority that its certificate is from"
     )]
     Tls { url: String, reason: String },
-    /// The file of authorities.
-    #[error("cannot take certificates from {file}: {reason}; it has to be in PEM")]
-    Authorities { file: String, reason: String },
+    /// A file of ours.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+    /// The agent wants to know who asks.
+    #[error(
+        "the agent at {url} knows nobody of that name and password, or by that token: --username NAME with --password-file \
+         FILE, or --token-file FILE, as its web configuration has them"
+    )]
+    Unknown { url: String },
     /// The agent gives a reason.
     #[error("the agent at {url} answers: {sentence}")]
     Refused { url: String, sentence: String },
@@ -46,12 +53,24 @@ pub(super) enum Unanswered {
 }
 
 /// The answer of an agent at a path, which begins with a slash.
-pub(super) fn agent<T: DeserializeOwned>(url: &Uri, ca: Option<&Path>, path: &str) -> Result<T, Unanswered> {
+pub(super) fn agent<T: DeserializeOwned>(
+    url: &Uri,
+    ca: Option<&Path>,
+    credentials: &Credentials,
+    path: &str,
+) -> Result<T, Unanswered> {
     let base = url.to_string();
     let base = base.trim_end_matches('/');
     let failed = |error: Error| unanswered(base, error);
-    let mut answer = client(url, ca)?.get(format!("{base}{path}")).call().map_err(failed)?;
+    let mut request = client(url, ca, credentials)?.get(format!("{base}{path}"));
+    if let Some(authorization) = credentials.authorization()? {
+        request = request.header(AUTHORIZATION, authorization);
+    }
+    let mut answer = request.call().map_err(failed)?;
     let status = answer.status();
+    if status == StatusCode::UNAUTHORIZED {
+        return Err(Unanswered::Unknown { url: base.to_owned() });
+    }
     let body = answer.body_mut().with_config().limit(LONGEST).read_to_vec().map_err(failed)?;
     if status.is_success() {
         return serde_json::from_slice(&body).map_err(|error| stranger(base, &error));
@@ -62,34 +81,22 @@ pub(super) fn agent<T: DeserializeOwned>(url: &Uri, ca: Option<&Path>, path: &st
     })
 }
 
-fn client(url: &Uri, ca: Option<&Path>) -> Result<Agent, Unanswered> {
+fn client(url: &Uri, ca: Option<&Path>, credentials: &Credentials) -> Result<Agent, Unanswered> {
     let mut config = Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false);
     // A proxy that the environment names is none for this machine itself.
     if is_this_machine(url) {
         config = config.proxy(None);
     }
+    let mut tls = TlsConfig::builder().client_cert(credentials.certificate()?);
     if let Some(file) = ca {
-        let roots = RootCerts::new_with_certs(&authorities(file)?);
-        config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
+        tls = tls.root_certs(RootCerts::new_with_certs(&certificates("certificates", file)?));
     }
-    Ok(config.build().new_agent())
+    Ok(config.tls_config(tls.build()).build().new_agent())
 }
 
 fn is_this_machine(url: &Uri) -> bool {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
-fn authorities(file: &Path) -> Result<Vec<Certificate<'static>>, Unanswered> {
-    let refused = |reason: String| Unanswered::Authorities { file: file.display().to_string(), reason };
-    let pem = fs::read(file).map_err(|error| refused(error.to_string()))?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| refused(error.to_string()))? {
-            certificates.push(certificate);
-        }
-    }
-    if certificates.is_empty() { Err(refused("there is none in it".to_owned())) } else { Ok(certificates) }
 }
 
 fn unanswered(base: &str, error: Error) -> Unanswered {

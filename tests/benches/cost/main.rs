@@ -11,6 +11,7 @@ mod kernel;
 mod machine;
 mod options;
 mod paired;
+mod run;
 mod stand_ins;
 mod table;
 

@@ -192,3 +192,43 @@ fn versions_and_names_are_held_to() -> Result<()> {
     agent.authority().sign("stranger", "DNS:stranger.example")?;
     refused(&["--cert", "stranger.pem", "--key", "stranger.key"])
 }
+
+#[test]
+fn a_report_says_who_asks() -> Result<()> {
+    let agent = Secured::start(&format!("{TLS}{CLIENTS}{}", users()))?;
+    agent.replace("tokens", "s3cret\n")?;
+    agent.replace("password", "wonderland\n")?;
+    agent.replace("wrong", "looking-glass\n")?;
+    agent.replace("web.yml", &format!("{TLS}{CLIENTS}{}bearer_token_file: tokens\n", users()))?;
+    let url = format!("https://127.0.0.1:{}", agent.port());
+    let file = |name: &str| agent.authority().file(name).display().to_string();
+    let certificate = [file("scraper.pem"), file("scraper.key"), file("authority.pem")];
+    let report = |flags: &[&str]| {
+        let mut command = Command::new(tool::agent()?);
+        command.args(["report", "--url", &url, "--ca", &certificate[2]]);
+        process::run(command.args(flags), LIMIT)
+    };
+    let shown = ["--cert", &certificate[0], "--key", &certificate[1]];
+    let (token, password, wrong) = (file("tokens"), file("password"), file("wrong"));
+    poll::until("a report for the token", || {
+        Ok(report(&[&shown[..], &["--token-file", &token]].concat())?.status.success().then_some(()))
+    })?;
+    let known = ["--username", "alice", "--password-file", &password];
+    let answer = report(&[&shown[..], &known].concat())?;
+    ensure!(answer.status.success() && answer.stdout.starts_with("SERVICE"), "{answer:?}");
+    for (flags, words) in [
+        ([&shown[..], &["--username", "alice", "--password-file", &wrong]].concat(), "--password-file"),
+        (shown.to_vec(), "--token-file"),
+        (known.to_vec(), "TLS"),
+        (
+            [&shown[..], &["--token-file", "/dev/null"]].concat(),
+            "cannot take a token from /dev/null: its first line is empty",
+        ),
+        (vec!["--username", "alice"], "--password-file"),
+    ] {
+        let answer = report(&flags)?;
+        println!("{}", answer.stderr);
+        ensure!(!answer.status.success() && answer.stderr.contains(words), "{flags:?}: {answer:?}");
+    }
+    Ok(())
+}

@@ -23,8 +23,9 @@ use crate::{
     Measured,
     agent::resident,
     application::{Load, Server},
-    cpu::{self, Busy},
+    cpu,
     options::Options,
+    run::{self, Clocks, Run},
 };
 
 /// The loads: replies so small that observing them is most of the work, and so many at a time that whoever takes a packet
@@ -59,8 +60,8 @@ fn rounds(load: Load, options: &Options) -> Result<Rounds> {
                 round + 1,
                 options.rounds(),
                 condition.name(),
-                figures.throughput,
-                figures.wrong().map_or_else(String::new, |(missed, _)| format!(", {missed} missed")),
+                figures.run.throughput,
+                figures.run.wrong().map_or_else(String::new, |(missed, _)| format!(", {missed} missed")),
             );
             rounds.of(condition).push(figures);
         }
@@ -78,67 +79,22 @@ fn once(load: Load, shared: &Server, condition: Condition, options: &Options) ->
         None => (shared, earlier),
     };
     let process = running.process();
-    let before = Clocks::read(server, process)?;
+    let before = Clocks::read(server, own_cpu(process)?)?;
     let done = load.run_by(server, port.unwrap_or(server.port()), options.load())?;
-    let after = Clocks::read(server, process)?;
+    let took = Clocks::read(server, own_cpu(process)?)?.since(&before);
     running.catch_up(done.requests)?;
     // What it did late is a part of what it takes.
-    let own_cpu = own_cpu(process)? - before.own;
+    let own_cpu = own_cpu(process)? - before.beside;
     let resident = process.map(resident).transpose()?;
     let seen = running.requests()?;
     drop(running);
-    let answered = match (earlier, server.requests()?) {
-        // Asking it is a request, too.
-        (Some(earlier), Some(now)) => Some(now - earlier - 1),
-        _ => None,
-    };
-    let took = after.since(&before);
-    let (seconds, requests) = (done.time.as_secs_f64(), done.requests as f64);
-    let ours = took.server + took.client + took.own;
+    let answered = run::answered(earlier, server.requests()?);
+    let seconds = done.time.as_secs_f64();
     Ok(Figures {
-        throughput: requests / seconds,
-        server_cpu: took.server / requests * 1e6,
-        client_cpu: took.client / requests * 1e6,
+        run: Run::of(done.requests, seconds, &took, answered, seen),
         own_cpu: process.map(|_| own_cpu / seconds),
         resident,
-        foreign: ((took.machine.busy - ours) / seconds / 2.0).max(0.0),
-        stolen: took.machine.stolen / seconds / 2.0,
-        requests: done.requests,
-        answered,
-        seen,
     })
-}
-
-/// CPU time of all who have a part, in seconds.
-struct Clocks {
-    server: f64,
-    client: f64,
-    own: f64,
-    machine: Busy,
-}
-
-impl Clocks {
-    fn read(server: &Server, process: Option<u32>) -> Result<Self> {
-        Ok(Self {
-            server: cpu::of_process(server.id())?.as_secs_f64(),
-            // The load generator is the only child that ends in between.
-            client: cpu::of_children()?.as_secs_f64(),
-            own: own_cpu(process)?,
-            machine: cpu::busy()?,
-        })
-    }
-
-    fn since(&self, before: &Self) -> Self {
-        Self {
-            server: self.server - before.server,
-            client: self.client - before.client,
-            own: self.own - before.own,
-            machine: Busy {
-                busy: self.machine.busy - before.machine.busy,
-                stolen: self.machine.stolen - before.machine.stolen,
-            },
-        }
-    }
 }
 
 fn own_cpu(process: Option<u32>) -> Result<f64> {

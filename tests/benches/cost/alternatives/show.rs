@@ -46,15 +46,15 @@ fn table(load: Load, rounds: &Rounds) -> Table {
         };
         table.row(vec![
             condition.name().to_owned(),
-            median(runs, 0, |figures| Some(figures.throughput)),
-            against(|figures| figures.throughput),
-            median(runs, 2, |figures| Some(figures.server_cpu)),
-            against(|figures| figures.server_cpu),
+            median(runs, 0, |figures| Some(figures.run.throughput)),
+            against(|figures| figures.run.throughput),
+            median(runs, 2, |figures| Some(figures.run.server_cpu)),
+            against(|figures| figures.run.server_cpu),
             percent(runs, |figures| figures.own_cpu),
             median(runs, 1, |figures| Some(figures.resident? as f64 / 1024.0)),
             share(runs, |wrong| wrong.0),
             share(runs, |wrong| wrong.1),
-            percent(runs, |figures| Some(figures.foreign)),
+            percent(runs, |figures| Some(figures.run.foreign)),
         ]);
     }
     table
@@ -78,10 +78,10 @@ fn percent(runs: &[Figures], figure: impl Fn(&Figures) -> Option<f64>) -> String
 
 /// Of all requests of all rounds: nothing is rounded down to none.
 fn share(runs: &[Figures], which: impl Fn((u64, u64)) -> u64) -> String {
-    let wrong: Option<Vec<u64>> = runs.iter().map(|figures| figures.wrong().map(&which)).collect();
+    let wrong: Option<Vec<u64>> = runs.iter().map(|figures| figures.run.wrong().map(&which)).collect();
     let Some(wrong) = wrong else { return dash() };
     let (wrong, requests): (u64, u64) =
-        (wrong.iter().sum(), runs.iter().map(|figures| figures.requests).sum());
+        (wrong.iter().sum(), runs.iter().map(|figures| figures.run.requests).sum());
     if wrong == 0 {
         return "0".to_owned();
     }

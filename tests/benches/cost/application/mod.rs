@@ -18,8 +18,8 @@ pub(crate) use self::{
 };
 use crate::{
     Measured,
-    cpu::{self, Busy},
     options::Options,
+    run::{self, Clocks, Run},
 };
 
 /// Measures every load that was asked for.
@@ -54,7 +54,7 @@ fn rounds(load: Load, options: &Options) -> Result<Rounds> {
                 round + 1,
                 options.rounds(),
                 condition.name(),
-                figures.throughput
+                figures.run.throughput
             );
             rounds.of(condition).push(figures);
         }
@@ -66,61 +66,17 @@ fn rounds(load: Load, options: &Options) -> Result<Rounds> {
 fn once(load: Load, server: &Server, condition: Condition, options: &Options, rate: f64) -> Result<Figures> {
     let attached = Attached::attach(condition)?;
     let counted = server.requests()?;
-    let before = Clocks::read(server, &attached)?;
+    let beside = || Ok::<_, anyhow::Error>(attached.cpu()?.as_secs_f64());
+    let before = Clocks::read(server, beside()?)?;
     let done = load.run(server, options.load(), rate)?;
-    let took = Clocks::read(server, &attached)?.since(&before);
-    let answered = match (counted, server.requests()?) {
-        // Asking it is a request, too.
-        (Some(before), Some(after)) => Some(after - before - 1),
-        _ => None,
-    };
+    let took = Clocks::read(server, beside()?)?.since(&before);
+    let answered = run::answered(counted, server.requests()?);
     let seen = attached.requests(server.port(), load)?;
     let seconds = done.time.as_secs_f64();
-    let requests = done.requests as f64;
-    let ours = took.server + took.client + took.agent;
     Ok(Figures {
-        throughput: requests / seconds,
-        server_cpu: took.server / requests * 1e6,
-        client_cpu: took.client / requests * 1e6,
+        run: Run::of(done.requests, seconds, &took, answered, seen),
         median: done.median.as_secs_f64() * 1e6,
         tail: done.tail.as_secs_f64() * 1e6,
-        foreign: ((took.machine.busy - ours) / seconds / 2.0).max(0.0),
-        stolen: took.machine.stolen / seconds / 2.0,
-        agent_cpu: took.agent / seconds,
-        requests: done.requests,
-        answered,
-        seen,
+        agent_cpu: took.beside / seconds,
     })
-}
-
-/// CPU time of all who have a part, in seconds.
-struct Clocks {
-    server: f64,
-    client: f64,
-    agent: f64,
-    machine: Busy,
-}
-
-impl Clocks {
-    fn read(server: &Server, attached: &Attached) -> Result<Self> {
-        Ok(Self {
-            server: cpu::of_process(server.id())?.as_secs_f64(),
-            // The load generator is the only child that ends in between.
-            client: cpu::of_children()?.as_secs_f64(),
-            agent: attached.cpu()?.as_secs_f64(),
-            machine: cpu::busy()?,
-        })
-    }
-
-    fn since(&self, before: &Self) -> Self {
-        Self {
-            server: self.server - before.server,
-            client: self.client - before.client,
-            agent: self.agent - before.agent,
-            machine: Busy {
-                busy: self.machine.busy - before.machine.busy,
-                stolen: self.machine.stolen - before.machine.stolen,
-            },
-        }
-    }
 }

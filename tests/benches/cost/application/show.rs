@@ -16,9 +16,9 @@ use crate::{
 type Measure = (&'static str, fn(&Figures) -> f64);
 
 const MEASURES: [Measure; 5] = [
-    ("Throughput, requests a second", |figures| figures.throughput),
-    ("The server's CPU time a request, µs", |figures| figures.server_cpu),
-    ("The load generator's CPU time a request, µs", |figures| figures.client_cpu),
+    ("Throughput, requests a second", |figures| figures.run.throughput),
+    ("The server's CPU time a request, µs", |figures| figures.run.server_cpu),
+    ("The load generator's CPU time a request, µs", |figures| figures.run.client_cpu),
     ("P50, µs", |figures| figures.median),
     ("P99, µs", |figures| figures.tail),
 ];
@@ -85,7 +85,7 @@ fn counted(results: &[(Load, Rounds)]) -> Table {
     for (load, rounds) in results {
         let with_probe = rounds.all().filter(|(condition, _)| *condition == Condition::Probe);
         let runs: Vec<&Figures> = with_probe.flat_map(|(_, figures)| figures).collect();
-        let wrong: Option<Vec<(u64, u64)>> = runs.iter().map(|figures| figures.wrong()).collect();
+        let wrong: Option<Vec<(u64, u64)>> = runs.iter().map(|figures| figures.run.wrong()).collect();
         let wrong = wrong.map_or_else(
             || ["not measured".to_owned(), "not measured".to_owned()],
             |wrong| {
@@ -94,7 +94,7 @@ fn counted(results: &[(Load, Rounds)]) -> Table {
                 [missed, invented].map(|count: u64| count.to_string())
             },
         );
-        let answered: u64 = runs.iter().map(|figures| figures.requests).sum();
+        let answered: u64 = runs.iter().map(|figures| figures.run.requests).sum();
         let all: Vec<&Figures> = rounds.all().flat_map(|(_, figures)| figures).collect();
         let share = |figures: Vec<f64>| {
             Spread::of(&figures)
@@ -103,8 +103,8 @@ fn counted(results: &[(Load, Rounds)]) -> Table {
         let mut row = vec![load.name().to_owned(), answered.to_string()];
         row.extend(wrong);
         row.push(share(runs.iter().map(|figures| figures.agent_cpu).collect()));
-        row.push(share(all.iter().map(|figures| figures.foreign).collect()));
-        row.push(share(all.iter().map(|figures| figures.stolen).collect()));
+        row.push(share(all.iter().map(|figures| figures.run.foreign).collect()));
+        row.push(share(all.iter().map(|figures| figures.run.stolen).collect()));
         table.row(row);
     }
     table
