@@ -24,6 +24,7 @@ pub mod http1;
 pub mod interface;
 pub mod older;
 pub mod order;
+pub mod peer;
 pub mod pending;
 pub mod phase;
 pub mod protocol;

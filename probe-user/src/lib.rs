@@ -21,6 +21,7 @@ pub mod live;
 pub mod logs;
 pub mod monitor;
 pub mod netns;
+pub mod peer_book;
 pub mod place;
 pub mod proxies;
 pub mod replay;

@@ -87,6 +87,17 @@ pub struct Capacities {
     pub clients: u32,
     /// Routes; none if they are not counted.
     pub routes: Option<RouteLimits>,
+    /// Peers; none if they are not counted.
+    pub peers: Option<PeerLimits>,
+}
+
+/// How many peers are told apart; those beyond are counted under the peer `other` of their service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerLimits {
+    /// Over all services.
+    pub total: u32,
+    /// Of a service: the clients of one cannot take the room of another.
+    pub per_service: u32,
 }
 
 /// How many routes are told apart; requests beyond are counted under the route `other`.

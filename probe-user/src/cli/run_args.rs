@@ -8,7 +8,7 @@ use clap::{
     value_parser,
 };
 
-use super::{ClusterArgs, InstanceArgs, ListenerArgs, Setting, duration, layers};
+use super::{ClusterArgs, InstanceArgs, ListenerArgs, PeerArgs, Setting, duration, layers};
 use crate::{
     interface_filter::InterfaceGlob,
     proxies::ProxyNetwork,
@@ -113,6 +113,8 @@ pub struct RunArgs {
     #[arg(value_parser = value_parser!(NonZeroU8), help_heading = "Capacities")]
     max_routes_per_service: NonZeroU8,
     #[command(flatten)]
+    peers: PeerArgs,
+    #[command(flatten)]
     instance: InstanceArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -197,6 +199,7 @@ impl RunArgs {
                     total: self.max_routes,
                     per_service: self.max_routes_per_service,
                 }),
+                peers: self.peers.limits(),
             },
             proxies: self.proxies.into_iter().collect(),
             pin: self.instance.pin,
@@ -241,6 +244,7 @@ mod tests {
             series_per_service: 8192,
             clients: 262_144,
             routes: None,
+            peers: None,
         };
         assert_eq!(settings.capacities, capacities);
     }

@@ -21,6 +21,7 @@ mod node_total;
 mod object;
 mod older;
 mod oldest;
+mod peers;
 mod pinning;
 mod removal;
 mod routes;
@@ -103,7 +104,7 @@ impl Probe {
         let expiry =
             features.knows_holders().then(|| Expiry::prepare(&mut ebpf, settings, pins)).transpose()?;
         let names = pins.map(|pins| Names::create(pins, settings.capacities.services)).transpose()?;
-        let maps = Maps::take(&mut ebpf, settings.capacities, oldest, expiry, names)?;
+        let maps = Maps::take(&mut ebpf, settings, oldest, expiry, names)?;
         // Interfaces first: what a socket sends is then counted on both, or on neither.
         let interfaces = Interfaces::start(settings, &mut ebpf, pins)?;
         let sockets = attach::sockets(&mut ebpf, features, cgroup, pins)?;
@@ -175,7 +176,7 @@ impl Probe {
         let oldest = features.tells_reads().then(|| OldestRequests::take_up(&mut ebpf, pins)).transpose()?;
         let expiry =
             features.knows_holders().then(|| Expiry::take_up(&mut ebpf, settings, pins)).transpose()?;
-        let maps = Maps::take(&mut ebpf, settings.capacities, oldest, expiry, Some(Names::open(pins)?))?;
+        let maps = Maps::take(&mut ebpf, settings, oldest, expiry, Some(Names::open(pins)?))?;
         let interfaces = Interfaces::start(settings, &mut ebpf, Some(pins))?;
         Ok(Self { maps, interfaces, messages, _sockets: sockets, ebpf, directory: None })
     }

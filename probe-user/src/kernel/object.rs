@@ -11,6 +11,8 @@ use aya::{
     util::KernelVersion,
 };
 
+use probe_common::peer::DEPARTURES;
+
 use super::{
     error::{StartError, reason},
     given_ports::given_ports,
@@ -207,6 +209,8 @@ struct Globals {
     /// 0: routes are not counted.
     routes_per_service: u8,
     series_per_service: u32,
+    /// 0: peers are not counted.
+    peers_per_service: u32,
 }
 
 impl Globals {
@@ -218,6 +222,7 @@ impl Globals {
             proxies: u8::from(!proxies.are_none()),
             routes_per_service: capacities.routes.map_or(0, |limits| limits.per_service.get()),
             series_per_service: capacities.series_per_service,
+            peers_per_service: capacities.peers.map_or(0, |limits| limits.per_service),
         }
     }
 }
@@ -228,11 +233,19 @@ fn loader<'a>(globals: &'a Globals, capacities: Capacities, proxies: &Proxies) -
     if let Some(limits) = capacities.routes {
         loader.map_max_entries("ROUTES", limits.total).map_max_entries("ROUTE_COUNTS", capacities.services);
     }
+    if let Some(limits) = capacities.peers {
+        loader
+            .map_max_entries("PEERS", limits.total)
+            .map_max_entries("OTHER_PEERS", capacities.services)
+            .map_max_entries("PEER_COUNTS", capacities.services)
+            .map_max_entries("LEAVING_PEERS", DEPARTURES);
+    }
     loader
         .override_global("STATES_BY_SOCK_OPS", &globals.by_sock_ops, true)
         .override_global("CGROUPS_OF_TWO_VERSIONS", &globals.cgroups_of_two_versions, true)
         .override_global("ROUTES_PER_SERVICE", &globals.routes_per_service, true)
         .override_global("SERIES_QUOTA", &globals.series_per_service, true)
+        .override_global("PEERS_PER_SERVICE", &globals.peers_per_service, true)
         .override_global("FIRST_GIVEN_PORT", &globals.given_ports[0], true)
         .override_global("LAST_GIVEN_PORT", &globals.given_ports[1], true)
         .override_global("PROXIES_CONFIGURED", &globals.proxies, true)

@@ -14,8 +14,14 @@ fn it_loads_where_proxies_are_believed_with_and_without_routes() {
     for routes in [None, Some(routes)] {
         let typed = ["10.0.0.0/8", "192.0.2.1", "fd00::/8", "::/0"];
         let networks = typed.iter().map(|typed| typed.parse::<ProxyNetwork>().expect("a network"));
-        let capacities =
-            Capacities { services: 16, series: 4096, series_per_service: 65_536, clients: 16, routes };
+        let capacities = Capacities {
+            services: 16,
+            series: 4096,
+            series_per_service: 65_536,
+            clients: 16,
+            routes,
+            peers: None,
+        };
         let loaded = load(Features::of_this_kernel(), capacities, &networks.collect());
         assert!(loaded.is_ok(), "with {routes:?}: {}", loaded.map(|_| ()).unwrap_err());
     }

@@ -20,7 +20,7 @@ use probe_common::{
 use probe_user::{
     kernel::{Features, Heads, load},
     proxies::Proxies,
-    settings::{Capacities, RouteLimits},
+    settings::{Capacities, PeerLimits, RouteLimits},
 };
 
 /// How many services there is room for.
@@ -73,8 +73,31 @@ impl Loaded {
 
     /// The same, by what a kernel or a host has.
     pub(crate) fn with_features(link_header: u64, routes: Option<RouteLimits>, features: Features) -> Self {
-        let capacities =
-            Capacities { services: SERVICES, series: 4096, series_per_service: 65_536, clients: 16, routes };
+        let capacities = Capacities {
+            services: SERVICES,
+            series: 4096,
+            series_per_service: 65_536,
+            clients: 16,
+            routes,
+            peers: None,
+        };
+        Self::with_capacities(link_header, capacities, features)
+    }
+
+    /// The same, with so many peers counted.
+    pub(crate) fn with_peers(peers: PeerLimits, features: Features) -> Self {
+        let capacities = Capacities {
+            services: SERVICES,
+            series: 4096,
+            series_per_service: 65_536,
+            clients: 16,
+            routes: None,
+            peers: Some(peers),
+        };
+        Self::with_capacities(0, capacities, features)
+    }
+
+    fn with_capacities(link_header: u64, capacities: Capacities, features: Features) -> Self {
         tell(features);
         let mut ebpf = load(features, capacities, &Proxies::NONE).unwrap_or_else(|error| panic!("{error}"));
         let map = ebpf.take_map("INTERFACES").expect("the object has the map");

@@ -86,6 +86,7 @@ mod tests {
             series_per_service: 8192,
             clients: 262_144,
             routes: None,
+            peers: None,
         },
         tc: TcAttachment { hook: TcHook::Auto, order: TcxOrder::Head, priority: 3 },
         namespace: 1,

@@ -56,6 +56,7 @@ impl Engine {
             series_per_service: 65_536,
             clients: 262_144,
             routes: None,
+            peers: None,
         };
         let mut ebpf = load(Features::of_this_kernel(), capacities, &Proxies::NONE)?;
         for name in [RECEIVE, TRANSMIT] {
