@@ -28,6 +28,7 @@
 //! | `PEER_COUNTS` | service index | entries in `PEERS` | 8 | socket and connection programs | agent, as it deletes those | cannot be |
 //! | `LEAVING_PEERS` | `PeerKey` | 0 | 80 | agent | agent | cannot be |
 //! | `PEERS_CLOSED` | 0 | whether some leave | 8 | agent | never | cannot be |
+//! | `PEER_NETWORKS` | network | its number | 40 | agent, before programs are loaded | never | cannot be |
 //! | `EMPTY_PEER` | 0 | `PeerCell` | 40 | nobody | never | cannot be |
 //! | `INTERFACES` | interface index | `InterfaceCounters` | 392 a CPU | interface programs | agent | cannot be: the agent makes the entries |
 //! | `UNMEASURED` | `Reason` | count | 8 a CPU | all | never | cannot be |
@@ -197,6 +198,14 @@ pub static PEERS_CLOSED: Array<u64> = Array::with_max_entries(1, 0);
 /// What a new peer is copied from: it has no room on a program's stack.
 #[map]
 pub static EMPTY_PEER: Array<PeerCell> = Array::with_max_entries(1, 0);
+
+/// Networks whose addresses are one peer, IPv4 as IPv4-mapped IPv6: their number.
+#[map]
+pub static PEER_NETWORKS: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// Whether there are such networks.
+#[unsafe(no_mangle)]
+pub static PEER_NETWORKS_NAMED: Global<u8> = Global::new(0);
 
 /// How many peers a service may have; 0 if they are not counted.
 #[unsafe(no_mangle)]

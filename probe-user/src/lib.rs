@@ -22,6 +22,8 @@ pub mod logs;
 pub mod monitor;
 pub mod netns;
 pub mod peer_book;
+pub mod peer_names;
+pub mod peer_networks;
 pub mod place;
 pub mod proxies;
 pub mod replay;

@@ -124,17 +124,31 @@ fn merge<K: Ord>(into: &mut BTreeMap<K, Histogram>, from: BTreeMap<K, Histogram>
 }
 
 /// With whom a service talks: the other end of its connections.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// What is not known, or was not asked for, is empty, and its label left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer {
-    /// Its address; `other` for all that found no room.
+    /// Its address, or its network's name; `other` for all that found no room.
     pub name: Arc<str>,
+    /// The namespace of the pod or service that has the address.
+    pub namespace: Arc<str>,
+    /// The pod.
+    pub pod: Arc<str>,
+    /// The service: of the cluster, or of this node.
+    pub service: Arc<str>,
 }
 
 impl Peer {
     /// One of which no more is known.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self { name: name.into() }
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// The values of its labels.
+    #[must_use]
+    pub fn labels(&self) -> [&str; 4] {
+        [&self.name, &self.namespace, &self.pod, &self.service]
     }
 }
 

@@ -126,9 +126,11 @@ pub fn figures_of_service(service: &Value) -> Result<Vec<Figure>> {
             ("peers", peers) => {
                 for peer in peers.as_array().context("peers")? {
                     let of_peer = |metric: &str| {
-                        ["peer"].into_iter().fold(identified(metric), |series, label| {
-                            series.with(label, peer[label].as_str().unwrap_or_default())
-                        })
+                        ["peer", "peer_namespace", "peer_pod", "peer_service"]
+                            .into_iter()
+                            .fold(identified(metric), |series, label| {
+                                series.with(label, peer[label].as_str().unwrap_or_default())
+                            })
                     };
                     figures.extend(fields_of("peers", peer, &of_peer)?);
                 }

@@ -2,7 +2,10 @@
 
 use clap::{Args, builder::BoolishValueParser, value_parser};
 
-use crate::settings::PeerLimits;
+use crate::{
+    peer_networks::PeerNetwork,
+    settings::{PeerLabel, PeerLimits, PeerSettings, PeerSource},
+};
 
 /// Flags about peers.
 #[derive(Clone, Debug, Args)]
@@ -19,6 +22,17 @@ pub(super) struct PeerArgs {
     #[arg(long, value_name = "N", default_value_t = 1000, env = "TRAFFIC_PROBE_MAX_PEERS_PER_SERVICE")]
     #[arg(value_parser = value_parser!(u32).range(1..=1 << 20))]
     max_peers_per_service: u32,
+    /// A network whose addresses are one peer, and its name, as 10.0.0.0/8=office; repeatable [default: none]
+    #[arg(long, value_name = "CIDR=NAME", value_delimiter = ',', env = "TRAFFIC_PROBE_PEER_NAMES")]
+    peer_names: Vec<PeerNetwork>,
+    /// Labels that peers get; those that differ in none are added up. What has no other keeps its address
+    #[arg(long, value_enum, value_name = "LABEL", value_delimiter = ',', env = "TRAFFIC_PROBE_PEER_LABELS")]
+    #[arg(default_values_t = PeerLabel::ALL)]
+    peer_labels: Vec<PeerLabel>,
+    /// Who tells which pod or service of the cluster has an address: the API server, by a watch over all namespaces
+    /// [default: nobody]
+    #[arg(long, value_enum, value_name = "SOURCE", env = "TRAFFIC_PROBE_PEERS_FROM")]
+    peers_from: Option<PeerSource>,
 }
 
 impl PeerArgs {
@@ -26,6 +40,15 @@ impl PeerArgs {
     pub(super) fn limits(&self) -> Option<PeerLimits> {
         let limits = PeerLimits { total: self.max_peers, per_service: self.max_peers_per_service };
         self.peers.then_some(limits)
+    }
+
+    /// What they are called.
+    pub(super) fn settings(self) -> PeerSettings {
+        PeerSettings {
+            networks: self.peer_names.into_iter().collect(),
+            labels: self.peer_labels,
+            source: self.peers_from.filter(|_| self.peers),
+        }
     }
 }
 
@@ -39,6 +62,20 @@ mod tests {
     struct Typed {
         #[command(flatten)]
         peers: PeerArgs,
+    }
+
+    #[test]
+    fn nobody_is_asked_for_names_unless_told_to() {
+        let settings = |flags: &[&str]| Typed::parse_from(["run"].iter().chain(flags)).peers.settings();
+        let usual = settings(&["--peers"]);
+        assert_eq!((usual.source, usual.labels.len(), usual.networks.are_none()), (None, 4, true));
+        let networks =
+            ["--peers", "--peers-from", "endpointslices", "--peer-names", "10.0.0.0/8=a,fd00::/8=b"];
+        let asked = settings(&networks);
+        assert_eq!(asked.source, Some(PeerSource::EndpointSlices));
+        assert_eq!(asked.networks.entries().len(), 2);
+        assert_eq!(settings(&["--peers-from", "endpointslices"]).source, None, "nothing is to be named");
+        assert_eq!(settings(&["--peer-labels", "service"]).labels, [PeerLabel::Service]);
     }
 
     #[test]

@@ -201,6 +201,7 @@ impl RunArgs {
                 }),
                 peers: self.peers.limits(),
             },
+            peers: self.peers.settings(),
             proxies: self.proxies.into_iter().collect(),
             pin: self.instance.pin,
             lock: self.instance.lock,

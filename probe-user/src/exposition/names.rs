@@ -65,7 +65,7 @@ const REQUEST: &[&str] = &["service", "port", "role", "protocol", "method", "sta
 const PHASE: &[&str] = &["service", "port", "role", "protocol", "phase"];
 const DIRECTION: &[&str] = &["service", "port", "role", "direction", "transport"];
 /// Where peers are counted.
-const PEER: &[&str] = &["service", "port", "role", "peer"];
+const PEER: &[&str] = &["service", "port", "role", "peer", "peer_namespace", "peer_pod", "peer_service"];
 const NODE: &[&str] = &["direction"];
 const INTERFACE: &[&str] = &["interface", "direction", "family", "transport"];
 

@@ -16,7 +16,9 @@ pub(super) fn totals(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
         for (identity, service) in services {
             let [name, port, role] = identity.labels();
             for (peer, totals) in &service.peers {
-                family.add_at(identity.place, &[name, port, role, &peer.name], of(totals));
+                let [peer, namespace, pod, service] = peer.labels();
+                let labels = [name, port, role, peer, namespace, pod, service];
+                family.add_at(identity.place, &labels, of(totals));
             }
         }
     }

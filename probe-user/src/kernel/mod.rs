@@ -52,11 +52,11 @@ use self::{
 pub use self::{
     error::{CollectError, StartError},
     grace::Grace,
-    object::{Cgroups, Features, Heads, load},
+    object::{Cgroups, Features, Heads, Networks, load},
     pinning::{PinError, Removed},
     removal::{RemoveError, remove_filters, remove_pinned},
 };
-use crate::{attribution::Attribution, settings::Settings, snapshot::Snapshot};
+use crate::{attribution::Attribution, peer_names::PeerNames, settings::Settings, snapshot::Snapshot};
 
 /// The programs and maps in the kernel, attached; dropping it detaches everything that is not pinned.
 pub struct Probe {
@@ -95,7 +95,7 @@ impl Probe {
         cgroup: &Path,
         pins: Option<&Pins>,
     ) -> Result<Self, StartError> {
-        let mut ebpf = load(features, settings.capacities, &settings.proxies)?;
+        let mut ebpf = load(features, settings.capacities, Networks::of(settings))?;
         if let Some(pins) = pins {
             object::pin(&mut ebpf, pins)?;
         }
@@ -186,6 +186,13 @@ impl Probe {
         self.maps.recall_names(attribution);
     }
 
+    /// Says who tells what peers are called, where they are counted.
+    pub fn name_peers_by(&mut self, names: PeerNames) {
+        if let Some(peers) = &mut self.maps.peers {
+            peers.name_by(names);
+        }
+    }
+
     /// Readable when interfaces have come, changed or gone: then [`Self::follow_interfaces`] is due.
     #[must_use]
     pub fn interface_news(&self) -> BorrowedFd<'_> {
@@ -214,8 +221,9 @@ impl Probe {
 /// The layout of what this agent pins.
 fn layout(settings: &Settings, features: Features) -> Layout {
     let (capacities, tc) = (settings.capacities, settings.tc);
-    let proxies = settings.proxies.clone();
-    object::layout(&Making { features, capacities, tc, namespace: network_namespace(), proxies })
+    let (proxies, peer_networks) = (settings.proxies.clone(), settings.peers.networks.clone());
+    let namespace = network_namespace();
+    object::layout(&Making { features, capacities, tc, namespace, proxies, peer_networks })
 }
 
 /// The network namespace that interfaces are counted in, by its inode.

@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap as StdHashMap},
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
@@ -29,6 +29,8 @@ use super::{
 };
 use crate::{
     peer_book::PeerBook,
+    peer_names::{End, Listeners, PeerNames, is_local},
+    peer_networks,
     settings::Settings,
     snapshot::{Peer, Service, ServiceId},
 };
@@ -51,6 +53,7 @@ pub(super) struct Peers {
     leaving: HashMap<MapData, PeerKey, u32>,
     flag: Array<MapData, u64>,
     grace: Grace,
+    namer: PeerNames,
     book: PeerBook,
     seen: StdHashMap<PeerKey, Seen>,
     others_seen: StdHashMap<u32, PeerCell>,
@@ -63,6 +66,8 @@ pub(super) struct Peers {
 struct Seen {
     cell: PeerCell,
     since: Instant,
+    first: Instant,
+    is_local: bool,
 }
 
 impl Peers {
@@ -79,6 +84,7 @@ impl Peers {
             leaving: take(ebpf, LEAVING)?,
             flag: take(ebpf, FLAG)?,
             grace: Grace::new()?,
+            namer: PeerNames::new(settings.peers.networks.clone(), settings.peers.labels.clone(), None),
             book: PeerBook::new(settings.errors, after),
             seen: StdHashMap::new(),
             others_seen: StdHashMap::new(),
@@ -88,6 +94,11 @@ impl Peers {
         };
         peers.mend().map_err(|source| StartError::Expiry { source })?;
         Ok(peers)
+    }
+
+    /// Says who tells what peers are called.
+    pub(super) fn name_by(&mut self, namer: PeerNames) {
+        self.namer = namer;
     }
 
     /// How many entries there are.
@@ -103,15 +114,24 @@ impl Peers {
         now: Instant,
     ) -> Result<(), CollectError> {
         self.entries = 0;
-        let Self { all, seen, book, entries, .. } = self;
+        let listeners = Listeners::among(names.values());
+        let Self { all, seen, book, entries, namer, .. } = self;
         let read = all.for_each(|key, cells| {
             *entries += 1;
-            let seen = seen.entry(*key).or_insert_with(|| Seen { cell: PeerCell::default(), since: now });
+            let seen = seen.entry(*key).or_insert_with(|| Seen::first(key, now));
             let Some(service) = names.get(&key.service) else { return };
             let cell: PeerCell = cells.iter().sum();
             if cell != seen.cell {
-                book.add(service, peer(key), &cell.since(&seen.cell), now);
-                *seen = Seen { cell, since: now };
+                let end = End {
+                    service,
+                    address: address(key),
+                    network: key.network,
+                    is_local: seen.is_local,
+                    since: seen.first,
+                };
+                let Some(peer) = namer.of(&end, &listeners, now) else { return };
+                book.add(service, peer, &cell.since(&seen.cell), now);
+                (seen.cell, seen.since) = (cell, now);
             }
         });
         read.map_err(MapError::IoError).map_err(CollectError::of_map(TABLE))?;
@@ -120,7 +140,7 @@ impl Peers {
             let cell: PeerCell = cells.iter().sum();
             let seen = self.others_seen.entry(index).or_default();
             if cell != *seen {
-                self.book.add(service, Peer::named("other"), &cell.since(seen), now);
+                self.book.add(service, Peer::named(peer_networks::OTHER), &cell.since(seen), now);
                 *seen = cell;
             }
         }
@@ -204,9 +224,17 @@ impl Peers {
     }
 }
 
-/// What a peer is called.
-fn peer(key: &PeerKey) -> Peer {
-    Peer::named(&Ipv6Addr::from(key.address).to_canonical().to_string())
+impl Seen {
+    /// Nothing yet. Whether an address is this host's is asked once.
+    fn first(key: &PeerKey, now: Instant) -> Self {
+        let is_local = key.network == 0 && is_local(address(key));
+        Self { cell: PeerCell::default(), since: now, first: now, is_local }
+    }
+}
+
+/// A peer's address, as its family has it.
+fn address(key: &PeerKey) -> IpAddr {
+    Ipv6Addr::from(key.address).to_canonical()
 }
 
 #[cfg(test)]
@@ -215,8 +243,8 @@ mod tests {
 
     #[test]
     fn an_address_is_written_as_its_family_has_it() {
-        let named = |address: [u8; 16]| peer(&PeerKey { address, ..PeerKey::default() }).name.to_string();
-        assert_eq!(named(probe_common::user::mapped([10, 0, 0, 7])), "10.0.0.7");
-        assert_eq!(named(Ipv6Addr::LOCALHOST.octets()), "::1");
+        let of = |bytes: [u8; 16]| address(&PeerKey { address: bytes, ..PeerKey::default() }).to_string();
+        assert_eq!(of(probe_common::user::mapped([10, 0, 0, 7])), "10.0.0.7");
+        assert_eq!(of(Ipv6Addr::LOCALHOST.octets()), "::1");
     }
 }

@@ -270,3 +270,46 @@ fn the_next_agent_goes_on_from_what_is_pinned() -> Result<()> {
     }
     agent.end(Signal::SIGTERM).map(drop)
 }
+
+/// Networks that have a name are one peer each, however many addresses they have; a server of this node has its name.
+#[test]
+fn networks_and_services_of_this_node_have_names() -> Result<()> {
+    let clients: Vec<_> = (1..=40).map(|number| format!("192.0.2.{}", 100 + number)).collect();
+    let flags =
+        ["--peers", "--peer-names", "192.0.2.128/25=far,192.0.2.64/26=near", "--max-peers-per-service", "2"];
+    let agent = Setup::default().flags(&flags).start()?;
+    let (link, here) = (Link::lay(&clients)?, Nginx::start()?);
+    let mark = agent.mark()?;
+    for client in &clients {
+        link.ask(client, "/ok", 3)?;
+    }
+    load::h2load(here.ipv4(), "/ok", 100, 5)?;
+    load::h2load(here.ipv6(), "/ok", 200, 5)?;
+    let peer = |name: &str| link.at(REQUESTS, Role::Server, name);
+    let of_here = |address: &str| {
+        Series::at(REQUESTS, here.port(), Role::Client).with("peer", address).with("peer_service", "nginx")
+    };
+    // 101 to 127, and 128 to 140.
+    let expected =
+        [(peer("near"), 27 * 3), (peer("far"), 13 * 3), (of_here("127.0.0.1"), 100), (of_here("::1"), 200)];
+    let scrape = mark.rises_by_exactly(&expected)?;
+    ensure!(shown(&scrape, link.port(), Role::Server) == ["far", "near"], "an address is shown");
+    // In the other namespace nobody of this node listens.
+    let elsewhere = Series::at(REQUESTS, link.port(), Role::Client).with("peer", SERVER[0]);
+    ensure!(scrape.values(&elsewhere, "peer_service").is_empty(), "a name is made up");
+    Ok(())
+}
+
+#[test]
+fn peers_that_differ_in_no_label_are_added_up() -> Result<()> {
+    let agent = Setup::default().flags(&["--peers", "--peer-labels", "service"]).start()?;
+    let here = Nginx::start()?;
+    let mark = agent.mark()?;
+    load::h2load(here.ipv4(), "/ok", 100, 5)?;
+    load::h2load(here.ipv6(), "/ok", 200, 5)?;
+    let all = Series::at(REQUESTS, here.port(), Role::Client);
+    let scrape =
+        mark.rises_by_exactly(&[(all.clone().with("peer_service", "nginx"), 300), (all.clone(), 300)])?;
+    ensure!(scrape.values(&all, "peer").is_empty(), "an address is shown that nobody asked for");
+    Ok(())
+}

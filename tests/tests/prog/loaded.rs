@@ -18,8 +18,8 @@ use probe_common::{
     interface::{Family, InterfaceCounters, Transport, Way},
 };
 use probe_user::{
-    kernel::{Features, Heads, load},
-    proxies::Proxies,
+    kernel::{Features, Heads, Networks, load},
+    peer_networks::PeerNetworks,
     settings::{Capacities, PeerLimits, RouteLimits},
 };
 
@@ -81,11 +81,11 @@ impl Loaded {
             routes,
             peers: None,
         };
-        Self::with_capacities(link_header, capacities, features)
+        Self::with_capacities(link_header, capacities, Networks::NONE, features)
     }
 
-    /// The same, with so many peers counted.
-    pub(crate) fn with_peers(peers: PeerLimits, features: Features) -> Self {
+    /// The same, with so many peers counted, those of networks as one.
+    pub(crate) fn with_peers(peers: PeerLimits, networks: &PeerNetworks, features: Features) -> Self {
         let capacities = Capacities {
             services: SERVICES,
             series: 4096,
@@ -94,12 +94,18 @@ impl Loaded {
             routes: None,
             peers: Some(peers),
         };
-        Self::with_capacities(0, capacities, features)
+        let networks = Networks { peers: networks, ..Networks::NONE };
+        Self::with_capacities(0, capacities, networks, features)
     }
 
-    fn with_capacities(link_header: u64, capacities: Capacities, features: Features) -> Self {
+    fn with_capacities(
+        link_header: u64,
+        capacities: Capacities,
+        networks: Networks<'_>,
+        features: Features,
+    ) -> Self {
         tell(features);
-        let mut ebpf = load(features, capacities, &Proxies::NONE).unwrap_or_else(|error| panic!("{error}"));
+        let mut ebpf = load(features, capacities, networks).unwrap_or_else(|error| panic!("{error}"));
         let map = ebpf.take_map("INTERFACES").expect("the object has the map");
         let interfaces = PerCpuHashMap::try_from(map).expect("the map has the type that both sides share");
         let mut loaded = Self { ebpf, interfaces, features };

@@ -10,7 +10,7 @@ use probe_common::{
     user::mapped,
 };
 use probe_fuzz::script::Delivery;
-use probe_user::settings::PeerLimits;
+use probe_user::{peer_networks::PeerNetworks, settings::PeerLimits};
 
 use crate::trial::Trial;
 
@@ -55,7 +55,7 @@ fn counted(peers: &BTreeMap<PeerKey, PeerCell>) -> BTreeMap<PeerKey, u64> {
 #[test]
 fn each_peer_of_each_service_has_its_own() {
     let limits = PeerLimits { total: 100, per_service: 100 };
-    let Some(mut trial) = Trial::with_peers(limits) else { return };
+    let Some(mut trial) = Trial::with_peers(limits, &PeerNetworks::NONE) else { return };
     let six = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).octets();
     talk(&mut trial, 1, address(1), &[200, 404, 503, 200]);
     talk(&mut trial, 1, address(2), &[500, 500]);
@@ -79,7 +79,10 @@ fn each_peer_of_each_service_has_its_own() {
 
 #[test]
 fn one_service_cannot_take_the_room_of_another() {
-    let Some(mut trial) = Trial::with_peers(PeerLimits { total: 15, per_service: 10 }) else { return };
+    let Some(mut trial) = Trial::with_peers(PeerLimits { total: 15, per_service: 10 }, &PeerNetworks::NONE)
+    else {
+        return;
+    };
     for number in 1..=30 {
         talk(&mut trial, 1, address(number), &[200, 500]);
         // The reasons begin at zero with each connection.
@@ -101,7 +104,7 @@ fn one_service_cannot_take_the_room_of_another() {
 #[test]
 fn while_peers_leave_nobody_touches_them_and_all_others_are_counted_as_ever() {
     let limits = PeerLimits { total: 100, per_service: 100 };
-    let Some(mut trial) = Trial::with_peers(limits) else { return };
+    let Some(mut trial) = Trial::with_peers(limits, &PeerNetworks::NONE) else { return };
     for number in [1, 2] {
         talk(&mut trial, 1, address(number), &[200]);
     }
@@ -118,4 +121,22 @@ fn while_peers_leave_nobody_touches_them_and_all_others_are_counted_as_ever() {
     assert_eq!(counted(&trial.peers()), expected.into());
     assert_eq!(trial.other_peers(1).requests, 2, "the one that leaves, and the one that is new");
     assert_eq!(trial.counts().unmeasured, BTreeMap::new());
+}
+
+#[test]
+fn a_network_is_one_peer_and_the_longest_prefix_decides() {
+    let typed = ["192.0.2.0/24=lab", "192.0.2.8/29=office", "2001:db8::/32=lab", "::/0=world"];
+    let networks: PeerNetworks = typed.iter().map(|typed| typed.parse().expect("a network")).collect();
+    let limits = PeerLimits { total: 100, per_service: 3 };
+    let Some(mut trial) = Trial::with_peers(limits, &networks) else { return };
+    for number in 1..=20 {
+        talk(&mut trial, 1, address(number), &[200]);
+    }
+    talk(&mut trial, 1, Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 1).octets(), &[200]);
+    talk(&mut trial, 1, Ipv6Addr::LOCALHOST.octets(), &[200]);
+    // No network of IPv6 has addresses of IPv4 in it.
+    talk(&mut trial, 2, mapped([203, 0, 113, 1]), &[200]);
+    let of = |service, network| PeerKey { address: [0; 16], service, network };
+    let expected = [(of(1, 1), 13), (of(1, 2), 8), (of(1, 3), 1), (key(2, mapped([203, 0, 113, 1])), 1)];
+    assert_eq!(counted(&trial.peers()), expected.into(), "lab, office and world");
 }

@@ -19,6 +19,7 @@ use probe_common::{
 use probe_fuzz::script::Delivery;
 use probe_user::{
     kernel::Features,
+    peer_networks::PeerNetworks,
     settings::{PeerLimits, RouteLimits},
 };
 
@@ -76,8 +77,8 @@ impl Trial {
     }
 
     /// The same with peers counted.
-    pub(crate) fn with_peers(limits: PeerLimits) -> Option<Self> {
-        Self::over(Loaded::with_peers(limits, Features::of_this_kernel()))
+    pub(crate) fn with_peers(limits: PeerLimits, networks: &PeerNetworks) -> Option<Self> {
+        Self::over(Loaded::with_peers(limits, networks, Features::of_this_kernel()))
     }
 
     fn over(mut loaded: Loaded) -> Option<Self> {

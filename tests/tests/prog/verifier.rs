@@ -76,7 +76,8 @@ fn loaded() -> BTreeMap<String, Size> {
     let mut programs = sizes(&Loaded::with_features(0, None, features));
     // Those that are others where peers are counted.
     let peers = PeerLimits { total: 16, per_service: 16 };
-    for (name, size) in sizes(&Loaded::with_peers(peers, features)) {
+    let networks = std::iter::once("192.0.2.0/24=lab".parse().expect("a network")).collect();
+    for (name, size) in sizes(&Loaded::with_peers(peers, &networks, features)) {
         if programs.get(&name).is_some_and(|without| without.instructions != size.instructions) {
             programs.insert(format!("{name} --peers"), size);
         }

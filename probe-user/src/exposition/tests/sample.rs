@@ -149,7 +149,7 @@ fn service(users: u64) -> Service {
         retransmitted: 7,
         round_trips: milliseconds(10),
         users,
-        peers: [(Peer::named("192.0.2.7"), peer())].into(),
+        peers: [(peer(), peer_totals())].into(),
         requests: [
             answer(Method::Get, 200, 90),
             answer(Method::Get, 503, 8),
@@ -163,7 +163,12 @@ fn service(users: u64) -> Service {
     }
 }
 
-fn peer() -> PeerTotals {
+fn peer() -> Peer {
+    let (namespace, pod, service) = ("shop".into(), "web-1".into(), "web".into());
+    Peer { name: "192.0.2.7".into(), namespace, pod, service }
+}
+
+fn peer_totals() -> PeerTotals {
     PeerTotals { requests: 100, errors: 10, duration: Duration::from_millis(100), connections: 10 }
 }
 
