@@ -127,7 +127,8 @@ const ATTEMPTS: u8 = 16;
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
     // Read with every packet, written hardly ever.
-    /// The client's address, of a connection that was accepted; the proxy's, of one that is for nobody else.
+    /// The client's address, of a connection that was accepted; the proxy's, of one that is for nobody else. The server's, of
+    /// one that was made, where peers are counted.
     pub client: [u8; 16],
     /// Who opened the socket, if the probe saw it.
     pub owner: Owner,

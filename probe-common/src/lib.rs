@@ -26,6 +26,7 @@ mod instruction;
 pub mod interface;
 pub mod older;
 pub mod order;
+pub mod peer;
 pub mod pending;
 pub mod phase;
 pub mod protocol;

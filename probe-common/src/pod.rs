@@ -5,6 +5,7 @@ use crate::{
     exchange::{LatencyCell, LatencyKey},
     interface::InterfaceCounters,
     order::Order,
+    peer::{PeerCell, PeerKey},
     route::RouteKey,
     service::{ParkedService, ServiceEntry, ServiceKey},
     sketch::{Sketch, SketchKey},
@@ -31,5 +32,7 @@ pod!(
     RouteKey,
     Order,
     SketchKey,
-    Sketch
+    Sketch,
+    PeerKey,
+    PeerCell
 );

@@ -48,11 +48,13 @@ pub enum Reason {
     OutOfWindow = 20,
     /// A service has as many latency entries as its quota: counted under method `OTHER` and the class of the status.
     ServiceSeriesFull = 21,
+    /// No room for another peer of a service: counted under the peer `other`.
+    PeersFull = 22,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -75,6 +77,7 @@ impl Reason {
         Self::ForwardedUnread,
         Self::OutOfWindow,
         Self::ServiceSeriesFull,
+        Self::PeersFull,
     ];
 
     /// How many reasons there are: the size of the kernel's table of them.
@@ -106,6 +109,7 @@ impl Reason {
             Self::ForwardedUnread => "forwarded_unread",
             Self::OutOfWindow => "out_of_window",
             Self::ServiceSeriesFull => "service_series_full",
+            Self::PeersFull => "peers_full",
         }
     }
 }

@@ -20,6 +20,7 @@ mod hooks;
 mod latency;
 mod maps;
 mod packet;
+mod peers;
 mod proxies;
 mod quota;
 mod refusal;

@@ -23,6 +23,13 @@
 //! | `SKETCHES` | `SketchKey` | `Sketch` | 2.1 KiB | connection programs, `oldest_request` | agent | `sketches_full` |
 //! | `EMPTY_SKETCH` | 0 | `Sketch` | 2 KiB | nobody | never | cannot be |
 //! | `EPOCH` | 0 | number | 4 | agent | never | cannot be |
+//! | `PEERS` | `PeerKey` | `PeerCell` | 72 + 48 a CPU | socket and connection programs | agent, when idle or with the service | `peers_full`, and to `OTHER_PEERS` |
+//! | `OTHER_PEERS` | service index | `PeerCell` | 40 a CPU | socket and connection programs | agent, with the service | cannot be |
+//! | `PEER_COUNTS` | service index | entries in `PEERS` | 8 | socket and connection programs | agent, as it deletes those | cannot be |
+//! | `LEAVING_PEERS` | `PeerKey` | 0 | 80 | agent | agent | cannot be |
+//! | `PEERS_CLOSED` | 0 | whether some leave | 8 | agent | never | cannot be |
+//! | `PEER_NETWORKS` | network | its number | 40 | agent, before programs are loaded | never | cannot be |
+//! | `EMPTY_PEER` | 0 | `PeerCell` | 40 | nobody | never | cannot be |
 //! | `INTERFACES` | interface index | `InterfaceCounters` | 392 a CPU | interface programs | agent | cannot be: the agent makes the entries |
 //! | `UNMEASURED` | `Reason` | count | 8 a CPU | all | never | cannot be |
 //! | `SCRATCH` | slot | `Scratch` | 1.1 KiB a CPU | socket programs | never | `no_buffer` |
@@ -49,6 +56,7 @@ use probe_common::{
     exchange::{LatencyCell, LatencyKey},
     interface::InterfaceCounters,
     order::{ORDERS as MOST_ORDERS, Order},
+    peer::{PeerCell, PeerKey},
     proxied::Proxied,
     reason::Reason,
     route::RouteKey,
@@ -166,6 +174,42 @@ pub static EMPTY_SKETCH: Array<Sketch> = Array::with_max_entries(1, 0);
 /// Which part of the users' window it is.
 #[map]
 pub static EPOCH: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Who the services talk with. One entry, as are the others of peers, unless these are counted.
+#[map]
+pub static PEERS: PerCpuHashMap<PeerKey, PeerCell> = PerCpuHashMap::with_max_entries(1, 0);
+
+/// What stands for all peers of a service that found no room.
+#[map]
+pub static OTHER_PEERS: PerCpuArray<PeerCell> = PerCpuArray::with_max_entries(1, 0);
+
+/// How many peers each service has. Counted when one is made, which is rare.
+#[map]
+pub static PEER_COUNTS: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Peers that are leaving: see [`probe_common::peer::CLOSED`].
+#[map]
+pub static LEAVING_PEERS: HashMap<PeerKey, u32> = HashMap::with_max_entries(1, 0);
+
+/// Whether any are.
+#[map]
+pub static PEERS_CLOSED: Array<u64> = Array::with_max_entries(1, 0);
+
+/// What a new peer is copied from: it has no room on a program's stack.
+#[map]
+pub static EMPTY_PEER: Array<PeerCell> = Array::with_max_entries(1, 0);
+
+/// Networks whose addresses are one peer, IPv4 as IPv4-mapped IPv6: their number.
+#[map]
+pub static PEER_NETWORKS: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// Whether there are such networks.
+#[unsafe(no_mangle)]
+pub static PEER_NETWORKS_NAMED: Global<u8> = Global::new(0);
+
+/// How many peers a service may have; 0 if they are not counted.
+#[unsafe(no_mangle)]
+pub static PEERS_PER_SERVICE: Global<u32> = Global::new(0);
 
 #[map]
 pub static INTERFACES: PerCpuHashMap<u32, InterfaceCounters> =

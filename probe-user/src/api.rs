@@ -11,6 +11,7 @@ mod event;
 mod filter;
 mod interface;
 mod kubernetes;
+mod peer;
 mod resources;
 mod routes;
 mod service;
@@ -22,6 +23,7 @@ pub use answer::Problem;
 pub use event::{Event, NodeSummary, ServiceSummary};
 pub use interface::{Interface, InterfaceTraffic, Interfaces, NodeBandwidth};
 pub use kubernetes::Kubernetes;
+pub use peer::Peer;
 pub use resources::{CpuTime, LoadAverages, Node, Pressure, Room, ServiceResources};
 pub use routes::router;
 pub use service::{

@@ -9,6 +9,7 @@ mod identity_labels;
 mod interfaces;
 pub mod names;
 mod page;
+mod peers;
 mod requests;
 mod resources;
 mod services;

@@ -6,6 +6,7 @@
 mod directory;
 mod log;
 mod owner;
+mod peers;
 mod pod;
 mod watch;
 mod workload;
@@ -17,6 +18,8 @@ use std::{
 
 use directory::{Directory, Found};
 pub use owner::Owner;
+pub(crate) use peers::PeerAnswer;
+pub use peers::PeerDirectory;
 use tokio::runtime::Runtime;
 
 use crate::{

@@ -61,6 +61,22 @@ impl FromStr for ProxyNetwork {
     }
 }
 
+impl ProxyNetwork {
+    /// The network.
+    pub(crate) const fn network(self) -> IpNet {
+        self.0
+    }
+}
+
+/// A network's address, IPv4 as IPv4-mapped IPv6, and the bits of it that all of the network have in common.
+pub(crate) fn mapped(network: &IpNet) -> ([u8; 16], u32) {
+    let (address, prefix): (Ipv6Addr, u8) = match network {
+        IpNet::V4(v4) => (v4.addr().to_ipv6_mapped(), v4.prefix_len() + 96),
+        IpNet::V6(v6) => (v6.addr(), v6.prefix_len()),
+    };
+    (address.octets(), prefix.into())
+}
+
 impl FromIterator<ProxyNetwork> for Proxies {
     fn from_iter<I: IntoIterator<Item = ProxyNetwork>>(networks: I) -> Self {
         let mut networks: Vec<_> = networks.into_iter().map(|ProxyNetwork(network)| network).collect();
@@ -98,11 +114,8 @@ impl Proxies {
 
 impl Entry {
     fn of(network: &IpNet) -> Self {
-        let (address, prefix): (Ipv6Addr, u8) = match network {
-            IpNet::V4(v4) => (v4.addr().to_ipv6_mapped(), v4.prefix_len() + 96),
-            IpNet::V6(v6) => (v6.addr(), v6.prefix_len()),
-        };
-        Self { address: address.octets(), prefix: prefix.into(), believed: true }
+        let (address, prefix) = mapped(network);
+        Self { address, prefix, believed: true }
     }
 }
 

@@ -18,12 +18,13 @@ use crate::{
     heap,
     instance::Instance,
     kernel::{self, Probe},
-    kubernetes::{Cluster, Owner},
+    kubernetes::{Cluster, Owner, PeerDirectory},
     latest::Latest,
     least_privilege::{self, Confinement},
     live::{Screen, ScreenKind},
+    peer_names::PeerNames,
     server::{self, Web},
-    settings::Settings,
+    settings::{PeerSettings, PeerSource, Settings},
 };
 use ticker::Ticker;
 
@@ -58,6 +59,7 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     let owner = settings.cluster.owner.as_ref().map(|name| Owner::find(name, &runtime));
     let mut attribution = Attribution::new(cgroup).listening().in_cluster(cluster);
     probe.recall_names(&mut attribution);
+    probe.name_peers_by(peer_names(settings, &runtime));
     heap::give_back();
     let latest = Arc::new(Latest::default());
     let ticker = Ticker { attribution, probe, latest: Arc::clone(&latest), screen: screen.clone() };
@@ -86,6 +88,14 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
         ),
     }
     Ok(())
+}
+
+/// Who tells what peers are called.
+fn peer_names(settings: &Settings, runtime: &Runtime) -> PeerNames {
+    let PeerSettings { networks, labels, source } = settings.peers.clone();
+    let cluster =
+        source.and_then(|PeerSource::EndpointSlices| PeerDirectory::follow(&settings.cluster, runtime));
+    PeerNames::new(networks, labels, cluster)
 }
 
 fn runtime(confinement: Confinement) -> std::io::Result<Runtime> {

@@ -2,7 +2,10 @@
 
 use std::{fmt, net::SocketAddr, num::NonZeroU8, path::PathBuf, time::Duration};
 
-use crate::{interface_filter::InterfaceFilter, proxies::Proxies, server::Limits, tier::Policy};
+use crate::{
+    interface_filter::InterfaceFilter, peer_networks::PeerNetworks, proxies::Proxies, server::Limits,
+    tier::Policy,
+};
 
 /// The settings of the agent.
 #[derive(Clone, Debug)]
@@ -33,6 +36,8 @@ pub struct Settings {
     pub tiers: Policy,
     /// Sizes of the kernel's tables.
     pub capacities: Capacities,
+    /// What peers are called, where they are counted.
+    pub peers: PeerSettings,
     /// Proxies that are believed when they say who a client is.
     pub proxies: Proxies,
     /// Where programs and maps are pinned, to outlive the agent; if at all.
@@ -87,6 +92,54 @@ pub struct Capacities {
     pub clients: u32,
     /// Routes; none if they are not counted.
     pub routes: Option<RouteLimits>,
+    /// Peers; none if they are not counted.
+    pub peers: Option<PeerLimits>,
+}
+
+/// What peers are called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerSettings {
+    /// Networks whose addresses are one peer.
+    pub networks: PeerNetworks,
+    /// Which labels they have.
+    pub labels: Vec<PeerLabel>,
+    /// Who tells of addresses of the cluster; nobody unless asked for.
+    pub source: Option<PeerSource>,
+}
+
+/// A label of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PeerLabel {
+    /// Its address, or its network's name.
+    Address,
+    /// The namespace of its pod or service.
+    Namespace,
+    /// Its pod.
+    Pod,
+    /// Its service.
+    Service,
+}
+
+impl PeerLabel {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Address, Self::Namespace, Self::Pod, Self::Service];
+}
+
+/// Who tells whose an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PeerSource {
+    /// The API server, of `EndpointSlices` and Services of all namespaces.
+    #[value(name = "endpointslices")]
+    EndpointSlices,
+}
+
+/// How many peers are told apart; those beyond are counted under the peer `other` of their service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerLimits {
+    /// Over all services.
+    pub total: u32,
+    /// Of a service: the clients of one cannot take the room of another.
+    pub per_service: u32,
 }
 
 /// How many routes are told apart; requests beyond are counted under the route `other`.

@@ -87,6 +87,8 @@ pub struct Service {
     pub first_byte: BTreeMap<Protocol, Histogram>,
     /// Where the time of requests went; of servers only.
     pub phases: BTreeMap<(Protocol, Phase), Histogram>,
+    /// With whom it talks, where peers are counted.
+    pub peers: BTreeMap<Peer, PeerTotals>,
     /// Requests that wait for their answer: every protocol that the service ever had requests in.
     pub in_flight: BTreeMap<Protocol, InFlight>,
 }
@@ -119,6 +121,48 @@ fn merge<K: Ord>(into: &mut BTreeMap<K, Histogram>, from: BTreeMap<K, Histogram>
     for (key, histogram) in from {
         into.entry(key).or_default().merge(&histogram);
     }
+}
+
+/// With whom a service talks: the other end of its connections.
+///
+/// What is not known, or was not asked for, is empty, and its label left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Peer {
+    /// Its address, or its network's name; `other` for all that found no room.
+    pub name: Arc<str>,
+    /// The namespace of the pod or service that has the address.
+    pub namespace: Arc<str>,
+    /// The pod.
+    pub pod: Arc<str>,
+    /// The service: of the cluster, or of this node.
+    pub service: Arc<str>,
+}
+
+impl Peer {
+    /// One of which no more is known.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// The values of its labels.
+    #[must_use]
+    pub fn labels(&self) -> [&str; 4] {
+        [&self.name, &self.namespace, &self.pod, &self.service]
+    }
+}
+
+/// What was counted of a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerTotals {
+    /// Requests that were answered, or that ended without an answer.
+    pub requests: u64,
+    /// Of these, those that failed.
+    pub errors: u64,
+    /// First byte of the request to last byte of its response, of all of them together.
+    pub duration: Duration,
+    /// TCP connections that were established.
+    pub connections: u64,
 }
 
 /// Requests in flight.

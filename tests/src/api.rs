@@ -123,6 +123,18 @@ pub fn figures_of_service(service: &Value) -> Result<Vec<Figure>> {
                     )?);
                 }
             }
+            ("peers", peers) => {
+                for peer in peers.as_array().context("peers")? {
+                    let of_peer = |metric: &str| {
+                        ["peer", "peer_namespace", "peer_pod", "peer_service"]
+                            .into_iter()
+                            .fold(identified(metric), |series, label| {
+                                series.with(label, peer[label].as_str().unwrap_or_default())
+                            })
+                    };
+                    figures.extend(fields_of("peers", peer, &of_peer)?);
+                }
+            }
             ("tier", tier) => figures.extend(figures_of_tier(tier, &identified)?),
             ("resources", resources) => figures.extend(figures_of_resources(resources, &|metric| {
                 Series::of(format!("traffic_service_{metric}")).with("service", &name)

@@ -95,8 +95,19 @@ impl Nginx {
         })?;
         let mut answered = BTreeMap::new();
         for line in log.lines() {
-            let [method, status, _] = words(line)?;
+            let [method, status, ..] = words(line)?;
             *answered.entry((method.to_owned(), status.parse()?)).or_default() += 1;
+        }
+        Ok(answered)
+    }
+
+    /// The same by the client's address and status.
+    pub fn answered_to(&self, requests: usize) -> Result<BTreeMap<(String, u16), u64>> {
+        self.answered(requests)?;
+        let mut answered = BTreeMap::new();
+        for line in fs::read_to_string(self.access_log())?.lines() {
+            let [_, status, _, client] = words(line)?;
+            *answered.entry((client.to_owned(), status.parse()?)).or_default() += 1;
         }
         Ok(answered)
     }
@@ -135,7 +146,7 @@ impl Nginx {
 }
 
 /// The words of a line of the access log.
-fn words(line: &str) -> Result<[&str; 3]> {
+fn words(line: &str) -> Result<[&str; 4]> {
     let words: Vec<_> = line.split(' ').collect();
     words.try_into().map_err(|_| anyhow!("a line of the access log: {line}"))
 }
@@ -156,7 +167,7 @@ worker_processes 2;
 pid {root}/pid;
 events {{ worker_connections 4096; }}
 http {{
-    log_format counted '$request_method $status $request_time';
+    log_format counted '$request_method $status $request_time $remote_addr';
     access_log {root}/access.log counted;
     log_format targets '$request_method $request_uri';
     access_log {root}/targets.log targets;

@@ -22,7 +22,7 @@ use super::{early, segment::Heads, socket_state};
 use crate::{
     atomic, clients, complaint, latency,
     maps::{SOCKETS, STATES_BY_SOCK_OPS},
-    proxies, services,
+    peers, proxies, services,
 };
 
 const AF_INET: u32 = 2;
@@ -106,6 +106,7 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
         // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
         unsafe { atomic::add(&raw mut (*counters).opened, 1) };
     }
+    count_peer(ctx, connection);
     time_handshake(ctx, connection);
     if matches!(role, Role::Server) {
         // SAFETY: a field of the context, in network order.
@@ -118,6 +119,17 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
     }
     follow_states(ctx);
     Ok(())
+}
+
+/// Counts the connection to its peer, where these are counted. A function of its own, which keeps its branches from the caller.
+#[inline(never)]
+fn count_peer(ctx: &SockOpsContext, connection: &mut Connection) {
+    if peers::are_counted() {
+        if connection.role == Role::Client as u8 {
+            connection.client = remote(ctx.ops);
+        }
+        peers::count_connection(connection);
+    }
 }
 
 /// Enters the client of a connection, or makes ready for those that a proxy will name.

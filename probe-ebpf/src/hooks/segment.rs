@@ -409,4 +409,5 @@ pub fn record(connection: &Connection, exchange: &Exchange) {
     if connection.role == Role::Server as u8 && STATES_BY_SOCK_OPS.load() == 0 {
         latency::record_phases(connection.service, exchange);
     }
+    crate::peers::record(connection, exchange);
 }

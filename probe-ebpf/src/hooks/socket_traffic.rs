@@ -30,7 +30,7 @@ use crate::{
     atomic, clients, complaint, latency,
     maps::SOCKETS,
     packet::{self, Tcp},
-    proxies, services,
+    peers, proxies, services,
     volume::{self, Volume},
 };
 
@@ -260,6 +260,8 @@ pub fn introduce(
         unsafe { atomic::add(&raw mut (*counters).joined, 1) };
         if server {
             enter_client(connection, sk);
+        } else {
+            note_server(connection, sk);
         }
     }
     assigned
@@ -275,6 +277,15 @@ fn enter_client(connection: &mut Connection, sk: *mut bpf_sock) {
     // SAFETY: a full socket.
     } else if let Err(reason) = unsafe { proxies::follow(sk.cast(), None) } {
         complaint::count(reason);
+    }
+}
+
+/// Notes the other end of a client's connection that is older than the probe, where peers are counted. A function of its own,
+/// which keeps its branches from the caller.
+#[inline(never)]
+fn note_server(connection: &mut Connection, sk: *mut bpf_sock) {
+    if peers::are_counted() {
+        connection.client = remote_address(sk);
     }
 }
 

@@ -4,7 +4,7 @@ use probe_common::{exchange::ABORTED, interface, protocol::Protocol, service};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Kubernetes, ServiceResources, Tick, Tier};
+use super::{Kubernetes, Peer, ServiceResources, Tick, Tier};
 use crate::{
     histogram::Histogram,
     report::{Report, RequestRates, ServiceRates},
@@ -47,6 +47,8 @@ pub struct Service {
     pub concurrent_users: Option<u64>,
     /// Its requests, by protocol.
     pub requests: Vec<Requests>,
+    /// With whom it talks; null where peers are not counted.
+    pub peers: Option<Vec<Peer>>,
     /// What was judged of its traffic; null in the role client, and until there are rates.
     pub tier: Option<Tier>,
     /// What all services of this name use together; null where its cgroups are not its own.
@@ -208,6 +210,7 @@ impl Service {
                 .into_iter()
                 .filter_map(|protocol| Requests::of(protocol, totals, rates))
                 .collect(),
+            peers: Peer::all_of(report, totals),
             tier: report.tiers.get(id).map(Tier::from),
             resources: report.resources.services.get(&id.identity).map(ServiceResources::from),
         }

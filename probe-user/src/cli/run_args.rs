@@ -8,7 +8,7 @@ use clap::{
     value_parser,
 };
 
-use super::{ClusterArgs, InstanceArgs, ListenerArgs, Setting, duration, layers};
+use super::{ClusterArgs, InstanceArgs, ListenerArgs, PeerArgs, Setting, duration, layers};
 use crate::{
     interface_filter::InterfaceGlob,
     proxies::ProxyNetwork,
@@ -113,6 +113,8 @@ pub struct RunArgs {
     #[arg(value_parser = value_parser!(NonZeroU8), help_heading = "Capacities")]
     max_routes_per_service: NonZeroU8,
     #[command(flatten)]
+    peers: PeerArgs,
+    #[command(flatten)]
     instance: InstanceArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -197,7 +199,9 @@ impl RunArgs {
                     total: self.max_routes,
                     per_service: self.max_routes_per_service,
                 }),
+                peers: self.peers.limits(),
             },
+            peers: self.peers.settings(),
             proxies: self.proxies.into_iter().collect(),
             pin: self.instance.pin,
             lock: self.instance.lock,
@@ -241,6 +245,7 @@ mod tests {
             series_per_service: 8192,
             clients: 262_144,
             routes: None,
+            peers: None,
         };
         assert_eq!(settings.capacities, capacities);
     }

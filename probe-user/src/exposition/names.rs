@@ -64,6 +64,8 @@ const PROTOCOL: &[&str] = &["service", "port", "role", "protocol"];
 const REQUEST: &[&str] = &["service", "port", "role", "protocol", "method", "status", "route"];
 const PHASE: &[&str] = &["service", "port", "role", "protocol", "phase"];
 const DIRECTION: &[&str] = &["service", "port", "role", "direction", "transport"];
+/// Where peers are counted.
+const PEER: &[&str] = &["service", "port", "role", "peer", "peer_namespace", "peer_pod", "peer_service"];
 const NODE: &[&str] = &["direction"];
 const INTERFACE: &[&str] = &["interface", "direction", "family", "transport"];
 
@@ -130,6 +132,14 @@ metrics! {
         "TCP segments that the service's sockets sent again.";
     ROUND_TRIP = "traffic_tcp_rtt_seconds", Histogram, SERVICE, Seconds,
         "TCP's smoothed round-trip time of each connection: at the handshake, then now and then while it has traffic.";
+    PEER_REQUESTS = "traffic_peer_requests_total", Counter, PEER, Count,
+        "Requests by the other end of their connections, however they ended.";
+    PEER_ERRORS = "traffic_peer_errors_total", Counter, PEER, Count,
+        "Requests that failed, by the other end of their connections.";
+    PEER_DURATION = "traffic_peer_duration_seconds_total", Counter, PEER, Seconds,
+        "How long the requests took together, by the other end of their connections.";
+    PEER_CONNECTIONS = "traffic_peer_connections_total", Counter, PEER, Count,
+        "TCP connections that were established, by their other end.";
     CONCURRENT_USERS = "traffic_concurrent_users", Gauge, &["service", "port", "transport"], Count,
         "Distinct client addresses with a connection open, or with a request or a datagram in the users' window.";
     TIER = "traffic_tier", Gauge, &["service", "port", "transport", "tier"], Count,

@@ -7,7 +7,7 @@ use probe_common::{
     service::Role,
 };
 
-use super::{identity_labels::IdentityLabels, names, page::Page, requests};
+use super::{identity_labels::IdentityLabels, names, page::Page, peers, requests};
 use crate::{
     report::{Rates, ServiceRates},
     snapshot::{Service, ServiceId, Snapshot},
@@ -26,6 +26,7 @@ pub(super) fn totals(page: &mut Page<'_>, snapshot: &Snapshot) {
     volumes(page, &services);
     users(page, &services);
     connections(page, &services);
+    peers::totals(page, &services);
 }
 
 pub(super) fn rates(page: &mut Page<'_>, rates: &Rates) {

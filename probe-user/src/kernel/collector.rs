@@ -28,13 +28,14 @@ use super::{
     memory::Memory,
     names::Names,
     oldest::OldestRequests,
+    peers::Peers,
     routes::Routes,
     users::UserMaps,
 };
 use crate::{
     attribution::Attribution,
     identity::Identity,
-    settings::Capacities,
+    settings::Settings,
     snapshot::{Service, ServiceId, Snapshot, Table},
 };
 
@@ -46,13 +47,15 @@ pub(super) struct Maps {
     users: UserMaps,
     /// If they are counted.
     pub(super) routes: Option<Routes>,
+    /// If they are counted.
+    pub(super) peers: Option<Peers>,
     unmeasured: PerCpuArray<MapData, u64>,
     oldest: Option<OldestRequests>,
     /// What takes services away that are idle; none if they stay.
     pub(super) expiry: Option<Expiry>,
     /// Where names are kept for the next agent, if there is to be one.
     kept: Option<Names>,
-    capacities: [u64; 5],
+    capacities: [u64; 6],
     memory: Memory,
 }
 
@@ -78,14 +81,15 @@ pub(super) fn take<T: TryFrom<Map, Error = MapError>>(
 impl Maps {
     pub(super) fn take(
         ebpf: &mut Ebpf,
-        sizes: Capacities,
+        settings: &Settings,
         oldest: Option<OldestRequests>,
         expiry: Option<Expiry>,
         kept: Option<Names>,
     ) -> Result<Self, StartError> {
+        let sizes = settings.capacities;
         let capacity = |ebpf: &Ebpf, map| capacity(ebpf, map).unwrap_or_default();
-        let capacities =
-            ["SERVICES", "LATENCIES", "CLIENTS", "SKETCHES", "ROUTES"].map(|map| capacity(ebpf, map));
+        let capacities = ["SERVICES", "LATENCIES", "CLIENTS", "SKETCHES", "ROUTES", "PEERS"]
+            .map(|map| capacity(ebpf, map));
         let cpus = nr_cpus().map_err(|(_, error)| MapError::IoError(error));
         let cpus = cpus.map_err(|source| StartError::Map { map: "COUNTERS", source })?;
         let memory = Memory::of(sizes, cpus);
@@ -95,6 +99,7 @@ impl Maps {
             histograms: Histograms::take(ebpf)?,
             users: UserMaps::take(ebpf)?,
             routes: sizes.routes.map(|_| Routes::take(ebpf)).transpose()?,
+            peers: sizes.peers.map(|_| Peers::take(ebpf, settings)).transpose()?,
             unmeasured: take(ebpf, "UNMEASURED")?,
             oldest,
             expiry,
@@ -140,9 +145,13 @@ impl Maps {
         // Of the service that stands for all that found no room, only what it has is shown.
         services.retain(|id, service| id.port != 0 || *service != Service::default());
         let series = self.add_latencies(&names, &mut services)?;
+        if let Some(peers) = &mut self.peers {
+            peers.collect(&names, &mut services, taken)?;
+        }
         self.expire(&names, &keys, &mut services, taken);
         let routes = self.routes.as_ref().map_or(0, Routes::entries);
-        let tables = self.tables([entries, series, users.entries, users.sketches, routes]);
+        let peers = self.peers.as_ref().map_or(0, Peers::entries);
+        let tables = self.tables([entries, series, users.entries, users.sketches, routes, peers]);
         let (interfaces, node) = interfaces.volumes().map_err(CollectError::of_map("INTERFACES"))?;
         Ok(Snapshot {
             taken,
@@ -156,17 +165,22 @@ impl Maps {
     }
 
     /// How full the tables are that have so many entries.
-    fn tables(&self, entries: [u64; 5]) -> Vec<Table> {
+    fn tables(&self, entries: [u64; 6]) -> Vec<Table> {
         let memory = &self.memory;
         let sketches = Memory::sketches(entries[3], self.capacities[3]);
-        let bytes = [memory.services(), memory.series(), memory.clients(), sketches, memory.routes()];
-        ["services", "series", "clients", "sketches", "routes"]
+        let bytes =
+            [memory.services(), memory.series(), memory.clients(), sketches, memory.routes(), memory.peers()];
+        ["services", "series", "clients", "sketches", "routes", "peers"]
             .into_iter()
             .zip(entries)
             .zip(self.capacities)
             .zip(bytes)
             .map(|(((name, entries), capacity), bytes)| Table { name, entries, capacity, bytes })
-            .filter(|table| table.name != "routes" || self.routes.is_some())
+            .filter(|table| match table.name {
+                "routes" => self.routes.is_some(),
+                "peers" => self.peers.is_some(),
+                _ => true,
+            })
             .collect()
     }
 

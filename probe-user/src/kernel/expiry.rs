@@ -35,8 +35,8 @@ use probe_common::{
     service::{OTHER, ServiceEntry, ServiceKey},
 };
 
-pub(super) use self::parked::Parked;
 use self::{diversion::Diversion, holders::Holders, idle::Idleness, series::SeriesIdleness, tables::Tables};
+pub(super) use self::{parked::Parked, tables::deleted};
 use super::{
     collector::Maps,
     error::{CollectError, StartError},
@@ -183,7 +183,8 @@ impl Maps {
         let expired = expiry
             .leave_idle_series(self, names, services, now)
             .and_then(|()| expiry.give_back_idle(self, names, now))
-            .and_then(|()| expiry.park_idle(keys, now));
+            .and_then(|()| expiry.park_idle(keys, now))
+            .and_then(|()| self.peers.as_mut().map_or(Ok(()), |peers| peers.expire(now)));
         if let Err(error) = expired
             && !expiry.failed
         {
@@ -255,6 +256,9 @@ impl Expiry {
         for &index in free {
             if let Some(known) = &mut maps.routes {
                 known.forget(index);
+            }
+            if let Some(peers) = &mut maps.peers {
+                peers.forget(index);
             }
             self.holders.forget(index)?;
             self.tables.give_back(index)?;

@@ -6,6 +6,7 @@
 use probe_common::{
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey},
+    peer::{DEPARTURES, PeerCell, PeerKey},
     route::RouteKey,
     service::{ServiceEntry, ServiceKey},
     sketch::{Sketch, SketchKey},
@@ -62,6 +63,16 @@ impl Memory {
         self.capacities.routes.map_or(0, |limits| self.hash::<RouteKey, u32>(limits.total.into()))
     }
 
+    /// With `--max-peers`, and for the peer `other` of each service.
+    pub(super) fn peers(&self) -> u64 {
+        let Some(limits) = self.capacities.peers else { return 0 };
+        let (peers, services) = (u64::from(limits.total), u64::from(self.capacities.services));
+        let of_cpus = POINTER + size::<PeerCell>() * self.cpus;
+        let table = buckets(peers) + peers * (ELEMENT + size::<PeerKey>() + of_cpus);
+        // Beside those the entries of each service, by number.
+        table + services * (of_cpus + 8) + self.hash::<PeerKey, u32>(DEPARTURES.into())
+    }
+
     /// Of sketches, which are made on demand: so many as there are, in a table for so many.
     pub(super) fn sketches(entries: u64, capacity: u64) -> u64 {
         buckets(capacity) + entries * (ELEMENT + size::<SketchKey>() + size::<Sketch>())
@@ -89,7 +100,8 @@ mod tests {
     #[test]
     fn each_setting_costs_what_the_documentation_says() {
         let of = |services, series, clients, cpus| {
-            let capacities = Capacities { services, series, series_per_service: 64, clients, routes: None };
+            let capacities =
+                Capacities { services, series, series_per_service: 64, clients, routes: None, peers: None };
             Memory::of(capacities, cpus)
         };
         let (one, two) = (of(1 << 10, 1 << 10, 1 << 10, 2), of(1 << 11, 1 << 11, 1 << 11, 2));

@@ -22,6 +22,7 @@ mod node_total;
 mod object;
 mod older;
 mod oldest;
+mod peers;
 mod pinning;
 mod removal;
 mod routes;
@@ -52,11 +53,11 @@ use self::{
 pub use self::{
     error::{CollectError, StartError},
     grace::Grace,
-    object::{Cgroups, Features, Heads, load},
+    object::{Cgroups, Features, Heads, Networks, load},
     pinning::{PinError, Removed},
     removal::{RemoveError, remove_filters, remove_pinned},
 };
-use crate::{attribution::Attribution, settings::Settings, snapshot::Snapshot};
+use crate::{attribution::Attribution, peer_names::PeerNames, settings::Settings, snapshot::Snapshot};
 
 /// The programs and maps in the kernel, attached; dropping it detaches everything that is not pinned.
 pub struct Probe {
@@ -95,7 +96,7 @@ impl Probe {
         cgroup: &Path,
         pins: Option<&Pins>,
     ) -> Result<Self, StartError> {
-        let mut ebpf = load(features, settings.capacities, &settings.proxies)?;
+        let mut ebpf = load(features, settings.capacities, Networks::of(settings))?;
         if let Some(pins) = pins {
             object::pin(&mut ebpf, pins)?;
         }
@@ -104,7 +105,7 @@ impl Probe {
         let expiry =
             features.knows_holders().then(|| Expiry::prepare(&mut ebpf, settings, pins)).transpose()?;
         let names = pins.map(|pins| Names::create(pins, settings.capacities.services)).transpose()?;
-        let maps = Maps::take(&mut ebpf, settings.capacities, oldest, expiry, names)?;
+        let maps = Maps::take(&mut ebpf, settings, oldest, expiry, names)?;
         // Interfaces first: what a socket sends is then counted on both, or on neither.
         let interfaces = Interfaces::start(settings, &mut ebpf, pins)?;
         let sockets = attach::sockets(&mut ebpf, features, cgroup, pins)?;
@@ -176,7 +177,7 @@ impl Probe {
         let oldest = features.tells_reads().then(|| OldestRequests::take_up(&mut ebpf, pins)).transpose()?;
         let expiry =
             features.knows_holders().then(|| Expiry::take_up(&mut ebpf, settings, pins)).transpose()?;
-        let maps = Maps::take(&mut ebpf, settings.capacities, oldest, expiry, Some(Names::open(pins)?))?;
+        let maps = Maps::take(&mut ebpf, settings, oldest, expiry, Some(Names::open(pins)?))?;
         let interfaces = Interfaces::start(settings, &mut ebpf, Some(pins))?;
         Ok(Self { maps, interfaces, messages, _sockets: sockets, ebpf, directory: None })
     }
@@ -184,6 +185,13 @@ impl Probe {
     /// Tells the names that an earlier agent gave to services: they keep them.
     pub fn recall_names(&mut self, attribution: &mut Attribution) {
         self.maps.recall_names(attribution);
+    }
+
+    /// Says who tells what peers are called, where they are counted.
+    pub fn name_peers_by(&mut self, names: PeerNames) {
+        if let Some(peers) = &mut self.maps.peers {
+            peers.name_by(names);
+        }
     }
 
     /// Readable when interfaces have come, changed or gone: then [`Self::follow_interfaces`] is due.
@@ -214,8 +222,9 @@ impl Probe {
 /// The layout of what this agent pins.
 fn layout(settings: &Settings, features: Features) -> Layout {
     let (capacities, tc) = (settings.capacities, settings.tc);
-    let proxies = settings.proxies.clone();
-    object::layout(&Making { features, capacities, tc, namespace: network_namespace(), proxies })
+    let (proxies, peer_networks) = (settings.proxies.clone(), settings.peers.networks.clone());
+    let namespace = network_namespace();
+    object::layout(&Making { features, capacities, tc, namespace, proxies, peer_networks })
 }
 
 /// The network namespace that interfaces are counted in, by its inode.

@@ -11,6 +11,8 @@ use aya::{
     util::KernelVersion,
 };
 
+use probe_common::peer::DEPARTURES;
+
 use super::{
     error::{StartError, reason},
     given_ports::given_ports,
@@ -18,6 +20,7 @@ use super::{
 };
 use crate::{
     attribution::cgroup1_is_mounted,
+    peer_networks::PeerNetworks,
     proxies::{Entry, Proxies},
     settings::{Capacities, Settings},
 };
@@ -125,16 +128,35 @@ pub(super) const INTERFACE_RECEIVE: &str = "interface_receive";
 pub(super) const INTERFACE_TRANSMIT: &str = "interface_transmit";
 pub(super) const INTERFACE_DRIVER: &str = "interface_driver";
 
+/// Networks that the kernel side looks addresses up in.
+#[derive(Clone, Copy, Debug)]
+pub struct Networks<'a> {
+    /// Of proxies that are believed.
+    pub proxies: &'a Proxies,
+    /// Whose addresses are one peer.
+    pub peers: &'a PeerNetworks,
+}
+
+impl<'a> Networks<'a> {
+    /// None at all.
+    pub const NONE: Networks<'static> = Networks { proxies: &Proxies::NONE, peers: &PeerNetworks::NONE };
+
+    pub(super) const fn of(settings: &'a Settings) -> Self {
+        Self { proxies: &settings.proxies, peers: &settings.peers.networks }
+    }
+}
+
 /// Makes the maps and loads the programs that this kernel can have; attaches none.
 ///
 /// # Errors
 /// A sentence for each thing that the kernel can refuse.
-pub fn load(features: Features, capacities: Capacities, proxies: &Proxies) -> Result<Ebpf, StartError> {
+pub fn load(features: Features, capacities: Capacities, networks: Networks<'_>) -> Result<Ebpf, StartError> {
     let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
-    let globals = Globals::of(features, capacities, proxies);
+    let globals = Globals::of(features, capacities, networks);
     let mut ebpf =
-        loader(&globals, capacities, proxies).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
-    believe(&mut ebpf, proxies)?;
+        loader(&globals, capacities, networks).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
+    believe(&mut ebpf, networks.proxies)?;
+    number(&mut ebpf, networks.peers)?;
     let (receive, transmit) = features.socket_programs();
     let everywhere =
         [receive, transmit, CONNECTIONS, DATAGRAM_SOCKETS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
@@ -159,8 +181,9 @@ pub fn load(features: Features, capacities: Capacities, proxies: &Proxies) -> Re
 /// Opens the object over the maps that an earlier agent pinned. No program is loaded: they are at their hooks.
 pub(super) fn open(features: Features, settings: &Settings, pins: &Pins) -> Result<Ebpf, StartError> {
     let maps = pins.maps()?;
-    let globals = Globals::of(features, settings.capacities, &settings.proxies);
-    let mut loader = loader(&globals, settings.capacities, &settings.proxies);
+    let networks = Networks::of(settings);
+    let globals = Globals::of(features, settings.capacities, networks);
+    let mut loader = loader(&globals, settings.capacities, networks);
     for (name, path) in &maps {
         loader.map_pin_path(name, path.as_path());
     }
@@ -207,36 +230,52 @@ struct Globals {
     /// 0: routes are not counted.
     routes_per_service: u8,
     series_per_service: u32,
+    /// 0: peers are not counted.
+    peers_per_service: u32,
+    peer_networks: u8,
 }
 
 impl Globals {
-    fn of(features: Features, capacities: Capacities, proxies: &Proxies) -> Self {
+    fn of(features: Features, capacities: Capacities, networks: Networks<'_>) -> Self {
         Self {
             by_sock_ops: u8::from(features.states == StateSource::SockOps),
             cgroups_of_two_versions: u8::from(features.cgroups == Cgroups::Hybrid),
             given_ports: given_ports(),
-            proxies: u8::from(!proxies.are_none()),
+            proxies: u8::from(!networks.proxies.are_none()),
             routes_per_service: capacities.routes.map_or(0, |limits| limits.per_service.get()),
             series_per_service: capacities.series_per_service,
+            peers_per_service: capacities.peers.map_or(0, |limits| limits.per_service),
+            peer_networks: u8::from(!networks.peers.are_none()),
         }
     }
 }
 
 /// What loads the object, with its settings.
-fn loader<'a>(globals: &'a Globals, capacities: Capacities, proxies: &Proxies) -> EbpfLoader<'a> {
+fn loader<'a>(globals: &'a Globals, capacities: Capacities, networks: Networks<'_>) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
+    let entries = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(1);
     if let Some(limits) = capacities.routes {
         loader.map_max_entries("ROUTES", limits.total).map_max_entries("ROUTE_COUNTS", capacities.services);
+    }
+    if let Some(limits) = capacities.peers {
+        loader
+            .map_max_entries("PEERS", limits.total)
+            .map_max_entries("OTHER_PEERS", capacities.services)
+            .map_max_entries("PEER_COUNTS", capacities.services)
+            .map_max_entries("LEAVING_PEERS", DEPARTURES);
     }
     loader
         .override_global("STATES_BY_SOCK_OPS", &globals.by_sock_ops, true)
         .override_global("CGROUPS_OF_TWO_VERSIONS", &globals.cgroups_of_two_versions, true)
         .override_global("ROUTES_PER_SERVICE", &globals.routes_per_service, true)
         .override_global("SERIES_QUOTA", &globals.series_per_service, true)
+        .override_global("PEERS_PER_SERVICE", &globals.peers_per_service, true)
         .override_global("FIRST_GIVEN_PORT", &globals.given_ports[0], true)
         .override_global("LAST_GIVEN_PORT", &globals.given_ports[1], true)
         .override_global("PROXIES_CONFIGURED", &globals.proxies, true)
-        .map_max_entries("PROXIES", u32::try_from(proxies.entries().len()).unwrap_or(u32::MAX).max(1))
+        .override_global("PEER_NETWORKS_NAMED", &globals.peer_networks, true)
+        .map_max_entries("PROXIES", entries(networks.proxies.entries().len()))
+        .map_max_entries("PEER_NETWORKS", entries(networks.peers.entries().len()))
         .map_max_entries("SERVICES", capacities.services)
         .map_max_entries("FREE_SERVICES", capacities.services)
         .map_max_entries("COUNTERS", capacities.services)
@@ -291,6 +330,19 @@ fn believe(ebpf: &mut Ebpf, proxies: &Proxies) -> Result<(), StartError> {
         LpmTrie::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
     for Entry { address, prefix, believed } in proxies.entries() {
         trie.insert(&Key::new(prefix, address), u8::from(believed), 0)
+            .map_err(|source| StartError::Map { map: MAP, source })?;
+    }
+    Ok(())
+}
+
+/// Fills the table of networks that are one peer.
+fn number(ebpf: &mut Ebpf, networks: &PeerNetworks) -> Result<(), StartError> {
+    const MAP: &str = "PEER_NETWORKS";
+    let map = ebpf.map_mut(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;
+    let mut trie: LpmTrie<_, [u8; 16], u32> =
+        LpmTrie::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
+    for (address, prefix, number) in networks.entries() {
+        trie.insert(&Key::new(prefix, address), number, 0)
             .map_err(|source| StartError::Map { map: MAP, source })?;
     }
     Ok(())

@@ -3,8 +3,43 @@
 use kube::runtime::watcher;
 
 /// What was said last; nothing at first.
-#[derive(Debug, Default)]
-pub(super) struct Told(Option<State>);
+#[derive(Debug)]
+pub(super) struct Told {
+    subject: Subject,
+    last: Option<State>,
+}
+
+/// What is asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The pods of this node.
+    Pods,
+    /// The `EndpointSlices` of the cluster.
+    Slices,
+    /// Its Services.
+    Services,
+}
+
+impl Subject {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Pods => "pods",
+            Self::Slices => "endpointslices",
+            Self::Services => "services",
+        }
+    }
+
+    const fn consequence(self) -> &'static str {
+        match self {
+            Self::Pods => {
+                "until it does, pods that are not known yet go by their UID, and their services by their process"
+            }
+            Self::Slices | Self::Services => {
+                "until it does, peers that are not known yet go by their address"
+            }
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -18,9 +53,6 @@ enum State {
     Unreachable,
 }
 
-const CONSEQUENCE: &str =
-    "until it does, pods that are not known yet go by their UID, and their services by their process";
-
 /// Says that there is no way to an API server.
 pub(super) fn without_server(error: &anyhow::Error) {
     tracing::warn!(
@@ -30,36 +62,44 @@ pub(super) fn without_server(error: &anyhow::Error) {
 }
 
 impl Told {
-    /// The pods are known.
-    pub(super) fn listed(&mut self, pods: usize, node: &str) {
-        let again = if self.0.is_some() { " again" } else { "" };
+    /// Nothing of this yet.
+    pub(super) const fn of(subject: Subject) -> Self {
+        Self { subject, last: None }
+    }
+
+    /// They are known: which, and how many.
+    pub(super) fn listed(&mut self, which: impl std::fmt::Display) {
+        let again = if self.last.is_some() { " again" } else { "" };
         if self.becomes(State::Listed) {
-            tracing::info!("the Kubernetes API server tells{again} of the pods on {node}: {pods} now");
+            tracing::info!("the Kubernetes API server tells{again} of the {} {which}", self.subject.label());
         }
     }
 
     /// It failed; true if that is no passing trouble, so that nothing is to be expected of it for now.
     pub(super) fn failed(&mut self, error: &watcher::Error) -> bool {
         let Some(state) = state(error) else {
-            tracing::debug!("the watch on pods begins anew: {error}");
+            tracing::debug!("the watch on {} begins anew: {error}", self.subject.label());
             return false;
         };
         if self.becomes(state) {
+            let (what, consequence) = (self.subject.label(), self.subject.consequence());
             let why = match state {
-                State::Forbidden => {
-                    "does not let us read pods; allow the service account to list and watch pods of all namespaces"
+                State::Forbidden => format!(
+                    "does not let us read {what}; allow the service account to list and watch {what} of all namespaces"
+                ),
+                State::Unauthorized => {
+                    "does not accept our token, which is read again every minute".to_owned()
                 }
-                State::Unauthorized => "does not accept our token, which is read again every minute",
-                State::Listed | State::Unreachable => "cannot be asked, and is tried again",
+                State::Listed | State::Unreachable => "cannot be asked, and is tried again".to_owned(),
             };
-            tracing::warn!("the Kubernetes API server {why} ({error}): {CONSEQUENCE}");
+            tracing::warn!("the Kubernetes API server {why} ({error}): {consequence}");
         }
         state != State::Unreachable
     }
 
     /// Whether that is a change.
     fn becomes(&mut self, state: State) -> bool {
-        self.0.replace(state) != Some(state)
+        self.last.replace(state) != Some(state)
     }
 }
 
@@ -94,7 +134,7 @@ mod tests {
 
     #[test]
     fn each_change_is_said_once() {
-        let mut told = Told::default();
+        let mut told = Told::of(Subject::Pods);
         assert!(told.becomes(State::Unreachable));
         assert!(!told.becomes(State::Unreachable));
         assert!(told.becomes(State::Listed));
@@ -103,9 +143,9 @@ mod tests {
 
     #[test]
     fn only_what_does_not_pass_is_not_waited_for() {
-        let mut told = Told::default();
+        let mut told = Told::of(Subject::Pods);
         assert!(!told.failed(&error(410)), "begins anew");
-        assert!(told.0.is_none(), "and nothing is said of it");
+        assert!(told.last.is_none(), "and nothing is said of it");
         assert!(!told.failed(&error(503)));
         assert!(told.failed(&error(401)));
         assert!(told.failed(&error(403)));

@@ -18,7 +18,11 @@ use kube::{
     },
 };
 
-use super::{directory::Directory, log::Told, pod::Pod};
+use super::{
+    directory::Directory,
+    log::{Subject, Told},
+    pod::Pod,
+};
 
 /// Keeps the directory up to date; returns only where there is no way to an API server.
 pub(super) async fn follow(node: String, directory: Arc<Mutex<Directory>>) {
@@ -33,12 +37,12 @@ pub(super) async fn follow(node: String, directory: Arc<Mutex<Directory>>) {
     let pods: Api<Pod> = Api::all(client);
     let of_this_node = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
     let mut events = std::pin::pin!(watcher(pods, of_this_node).default_backoff());
-    let mut told = Told::default();
+    let mut told = Told::of(Subject::Pods);
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
                 if take(&mut locked(), &event) {
-                    told.listed(locked().pods(), &node);
+                    told.listed(format_args!("on {node}: {} now", locked().pods()));
                 }
             }
             Err(error) => {

@@ -54,7 +54,7 @@ struct Busy {
 
 impl Busy {
     fn start() -> Result<Self> {
-        let agent = Setup::default().flags(&["--routes", "--window", "2s"]).start()?;
+        let agent = Setup::default().flags(&["--routes", "--peers", "--window", "2s"]).start()?;
         let (nginx, echo) = (Nginx::start()?, Echo::start(Ipv4Addr::LOCALHOST)?);
         let mark = agent.mark()?;
         let mut client = Client::connect(nginx.ipv4())?;

@@ -24,6 +24,7 @@
 //! | `pods` | many pods, in each runtime's cgroups, that come and go |
 //! | `neighbours` | other programs on the same hooks of interfaces |
 //! | `tags` | frames of VLANs |
+//! | `peers` | with whom services talk, against nginx's log of clients |
 //! | `users` | clients and connections |
 //! | `datagrams` | services over UDP |
 //! | `crowd` | more users than there is room for |
@@ -87,6 +88,7 @@ mod names;
 mod neighbours;
 mod offload;
 mod older;
+mod peers;
 mod phases;
 mod pipelining;
 mod pods;

@@ -11,7 +11,7 @@ use probe_tests::{
 };
 
 /// The maps that have the size of each setting.
-const TABLES: [(&str, &[&str]); 4] = [
+const TABLES: [(&str, &[&str]); 5] = [
     (
         "services",
         &[
@@ -27,6 +27,7 @@ const TABLES: [(&str, &[&str]); 4] = [
     ("series", &["LATENCIES"]),
     ("clients", &["CLIENTS"]),
     ("routes", &["ROUTES"]),
+    ("peers", &["PEERS", "OTHER_PEERS", "PEER_COUNTS", "LEAVING_PEERS"]),
 ];
 
 /// Bytes of each of an agent's maps, by its name (`memlock` of its descriptor, which since kernel 6.4 is what it really takes).
@@ -78,5 +79,6 @@ fn tables_of_the_usual_sizes_take_what_the_agent_says() -> Result<()> {
 #[test]
 fn tables_of_other_sizes_take_what_the_agent_says() -> Result<()> {
     let sizes = ["--max-services", "3000", "--max-series", "50000", "--max-clients", "100000"];
-    tables_take_what_the_agent_says(&[&sizes[..], &["--routes", "--max-routes", "5000"]].concat())
+    let others = ["--routes", "--max-routes", "5000", "--peers", "--max-peers", "7000"];
+    tables_take_what_the_agent_says(&[&sizes[..], &others].concat())
 }

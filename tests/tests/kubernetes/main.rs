@@ -5,6 +5,7 @@ mod install;
 mod manifests;
 mod names;
 mod objects;
+mod peers;
 mod server;
 mod token;
 mod workloads;

@@ -20,6 +20,16 @@ pub fn idle(name: &str) -> String {
     )
 }
 
+/// A Service of the pods that a Deployment of its name makes.
+pub fn service(name: &str) -> String {
+    format!(
+        "apiVersion: v1\n\
+         kind: Service\n\
+         metadata: {{name: {name}}}\n\
+         spec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]}}\n"
+    )
+}
+
 /// Something that makes pods.
 fn workload(kind: &str, name: &str, spec: &str, containers: &str) -> String {
     format!(

@@ -18,9 +18,9 @@ use probe_common::{
     interface::{Family, InterfaceCounters, Transport, Way},
 };
 use probe_user::{
-    kernel::{Features, Heads, load},
-    proxies::Proxies,
-    settings::{Capacities, RouteLimits},
+    kernel::{Features, Heads, Networks, load},
+    peer_networks::PeerNetworks,
+    settings::{Capacities, PeerLimits, RouteLimits},
 };
 
 /// How many services there is room for.
@@ -73,10 +73,39 @@ impl Loaded {
 
     /// The same, by what a kernel or a host has.
     pub(crate) fn with_features(link_header: u64, routes: Option<RouteLimits>, features: Features) -> Self {
-        let capacities =
-            Capacities { services: SERVICES, series: 4096, series_per_service: 65_536, clients: 16, routes };
+        let capacities = Capacities {
+            services: SERVICES,
+            series: 4096,
+            series_per_service: 65_536,
+            clients: 16,
+            routes,
+            peers: None,
+        };
+        Self::with_capacities(link_header, capacities, Networks::NONE, features)
+    }
+
+    /// The same, with so many peers counted, those of networks as one.
+    pub(crate) fn with_peers(peers: PeerLimits, networks: &PeerNetworks, features: Features) -> Self {
+        let capacities = Capacities {
+            services: SERVICES,
+            series: 4096,
+            series_per_service: 65_536,
+            clients: 16,
+            routes: None,
+            peers: Some(peers),
+        };
+        let networks = Networks { peers: networks, ..Networks::NONE };
+        Self::with_capacities(0, capacities, networks, features)
+    }
+
+    fn with_capacities(
+        link_header: u64,
+        capacities: Capacities,
+        networks: Networks<'_>,
+        features: Features,
+    ) -> Self {
         tell(features);
-        let mut ebpf = load(features, capacities, &Proxies::NONE).unwrap_or_else(|error| panic!("{error}"));
+        let mut ebpf = load(features, capacities, networks).unwrap_or_else(|error| panic!("{error}"));
         let map = ebpf.take_map("INTERFACES").expect("the object has the map");
         let interfaces = PerCpuHashMap::try_from(map).expect("the map has the type that both sides share");
         let mut loaded = Self { ebpf, interfaces, features };

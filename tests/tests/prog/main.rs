@@ -11,6 +11,7 @@ mod frames;
 mod grace;
 mod interfaces;
 mod loaded;
+mod peers;
 mod resources;
 mod routes;
 mod sockets;

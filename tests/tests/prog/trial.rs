@@ -4,19 +4,24 @@ use std::collections::BTreeMap;
 
 use aya::{
     Pod,
-    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap},
+    maps::{Array, HashMap, Map, MapError, PerCpuArray, PerCpuHashMap},
     programs::{Program, SchedClassifier},
 };
 use probe_common::{
     connection::{Connection, Side},
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey, Span},
+    peer::{PeerCell, PeerKey},
     protocol::Method,
     reason::Reason,
     route::RouteKey,
 };
 use probe_fuzz::script::Delivery;
-use probe_user::settings::RouteLimits;
+use probe_user::{
+    kernel::Features,
+    peer_networks::PeerNetworks,
+    settings::{PeerLimits, RouteLimits},
+};
 
 use crate::{
     frames::{ethernet, ipv4, segment},
@@ -68,7 +73,15 @@ impl Trial {
 
     /// The same, perhaps with routes counted.
     pub(crate) fn with_routes(routes: Option<RouteLimits>) -> Option<Self> {
-        let mut loaded = Loaded::with_routes(0, routes);
+        Self::over(Loaded::with_routes(0, routes))
+    }
+
+    /// The same with peers counted.
+    pub(crate) fn with_peers(limits: PeerLimits, networks: &PeerNetworks) -> Option<Self> {
+        Self::over(Loaded::with_peers(limits, networks, Features::of_this_kernel()))
+    }
+
+    fn over(mut loaded: Loaded) -> Option<Self> {
         if loaded.reads_heads() {
             for name in PROGRAMS {
                 program(&mut loaded, name).load().unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -135,6 +148,24 @@ impl Trial {
             }
         }
         requests
+    }
+
+    /// A map of the object.
+    pub(crate) fn map_mut<'a, T: TryFrom<&'a mut Map, Error = MapError>>(&'a mut self, name: &str) -> T {
+        self.loaded.map_mut(name)
+    }
+
+    /// What was counted of peers, where they are counted, since it was loaded.
+    pub(crate) fn peers(&mut self) -> BTreeMap<PeerKey, PeerCell> {
+        let peers: PerCpuHashMap<_, PeerKey, PeerCell> = self.loaded.map_mut("PEERS");
+        let entries = peers.iter().map(|entry| entry.expect("it can be read"));
+        entries.map(|(key, cells)| (key, cells.iter().sum())).collect()
+    }
+
+    /// What was counted of a service's peers without an entry.
+    pub(crate) fn other_peers(&mut self, service: u32) -> PeerCell {
+        let others: PerCpuArray<_, PeerCell> = self.loaded.map_mut("OTHER_PEERS");
+        others.get(&service, 0).expect("the map has an entry for each service").iter().sum()
     }
 
     /// Runs the program that receives over a segment so often, from the connection as it is each time, and says how long a run

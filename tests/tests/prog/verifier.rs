@@ -7,7 +7,10 @@
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
 use aya::programs::loaded_programs;
-use probe_user::kernel::{Cgroups, Features};
+use probe_user::{
+    kernel::{Cgroups, Features},
+    settings::PeerLimits,
+};
 
 use crate::loaded::Loaded;
 
@@ -70,7 +73,19 @@ fn series() -> String {
 /// not depend on the host.
 fn loaded() -> BTreeMap<String, Size> {
     let features = Features { cgroups: Cgroups::Hybrid, ..Features::of_this_kernel() };
-    let probe = Loaded::with_features(0, None, features);
+    let mut programs = sizes(&Loaded::with_features(0, None, features));
+    // Those that are others where peers are counted.
+    let peers = PeerLimits { total: 16, per_service: 16 };
+    let networks = std::iter::once("192.0.2.0/24=lab".parse().expect("a network")).collect();
+    for (name, size) in sizes(&Loaded::with_peers(peers, &networks, features)) {
+        if programs.get(&name).is_some_and(|without| without.instructions != size.instructions) {
+            programs.insert(format!("{name} --peers"), size);
+        }
+    }
+    programs
+}
+
+fn sizes(probe: &Loaded) -> BTreeMap<String, Size> {
     let ids = probe.program_ids();
     let mut programs = BTreeMap::new();
     for program in loaded_programs() {

@@ -23,7 +23,10 @@ use crate::{
         node::{NodeUse, Room},
     },
     settings::ErrorClass,
-    snapshot::{Connections, InFlight, InterfaceVolumes, RequestKind, Service, ServiceId, Snapshot, Table},
+    snapshot::{
+        Connections, InFlight, InterfaceVolumes, Peer, PeerTotals, RequestKind, Service, ServiceId, Snapshot,
+        Table,
+    },
     tier::{Judge, Policy},
     window::Window,
 };
@@ -146,6 +149,7 @@ fn service(users: u64) -> Service {
         retransmitted: 7,
         round_trips: milliseconds(10),
         users,
+        peers: [(peer(), peer_totals())].into(),
         requests: [
             answer(Method::Get, 200, 90),
             answer(Method::Get, 503, 8),
@@ -157,6 +161,15 @@ fn service(users: u64) -> Service {
         in_flight: [(Protocol::Http1, InFlight { requests: 2, oldest: Some(Duration::from_millis(1500)) })]
             .into(),
     }
+}
+
+fn peer() -> Peer {
+    let (namespace, pod, service) = ("shop".into(), "web-1".into(), "web".into());
+    Peer { name: "192.0.2.7".into(), namespace, pod, service }
+}
+
+fn peer_totals() -> PeerTotals {
+    PeerTotals { requests: 100, errors: 10, duration: Duration::from_millis(100), connections: 10 }
 }
 
 fn milliseconds(count: u64) -> Histogram {

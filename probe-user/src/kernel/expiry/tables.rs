@@ -10,6 +10,7 @@ use aya::{
 use probe_common::{
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey},
+    peer::{PeerCell, PeerKey},
     route::RouteKey,
     service::{ServiceEntry, ServiceKey},
 };
@@ -31,10 +32,13 @@ pub(super) struct Tables {
     entries: Array<MapData, u64>,
     routes: HashMap<MapData, RouteKey, u32>,
     route_counts: Array<MapData, u64>,
+    peers: PerCpuHashMap<MapData, PeerKey, PeerCell>,
+    other_peers: PerCpuArray<MapData, PeerCell>,
+    peer_counts: Array<MapData, u64>,
 }
 
 /// A deletion of what is gone is none.
-pub(super) fn deleted(result: Result<(), MapError>) -> Result<(), MapError> {
+pub(in crate::kernel) fn deleted(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
@@ -52,6 +56,9 @@ impl Tables {
             entries: shared(ebpf, "SERVICE_ENTRIES")?,
             routes: shared(ebpf, "ROUTES")?,
             route_counts: shared(ebpf, "ROUTE_COUNTS")?,
+            peers: shared(ebpf, "PEERS")?,
+            other_peers: shared(ebpf, "OTHER_PEERS")?,
+            peer_counts: shared(ebpf, "PEER_COUNTS")?,
         })
     }
 
@@ -81,6 +88,7 @@ impl Tables {
     pub(super) fn clear(&mut self, indices: &BTreeSet<u32>) -> Result<(), CollectError> {
         self.clear_latencies(indices).map_err(CollectError::of_map("LATENCIES"))?;
         self.clear_routes(indices).map_err(CollectError::of_map("ROUTES"))?;
+        self.clear_peers(indices).map_err(CollectError::of_map("PEERS"))?;
         let cpus = nr_cpus()
             .map_err(|(_, source)| MapError::IoError(source))
             .map_err(CollectError::of_map("COUNTERS"))?;
@@ -134,6 +142,26 @@ impl Tables {
             }
         }
         gone.iter().try_for_each(|key| deleted(self.routes.remove(key)))
+    }
+
+    /// Where peers are not counted, the tables have a place each, which no service uses.
+    fn clear_peers(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
+        let mut gone = Vec::new();
+        for key in self.peers.keys() {
+            let key = key?;
+            if indices.contains(&key.service) {
+                gone.push(key);
+            }
+        }
+        gone.iter().try_for_each(|key| deleted(self.peers.remove(key)))?;
+        let cpus = nr_cpus().map_err(|(_, source)| MapError::IoError(source))?;
+        let room = self.peer_counts.len();
+        for &index in indices.iter().filter(|index| **index < room) {
+            let zeros = PerCpuValues::try_from(vec![PeerCell::default(); cpus]).map_err(MapError::IoError)?;
+            self.other_peers.set(index, zeros, 0)?;
+            self.peer_counts.set(index, 0, 0)?;
+        }
+        Ok(())
     }
 
     /// Gives an index to whoever comes next.

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     kernel::Features,
+    peer_networks::PeerNetworks,
     proxies::Proxies,
     settings::{Capacities, TcAttachment},
 };
@@ -37,6 +38,8 @@ pub(in crate::kernel) struct Making {
     pub(in crate::kernel) namespace: u64,
     /// Proxies that are believed: a connection is judged once, when it is established.
     pub(in crate::kernel) proxies: Proxies,
+    /// Networks that are one peer: what they are numbered by.
+    pub(in crate::kernel) peer_networks: PeerNetworks,
 }
 
 impl Layout {
@@ -86,10 +89,12 @@ mod tests {
             series_per_service: 8192,
             clients: 262_144,
             routes: None,
+            peers: None,
         },
         tc: TcAttachment { hook: TcHook::Auto, order: TcxOrder::Head, priority: 3 },
         namespace: 1,
         proxies: Proxies::NONE,
+        peer_networks: PeerNetworks::NONE,
     };
 
     #[test]
@@ -111,6 +116,10 @@ mod tests {
             Layout::of(
                 b"object",
                 &Making { proxies: std::iter::once("::1".parse().unwrap()).collect(), ..HOW },
+            ),
+            Layout::of(
+                b"object",
+                &Making { peer_networks: std::iter::once("::1=a".parse().unwrap()).collect(), ..HOW },
             ),
         ];
         assert!(others.iter().all(|other| *other != layout));

@@ -12,8 +12,7 @@ use probe_common::{
     service::Role,
 };
 use probe_user::{
-    kernel::{Features, load},
-    proxies::Proxies,
+    kernel::{Features, Networks, load},
     settings::Capacities,
 };
 
@@ -56,8 +55,9 @@ impl Engine {
             series_per_service: 65_536,
             clients: 262_144,
             routes: None,
+            peers: None,
         };
-        let mut ebpf = load(Features::of_this_kernel(), capacities, &Proxies::NONE)?;
+        let mut ebpf = load(Features::of_this_kernel(), capacities, Networks::NONE)?;
         for name in [RECEIVE, TRANSMIT] {
             program(&mut ebpf, name)?.load().with_context(|| format!("cannot load {name}"))?;
         }

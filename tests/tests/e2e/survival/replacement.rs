@@ -20,7 +20,7 @@ use probe_tests::{
     poll, process, tool,
 };
 use probe_user::{
-    kernel::{Features, load},
+    kernel::{Features, Networks, load},
     settings::Capacities,
 };
 
@@ -164,10 +164,16 @@ fn detach_removes_the_filters_of_a_killed_agent_and_nobody_elses() -> Result<()>
     let agent = Setup::default().within(&netns).flags(&["--tc-hook", "clsact"]).start()?;
     let left_in_kernel = agent.kill()?;
     // A neighbour's, of the same name and place: only the handle tells that it is not ours.
-    let capacities =
-        Capacities { services: 64, series: 64, series_per_service: 64, clients: 64, routes: None };
+    let capacities = Capacities {
+        services: 64,
+        series: 64,
+        series_per_service: 64,
+        clients: 64,
+        routes: None,
+        peers: None,
+    };
     netns.inside(|| {
-        let mut ebpf = load(Features::of_this_kernel(), capacities, &probe_user::proxies::Proxies::NONE)?;
+        let mut ebpf = load(Features::of_this_kernel(), capacities, Networks::NONE)?;
         let program: &mut SchedClassifier =
             ebpf.program_mut("interface_receive").context("the object lacks a program")?.try_into()?;
         let options = TcAttachOptions::Netlink(NlOptions::default());
