@@ -12,6 +12,8 @@ use probe_common::{
     exchange::{LatencyCell, LatencyKey},
     route::RouteKey,
     service::{ServiceEntry, ServiceKey},
+    sketch::{Sketch, SketchKey},
+    user::{Client, ClientKey},
 };
 
 use super::Parked;
@@ -31,6 +33,9 @@ pub(super) struct Tables {
     entries: Array<MapData, u64>,
     routes: HashMap<MapData, RouteKey, u32>,
     route_counts: Array<MapData, u64>,
+    clients: HashMap<MapData, ClientKey, Client>,
+    all_clients: Batched<ClientKey, Client>,
+    sketches: HashMap<MapData, SketchKey, Sketch>,
 }
 
 /// A deletion of what is gone is none.
@@ -52,6 +57,9 @@ impl Tables {
             entries: shared(ebpf, "SERVICE_ENTRIES")?,
             routes: shared(ebpf, "ROUTES")?,
             route_counts: shared(ebpf, "ROUTE_COUNTS")?,
+            clients: shared(ebpf, "CLIENTS")?,
+            all_clients: Batched::of(ebpf, "CLIENTS")?,
+            sketches: shared(ebpf, "SKETCHES")?,
         })
     }
 
@@ -81,6 +89,8 @@ impl Tables {
     pub(super) fn clear(&mut self, indices: &BTreeSet<u32>) -> Result<(), CollectError> {
         self.clear_latencies(indices).map_err(CollectError::of_map("LATENCIES"))?;
         self.clear_routes(indices).map_err(CollectError::of_map("ROUTES"))?;
+        self.clear_clients(indices).map_err(CollectError::of_map("CLIENTS"))?;
+        self.clear_sketches(indices).map_err(CollectError::of_map("SKETCHES"))?;
         let cpus = nr_cpus()
             .map_err(|(_, source)| MapError::IoError(source))
             .map_err(CollectError::of_map("COUNTERS"))?;
@@ -134,6 +144,24 @@ impl Tables {
             }
         }
         gone.iter().try_for_each(|key| deleted(self.routes.remove(key)))
+    }
+
+    /// Who was heard within the users' window may be a user of a service that leaves before that is over.
+    fn clear_clients(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
+        let mut gone = Vec::new();
+        let read = self.all_clients.for_each(|key, _| {
+            if indices.contains(&key.service) {
+                gone.push(*key);
+            }
+        });
+        read.map_err(MapError::IoError)?;
+        gone.iter().try_for_each(|key| deleted(self.clients.remove(key)))
+    }
+
+    fn clear_sketches(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
+        let keys = self.sketches.keys().collect::<Result<Vec<_>, _>>()?;
+        let gone = keys.iter().filter(|key| indices.contains(&key.service));
+        gone.into_iter().try_for_each(|key| deleted(self.sketches.remove(key)))
     }
 
     /// Gives an index to whoever comes next.
