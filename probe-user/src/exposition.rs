@@ -15,7 +15,7 @@ mod resources;
 mod services;
 mod tiers;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use prometheus::{Registry, TextEncoder, process_collector::ProcessCollector};
 
@@ -44,18 +44,20 @@ impl Exposition {
 
     /// Writes the metrics in Prometheus' text format, in pieces of some 64 KiB, each of whole lines.
     ///
-    /// The error is that of `send`: whoever asked has gone.
-    pub fn write(&self, send: &mut dyn FnMut(String) -> Result<(), Gone>) -> Result<(), Gone> {
+    /// Returns when the figures were taken; none if there are none yet. The error is that of `send`: whoever asked has gone.
+    pub fn write(&self, send: &mut dyn FnMut(String) -> Result<(), Gone>) -> Result<Option<Instant>, Gone> {
         let mut page = Page::new(send);
         agent::build_info(&mut page);
-        if let Some(report) = self.latest.get() {
-            write(&mut page, &report);
+        let report = self.latest.get();
+        if let Some(report) = &report {
+            write(&mut page, report);
         }
         match TextEncoder::new().encode_to_string(&self.process.gather()) {
             Ok(text) => page.append(&text),
             Err(error) => tracing::error!("cannot tell the metrics of the agent's own process: {error}"),
         }
-        page.finish()
+        page.finish()?;
+        Ok(report.map(|report| report.snapshot.taken))
     }
 }
 

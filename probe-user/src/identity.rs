@@ -22,27 +22,47 @@ impl Identity {
     pub fn named(service: &str) -> Self {
         Self { service: service.into(), place: None }
     }
+}
 
-    /// A text of it, to be kept for the next agent: see [`Self::from_kept`].
+/// What is kept of a service for the next agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Who it is.
+    pub identity: Identity,
+    /// The cgroup of its pod, if nobody but that pod has its names.
+    pub pod: Option<Arc<str>>,
+}
+
+impl Kept {
+    /// A text of it that is shorter than `limit` bytes, if its names are: see [`Self::from_text`].
     #[must_use]
-    pub fn to_kept(&self) -> String {
-        let parts = self.place.iter().flat_map(|place| place.values());
-        std::iter::once(&*self.service).chain(parts).collect::<Vec<_>>().join(&SEPARATOR.to_string())
+    pub fn to_text(&self, limit: usize) -> String {
+        let separator = SEPARATOR.to_string();
+        let parts = self.identity.place.iter().flat_map(|place| place.values());
+        let mut text =
+            std::iter::once(&*self.identity.service).chain(parts).collect::<Vec<_>>().join(&separator);
+        // A part of a path is another's: rather none.
+        if let Some(pod) = self.pod.as_ref().filter(|pod| text.len() + separator.len() + pod.len() < limit) {
+            text += &separator;
+            text += pod;
+        }
+        text
     }
 
-    /// What was kept by [`Self::to_kept`].
+    /// What was kept by [`Self::to_text`].
     #[must_use]
-    pub fn from_kept(text: &str) -> Self {
-        let (service, parts) =
-            text.split_once(SEPARATOR).map_or((text, None), |(name, rest)| (name, Some(rest)));
-        let place = parts.map(|parts| {
+    pub fn from_text(text: &str) -> Self {
+        let mut parts = text.split(SEPARATOR);
+        let service = parts.next().unwrap_or_default().into();
+        let mut parts = parts.peekable();
+        let place = parts.peek().is_some().then(|| {
             let mut place = Place::default();
-            for (part, kept) in place.parts_mut().into_iter().zip(parts.split(SEPARATOR)) {
+            for (part, kept) in place.parts_mut().into_iter().zip(parts.by_ref()) {
                 kept.clone_into(part);
             }
             Arc::new(place)
         });
-        Self { service: service.into(), place }
+        Self { identity: Identity { service, place }, pod: parts.next().map(Into::into) }
     }
 }
 
@@ -58,9 +78,18 @@ mod tests {
             node: "node1".into(),
             ..Place::default()
         };
-        for place in [None, Some(Arc::new(Place::default())), Some(Arc::new(place))] {
-            let identity = Identity { service: "web".into(), place };
-            assert_eq!(Identity::from_kept(&identity.to_kept()), identity);
+        for place in [None, Some(Arc::new(Place::default())), Some(Arc::new(place.clone()))] {
+            let kept = Kept { identity: Identity { service: "web".into(), place }, pod: None };
+            assert_eq!(Kept::from_text(&kept.to_text(1024)), kept);
         }
+        let identity = Identity { service: "web".into(), place: Some(Arc::new(place)) };
+        let kept = Kept { identity, pod: Some("/kubepods/pod1".into()) };
+        let whole = kept.to_text(1024);
+        assert_eq!(Kept::from_text(&whole), kept);
+        assert_eq!(
+            Kept::from_text(&kept.to_text(whole.len())),
+            Kept { pod: None, ..kept },
+            "there is no room for it"
+        );
     }
 }

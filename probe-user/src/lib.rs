@@ -31,6 +31,7 @@ pub mod report;
 pub mod reporting;
 pub mod resources;
 pub mod run;
+pub mod scrapers;
 pub mod server;
 pub mod settings;
 pub mod snapshot;

@@ -23,7 +23,8 @@ use crate::{
     least_privilege::{self, Confinement},
     live::{Screen, ScreenKind},
     peer_names::PeerNames,
-    server::{self, Web},
+    scrapers::Scrapers,
+    server::{self, Service, Web},
     settings::{PeerSettings, PeerSource, Settings},
 };
 use ticker::Ticker;
@@ -62,10 +63,17 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     probe.name_peers_by(peer_names(settings, &runtime));
     heap::give_back();
     let latest = Arc::new(Latest::default());
-    let ticker = Ticker { attribution, probe, latest: Arc::clone(&latest), screen: screen.clone() };
+    let scrapers = Arc::new(Scrapers::default());
+    let ticker = Ticker {
+        attribution,
+        probe,
+        latest: Arc::clone(&latest),
+        scrapers: Arc::clone(&scrapers),
+        screen: screen.clone(),
+    };
     let ticking = Ticking::start(ticker, settings).context("cannot start the thread that collects")?;
     announce(&listener, settings, &web, screen);
-    let ended = runtime.block_on(serve(listener, latest, settings, web, stop, ticking.ended));
+    let ended = runtime.block_on(serve(listener, latest, scrapers, settings, web, stop, ticking.ended));
     ticking.stop.shut();
     let joined = ticking.thread.join();
     screen.finish();
@@ -118,13 +126,14 @@ fn announce(listener: &TcpListener, settings: &Settings, web: &Web, screen: &Scr
 async fn serve(
     listener: TcpListener,
     latest: Arc<Latest>,
+    scrapers: Arc<Scrapers>,
     settings: &Settings,
     web: Arc<Web>,
     mut stop: Stop,
     ticks_ended: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
     let exposition = Exposition::new(Arc::clone(&latest)).context("the table of metrics is malformed")?;
-    let routes = server::router(server::Service { latest, exposition, interval: settings.interval });
+    let routes = server::router(Service { latest, exposition, scrapers, interval: settings.interval });
     tokio::select! {
         served = server::serve(listener, routes, settings.limits, web) => served.context("cannot serve the metrics"),
         () = stop.wait() => Ok(()),

@@ -8,6 +8,7 @@ mod cgroup_mount;
 mod cgroup_name;
 mod cgroup_news;
 mod cgroup_tree;
+mod gone_pods;
 mod hierarchies;
 pub mod holders;
 mod listeners;
@@ -17,13 +18,21 @@ mod pod_cgroup;
 mod pods;
 mod process;
 
-use std::{collections::HashMap, path::PathBuf, time::Duration, time::Instant};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use probe_common::service::{OTHER, Role, ServiceEntry, ServiceKey};
 
 pub use cgroup_mount::{NoCgroup2, cgroup1_is_mounted, cgroup2_root};
 
-use crate::{identity::Identity, kubernetes::Cluster};
+use crate::{
+    identity::{Identity, Kept},
+    kubernetes::Cluster,
+};
 use cgroup_tree::CgroupTree;
 use listeners::{Listeners, Opened};
 pub use own_cgroups::OwnCgroups;
@@ -54,6 +63,8 @@ pub struct Attribution {
 struct Name {
     identity: Identity,
     asked: Instant,
+    /// The cgroup of the only pod that will ever have this name, if it is such a pod's.
+    pod: Option<Arc<str>>,
 }
 
 impl Attribution {
@@ -94,8 +105,9 @@ impl Attribution {
     }
 
     /// Takes a name as given by an earlier agent, of whose services this one has the counters.
-    pub fn recall(&mut self, key: ServiceKey, identity: Identity) {
-        self.names.insert(key, Name { identity, asked: Instant::now() });
+    pub fn recall(&mut self, key: ServiceKey, kept: Kept) {
+        let Kept { identity, pod } = kept;
+        self.names.insert(key, Name { identity, asked: Instant::now(), pod });
     }
 
     /// Who a service is. None if what could tell was looked at a moment ago, before the service was there: ask
@@ -119,7 +131,8 @@ impl Attribution {
         };
         self.waiting.remove(key);
         self.forget_unused(now);
-        self.names.insert(*key, Name { identity: identity.clone(), asked: now });
+        let pod = self.find_pod(key, &identity, now);
+        self.names.insert(*key, Name { identity: identity.clone(), asked: now, pod });
         Some(identity)
     }
 

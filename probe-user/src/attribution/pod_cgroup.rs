@@ -23,6 +23,9 @@ impl PodCgroup<'_> {
     }
 }
 
+/// Characters of a UID that the API server gave; one of a file's has fewer.
+const UID_OF_A_POD: usize = 36;
+
 /// The pods of a path, the innermost first: with kind, or a cluster within a pod, there are several.
 pub(super) fn of_path(path: &str) -> impl Iterator<Item = PodCgroup<'_>> {
     let mut below = None;
@@ -38,6 +41,20 @@ pub(super) fn of_path(path: &str) -> impl Iterator<Item = PodCgroup<'_>> {
     })
 }
 
+/// The path of the outermost pod's own cgroup: with it go all that are within.
+///
+/// None for a path that names no pod, a static pod, whose next one has the same place, or a container in the pod's place.
+pub(super) fn outermost(path: &str) -> Option<&str> {
+    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    let pod = ends.map(|end| &path[..end]).find(|above| {
+        let (_, part) = above.rsplit_once('/').unwrap_or(("", above));
+        uid(part).is_some()
+    })?;
+    let (_, part) = pod.rsplit_once('/').unwrap_or(("", pod));
+    let comes_again = uid(part).is_none_or(|uid| uid.len() != UID_OF_A_POD);
+    (!comes_again && !part.contains(':')).then_some(pod)
+}
+
 /// The UID, if a part of a path is a pod's.
 fn uid(part: &str) -> Option<&str> {
     let slice = part.split(':').next().unwrap_or(part);
@@ -50,7 +67,7 @@ fn is_uid(text: &str) -> bool {
     let hexadecimal = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match text.len() {
         32 => hexadecimal(text),
-        36 => {
+        UID_OF_A_POD => {
             let groups: Vec<_> = text.split(['-', '_']).collect();
             groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]) && groups.into_iter().all(hexadecimal)
         }
@@ -98,6 +115,32 @@ mod tests {
             "/kubepods/burstable/podUUU/ID/system.slice/nginx.service",
         ] {
             assert_eq!(pods(path), [(UID.to_owned(), Some(ID.to_owned()))], "{path}");
+        }
+    }
+
+    #[test]
+    fn a_pod_has_a_cgroup_of_its_own() {
+        let outermost = |path: &str| {
+            let path = path.replace("INNER", INNER).replace("ID", ID).replace("UUU", UID);
+            outermost(&path).map(|pod| pod.replace(UID, "UUU"))
+        };
+        let slice = format!("/kubepods.slice/kubepods-pod{}.slice", UID.replace('-', "_"));
+        assert_eq!(outermost(&format!("{slice}/cri-containerd-ID.scope")), Some(slice));
+        for path in ["/kubepods/burstable/podUUU", "/kubepods/burstable/podUUU/ID/docker/INNER"] {
+            assert_eq!(outermost(path).as_deref(), Some("/kubepods/burstable/podUUU"), "{path}");
+        }
+        let outer = "/kubepods/podaaaaaaaa-0000-1111-2222-333344445555";
+        assert_eq!(outermost(&format!("{outer}/INNER/kubelet/kubepods/podUUU/ID")).as_deref(), Some(outer));
+        for path in [
+            "/",
+            "/system.slice/nginx.service",
+            "/kubepods/pod0123456789abcdef0123456789abcdef/ID",
+            &format!(
+                "/system.slice/containerd.service/kubepods-pod{}.slice:cri-containerd:ID",
+                UID.replace('-', "_")
+            ),
+        ] {
+            assert_eq!(outermost(path), None, "{path}");
         }
     }
 

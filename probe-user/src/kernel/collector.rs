@@ -22,7 +22,7 @@ use super::{
     batch::Batched,
     clock,
     error::{CollectError, StartError},
-    expiry::Expiry,
+    expiry::{Expiry, Filling, Leaving},
     histograms::{self, Histograms},
     interfaces::Interfaces,
     memory::Memory,
@@ -34,7 +34,8 @@ use super::{
 };
 use crate::{
     attribution::Attribution,
-    identity::Identity,
+    identity::{Identity, Kept},
+    scrapers::Shown,
     settings::Settings,
     snapshot::{Service, ServiceId, Snapshot, Table},
 };
@@ -111,8 +112,8 @@ impl Maps {
 
     /// Tells the names that an earlier agent gave.
     pub(super) fn recall_names(&mut self, attribution: &mut Attribution) {
-        for (key, identity) in self.kept.iter_mut().flat_map(Names::read) {
-            attribution.recall(key, identity);
+        for (key, kept) in self.kept.iter_mut().flat_map(Names::read) {
+            attribution.recall(key, kept);
         }
     }
 
@@ -120,6 +121,7 @@ impl Maps {
     pub(super) fn collect(
         &mut self,
         users_window: Duration,
+        shown: Shown,
         attribution: &mut Attribution,
         interfaces: &mut Interfaces,
     ) -> Result<Snapshot, CollectError> {
@@ -148,7 +150,9 @@ impl Maps {
         if let Some(peers) = &mut self.peers {
             peers.collect(&names, &mut services, taken)?;
         }
-        self.expire(&names, &keys, &mut services, taken);
+        let filling = Filling { entries, capacity: self.capacities[0] };
+        let leaving = Leaving { names: &names, keys: &keys, filling, shown };
+        self.expire(&leaving, attribution, &mut services, taken);
         let routes = self.routes.as_ref().map_or(0, Routes::entries);
         let peers = self.peers.as_ref().map_or(0, Peers::entries);
         let tables = self.tables([entries, series, users.entries, users.sketches, routes, peers]);
@@ -187,7 +191,7 @@ impl Maps {
     /// Who the services are, by their index.
     fn names(&mut self, attribution: &mut Attribution) -> Result<Named, CollectError> {
         let mut entries = 0;
-        let mut given: StdHashMap<ServiceKey, Identity> = StdHashMap::new();
+        let mut given: StdHashMap<ServiceKey, Kept> = StdHashMap::new();
         let (mut names, mut keys) = (StdHashMap::new(), StdHashMap::new());
         let other = ServiceId {
             identity: Identity::named("other"),
@@ -207,7 +211,7 @@ impl Maps {
             names.insert(entry.index, id);
             keys.insert(entry.index, (*key, *entry));
             if is_kept {
-                given.insert(*key, identity);
+                given.insert(*key, Kept { identity, pod: attribution.pod_of(key) });
             }
         };
         let read = self.services.for_each(|key, value| {

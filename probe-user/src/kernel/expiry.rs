@@ -11,12 +11,15 @@
 //!    and the index given back. If the same service lives on under another index, it has been added to what that has
 //!    (`bequest`).
 //!
+//! Services of pods that are gone need not have been idle for the time, once their counts have been scraped (`gone`).
+//!
 //! Each step is noted before it is taken (`parked`), so that whatever moment an agent is killed at, the next one finds every
 //! index with its owner.
 
 mod bequest;
 mod departure;
 mod diversion;
+mod gone;
 mod holders;
 mod idle;
 mod leaving;
@@ -36,7 +39,7 @@ use probe_common::{
 };
 
 use self::{diversion::Diversion, holders::Holders, idle::Idleness, series::SeriesIdleness, tables::Tables};
-pub(super) use self::{parked::Parked, tables::deleted};
+pub(super) use self::{gone::Filling, parked::Parked, tables::deleted};
 use super::{
     collector::Maps,
     error::{CollectError, StartError},
@@ -44,6 +47,8 @@ use super::{
     pinning::Pins,
 };
 use crate::{
+    attribution::Attribution,
+    scrapers::Shown,
     settings::Settings,
     snapshot::{Service, ServiceId},
 };
@@ -60,6 +65,21 @@ pub(super) struct Expiry {
     diversion: Diversion,
     grace: Grace,
     failed: bool,
+}
+
+/// For how long one that may leave before the time is not looked at again when it proved to be held.
+const HELD: Duration = Duration::from_secs(10);
+
+/// What a pass knows of services, when it comes to those that leave.
+pub(super) struct Leaving<'a> {
+    /// Who they are, by their index.
+    pub(super) names: &'a HashMap<u32, ServiceId>,
+    /// By what the kernel knows them.
+    pub(super) keys: &'a HashMap<u32, (ServiceKey, ServiceEntry)>,
+    /// How full their table is.
+    pub(super) filling: Filling,
+    /// What was scraped until now.
+    pub(super) shown: Shown,
 }
 
 /// What is made before that.
@@ -163,6 +183,11 @@ impl Expiry {
         &self.parked
     }
 
+    /// Whether services leave at all.
+    fn removes(&self) -> bool {
+        self.after < Duration::MAX
+    }
+
     /// Notes what a pass saw of a service.
     pub(super) fn note(&mut self, index: u32, counters: ServiceCounters, users: u64, now: Instant) {
         self.idleness.note(index, counters, users, now);
@@ -174,16 +199,17 @@ impl Maps {
     /// be taken away stays, and goes on to be counted.
     pub(super) fn expire(
         &mut self,
-        names: &HashMap<u32, ServiceId>,
-        keys: &HashMap<u32, (ServiceKey, ServiceEntry)>,
+        leaving: &Leaving<'_>,
+        attribution: &mut Attribution,
         services: &mut BTreeMap<ServiceId, Service>,
         now: Instant,
     ) {
         let Some(mut expiry) = self.expiry.take() else { return };
+        expiry.let_gone_leave(leaving, attribution, now);
         let expired = expiry
-            .leave_idle_series(self, names, services, now)
-            .and_then(|()| expiry.give_back_idle(self, names, now))
-            .and_then(|()| expiry.park_idle(keys, now))
+            .leave_idle_series(self, leaving.names, services, now)
+            .and_then(|()| expiry.give_back_idle(self, leaving, attribution, now))
+            .and_then(|()| expiry.park_idle(leaving.keys, now))
             .and_then(|()| self.peers.as_mut().map_or(Ok(()), |peers| peers.expire(now)));
         if let Err(error) = expired
             && !expiry.failed
@@ -216,7 +242,8 @@ impl Expiry {
     fn give_back_idle(
         &mut self,
         maps: &mut Maps,
-        names: &HashMap<u32, ServiceId>,
+        leaving: &Leaving<'_>,
+        attribution: &mut Attribution,
         now: Instant,
     ) -> Result<(), CollectError> {
         let is_idle = |index: &u32| self.idleness.is_idle(*index, self.after, now);
@@ -227,7 +254,8 @@ impl Expiry {
         }
         for index in &idle {
             // If it proves to be held: not every pass is to look at all sockets for its sake.
-            self.idleness.put_off(*index, now.checked_add(self.after).unwrap_or(now));
+            let pause = if self.idleness.may_leave(*index) { HELD } else { self.after };
+            self.idleness.put_off(*index, now.checked_add(pause).unwrap_or(now));
         }
         let mut free = self.holders.not_held(idle, &self.grace)?;
         let mut last = HashMap::new();
@@ -235,7 +263,15 @@ impl Expiry {
             last.insert(index, maps.counters(index)?);
         }
         free.retain(|index| self.idleness.is_unchanged(*index, &last[index]));
-        self.give_back(maps, names, &free, &last)
+        // Their cgroups' numbers are never another's.
+        let gone = |index: &&u32| self.idleness.may_leave(**index);
+        let forgotten: Vec<_> =
+            free.iter().filter(gone).filter_map(|index| leaving.keys.get(index)).collect();
+        self.give_back(maps, leaving.names, &free, &last)?;
+        for (key, _) in forgotten {
+            attribution.forget(key);
+        }
+        Ok(())
     }
 
     fn give_back(
@@ -265,7 +301,7 @@ impl Expiry {
             self.parked.forget(index)?;
             self.idleness.forget(index);
         }
-        tracing::debug!("{} services were idle, and have left the kernel's tables", free.len());
+        tracing::debug!("{} services were idle or gone, and have left the kernel's tables", free.len());
         Ok(())
     }
 }

@@ -57,7 +57,9 @@ pub use self::{
     pinning::{PinError, Removed},
     removal::{RemoveError, remove_filters, remove_pinned},
 };
-use crate::{attribution::Attribution, peer_names::PeerNames, settings::Settings, snapshot::Snapshot};
+use crate::{
+    attribution::Attribution, peer_names::PeerNames, scrapers::Shown, settings::Settings, snapshot::Snapshot,
+};
 
 /// The programs and maps in the kernel, attached; dropping it detaches everything that is not pinned.
 pub struct Probe {
@@ -205,17 +207,18 @@ impl Probe {
         self.interfaces.follow(&mut self.ebpf);
     }
 
-    /// One pass over the kernel's maps.
+    /// One pass over the kernel's maps; `shown` tells what of earlier ones was scraped.
     pub fn collect(
         &mut self,
         users_window: Duration,
+        shown: Shown,
         attribution: &mut Attribution,
     ) -> Result<Snapshot, CollectError> {
         if let Some(messages) = &mut self.messages {
             messages.flush();
         }
         self.follow_interfaces();
-        self.maps.collect(users_window, attribution, &mut self.interfaces)
+        self.maps.collect(users_window, shown, attribution, &mut self.interfaces)
     }
 }
 

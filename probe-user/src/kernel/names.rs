@@ -10,7 +10,7 @@ use aya::maps::{HashMap, Map, MapData};
 use probe_common::service::ServiceKey;
 
 use super::{error::StartError, pinning::Pins};
-use crate::identity::Identity;
+use crate::identity::Kept;
 
 const MAP: &str = "SERVICE_NAMES";
 
@@ -46,14 +46,14 @@ impl Names {
     }
 
     /// Reads them.
-    pub(super) fn read(&mut self) -> Vec<(ServiceKey, Identity)> {
+    pub(super) fn read(&mut self) -> Vec<(ServiceKey, Kept)> {
         let all: Vec<_> = self.map.iter().filter_map(Result::ok).collect();
         self.kept = all.iter().map(|(key, _)| *key).collect();
-        all.into_iter().map(|(key, bytes)| (key, Identity::from_kept(&name(&bytes)))).collect()
+        all.into_iter().map(|(key, bytes)| (key, Kept::from_text(&name(&bytes)))).collect()
     }
 
     /// Keeps those that are new, and forgets those of services that are there no more.
-    pub(super) fn keep(&mut self, named: &StdHashMap<ServiceKey, Identity>) {
+    pub(super) fn keep(&mut self, named: &StdHashMap<ServiceKey, Kept>) {
         if self.kept.len() > named.len() {
             let gone: Vec<_> = self.kept.iter().filter(|key| !named.contains_key(key)).copied().collect();
             for key in gone {
@@ -61,15 +61,15 @@ impl Names {
                 self.kept.remove(&key);
             }
         }
-        for (key, identity) in named {
+        for (key, name) in named {
             if self.kept.contains(key) {
                 continue;
             }
-            match self.map.insert(key, bytes(&identity.to_kept()), 0) {
+            match self.map.insert(key, bytes(&name.to_text(LENGTH)), 0) {
                 Ok(()) => drop(self.kept.insert(*key)),
                 Err(error) => tracing::debug!(
                     "the name {} cannot be kept for the next agent: {error}",
-                    identity.service
+                    name.identity.service
                 ),
             }
         }

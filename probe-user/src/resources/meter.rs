@@ -151,7 +151,10 @@ mod tests {
     use probe_common::{interface::Transport, service::Role};
 
     use super::*;
-    use crate::snapshot::{Service, ServiceId};
+    use crate::{
+        identity::Kept,
+        snapshot::{Service, ServiceId},
+    };
 
     fn own(name: &str) -> OwnCgroups {
         OwnCgroups { unified: Some(name.into()), ..OwnCgroups::default() }
@@ -204,7 +207,7 @@ mod tests {
         fs::write(cgroup.join("cpu.stat"), "usage_usec 5000000\n").unwrap();
         let mut attribution = Attribution::new(root.path().into());
         let key = ServiceKey { cgroup: fs::metadata(&cgroup).unwrap().ino(), ..ServiceKey::default() };
-        attribution.recall(key, Identity::named("web"));
+        attribution.recall(key, Kept { identity: Identity::named("web"), pod: None });
         let mut meter = Meter::default();
         let mut cpu = |names: &[&str]| {
             let resources = meter.read(&snapshot(names), &mut attribution);

@@ -17,6 +17,7 @@ use crate::{
     live::{Screen, ScreenKind, summary},
     report::Report,
     resources::meter::Meter,
+    scrapers::Scrapers,
     settings::Settings,
     tier::Judge,
     window::Window,
@@ -27,6 +28,7 @@ pub(super) struct Ticker {
     pub(super) probe: Probe,
     pub(super) attribution: Attribution,
     pub(super) latest: Arc<Latest>,
+    pub(super) scrapers: Arc<Scrapers>,
     pub(super) screen: Screen,
 }
 
@@ -105,7 +107,8 @@ impl Ticker {
                 Waited::TickIsDue => {}
             }
             due = next_tick(due, settings.interval, Instant::now());
-            match self.probe.collect(settings.users_window, &mut self.attribution) {
+            let shown = self.scrapers.shown(Instant::now());
+            match self.probe.collect(settings.users_window, shown, &mut self.attribution) {
                 Ok(snapshot) => {
                     health = health.recovered();
                     let resources = meter.read(&snapshot, &mut self.attribution);

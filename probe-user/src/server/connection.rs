@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -40,6 +41,10 @@ use super::{
 /// apart.
 const IDLE: Duration = Duration::from_mins(2);
 
+/// Who asks, among the extensions of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
 /// What connections are served by.
 #[derive(Clone, Debug)]
 pub(super) struct Host {
@@ -50,17 +55,17 @@ pub(super) struct Host {
 
 impl Host {
     /// Serves a connection until it ends, over TLS if that is in force.
-    pub(super) async fn receive(self, stream: TcpStream, seat: Seat) {
+    pub(super) async fn receive(self, stream: TcpStream, peer: IpAddr, seat: Seat) {
         let Self { limits, router, web } = self;
         let Some(tls) = web.current().tls.clone() else {
-            return converse(stream, seat, limits, router).await;
+            return converse(stream, Peer(peer), seat, limits, router).await;
         };
         let shaken = tokio::select! {
             shaken = tokio::time::timeout(limits.patience, shake_hands(stream, tls)) => shaken,
             () = seat.is_needed() => return,
         };
         match shaken {
-            Ok(Ok(Handshake::Done(stream))) => converse(*stream, seat, limits, router).await,
+            Ok(Ok(Handshake::Done(stream))) => converse(*stream, Peer(peer), seat, limits, router).await,
             Ok(Ok(Handshake::Plaintext(mut stream))) => Refusal::Plaintext.tell(&mut stream).await,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a client of the listener and this end found no common TLS");
@@ -90,14 +95,15 @@ async fn shake_hands(stream: TcpStream, tls: Arc<ServerConfig>) -> std::io::Resu
 }
 
 /// Serves a connection until it ends, or has to; a client that ran into a limit is told which.
-async fn converse<S>(stream: S, seat: Seat, limits: Limits, router: Router)
+async fn converse<S>(stream: S, peer: Peer, seat: Seat, limits: Limits, router: Router)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (seat, progress) = (Arc::new(seat), Arc::new(Progress::default()));
     let stream = TokioIo::new(Guarded::new(stream, limits, Arc::clone(&progress)));
     let router = TowerToHyperService::new(router);
-    let answer = service_fn(|request: Request<Incoming>| {
+    let answer = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         progress.request_is_whole();
         seat.is_busy();
         let occupied = Occupied(Arc::clone(&seat));

@@ -72,8 +72,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, web: A
     let places = Places::new(limits.connections);
     let farewells = Arc::new(Semaphore::new(FAREWELLS));
     loop {
-        let mut stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (mut stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection to the listener");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -81,7 +81,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, web: A
             }
         };
         if let Some(seat) = places.take() {
-            tokio::spawn(host.clone().receive(stream, seat));
+            tokio::spawn(host.clone().receive(stream, peer.ip(), seat));
         } else if host.web.current().tls.is_some() {
             // To tell it would take a handshake.
         } else if let Ok(farewell) = Arc::clone(&farewells).try_acquire_owned() {

@@ -1,12 +1,12 @@
 //! `/metrics`: the page is sent while it is written.
 
-use std::{io, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
     body::{Body, Bytes},
     extract::State,
-    http::header::CONTENT_TYPE,
+    http::{HeaderMap, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
@@ -17,8 +17,11 @@ use tokio::{
     time::{self, Instant},
 };
 
-use super::{Service, gate::Turn};
-use crate::exposition::{CONTENT_TYPE as TEXT, Exposition, Gone};
+use super::{Service, connection::Peer, gate::Turn};
+use crate::{
+    exposition::{CONTENT_TYPE as TEXT, Exposition, Gone},
+    scrapers::Scrapers,
+};
 
 /// Pieces of the page that wait for the client: what it takes to write and to send at the same time.
 const AHEAD: usize = 2;
@@ -26,14 +29,28 @@ const AHEAD: usize = 2;
 /// How long a client may take for the page: what Prometheus by default gives a scrape. It keeps its turn for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// By this field of its requests Prometheus says how long it will wait, and with it whoever scrapes as it does.
+const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+
 /// What the writer hands to the server.
 enum Part {
     Piece(Bytes),
-    /// The page is whole. Without this one its end would look the same whether it was or not.
-    End,
+    /// The page is whole, of figures that were taken then. Without this one its end would look the same whether it was or
+    /// not.
+    End(Option<std::time::Instant>),
 }
 
-pub(super) async fn metrics(State(service): State<Service>, turn: Option<Extension<Turn>>) -> Response {
+pub(super) async fn metrics(
+    State(service): State<Service>,
+    peer: Option<Extension<Peer>>,
+    turn: Option<Extension<Turn>>,
+    headers: HeaderMap,
+) -> Response {
+    let asked = peer.map(|Extension(Peer(who))| Asked {
+        who,
+        announced: headers.contains_key(SCRAPE_TIMEOUT),
+        scrapers: service.scrapers,
+    });
     let (sender, receiver) = mpsc::channel(AHEAD);
     let runtime = Handle::current();
     // Writing for a large node takes a while: not on a thread that others wait for.
@@ -41,14 +58,34 @@ pub(super) async fn metrics(State(service): State<Service>, turn: Option<Extensi
         write(&service.exposition, &sender, &runtime);
         drop(turn);
     });
-    let pieces = stream::try_unfold(receiver, async |mut receiver: mpsc::Receiver<Part>| {
-        match receiver.recv().await {
-            Some(Part::Piece(piece)) => Ok(Some((piece, receiver))),
-            Some(Part::End) => Ok(None),
+    let pieces = stream::try_unfold((receiver, asked), async |(mut receiver, asked): (_, Option<Asked>)| {
+        match mpsc::Receiver::recv(&mut receiver).await {
+            Some(Part::Piece(piece)) => Ok(Some((piece, (receiver, asked)))),
+            // Asked for what comes next: the piece before has been sent.
+            Some(Part::End(taken)) => {
+                if let (Some(asked), Some(taken)) = (asked, taken) {
+                    asked.has_had(taken);
+                }
+                Ok(None)
+            }
             None => Err(io::Error::other("the page of metrics was not finished")),
         }
     });
     ([(CONTENT_TYPE, TEXT)], Body::from_stream(pieces)).into_response()
+}
+
+/// Who asked.
+struct Asked {
+    who: IpAddr,
+    announced: bool,
+    scrapers: Arc<Scrapers>,
+}
+
+impl Asked {
+    /// Notes that they have had the page.
+    fn has_had(&self, taken: std::time::Instant) {
+        self.scrapers.note(self.who, self.announced, taken, std::time::Instant::now());
+    }
 }
 
 /// Writes the page, until the client has gone or takes nothing more: then there is nobody to tell.
@@ -58,7 +95,7 @@ fn write(exposition: &Exposition, sender: &mpsc::Sender<Part>, runtime: &Handle)
         let sent = time::timeout_at(deadline, sender.send(part));
         runtime.block_on(sent).map_err(|_| Gone)?.map_err(|_| Gone)
     };
-    if exposition.write(&mut |piece| send(Part::Piece(piece.into()))).is_ok() {
-        _ = send(Part::End);
+    if let Ok(taken) = exposition.write(&mut |piece| send(Part::Piece(piece.into()))) {
+        _ = send(Part::End(taken));
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, extract::State, http::StatusCode, response::Html, routing::get};
 
 use super::metrics::metrics;
-use crate::{api, exposition::Exposition, latest::Latest};
+use crate::{api, exposition::Exposition, latest::Latest, scrapers::Scrapers};
 
 /// However short the interval, a busy machine may be this late without being ill.
 const LATE_AT_LEAST: Duration = Duration::from_secs(5);
@@ -17,6 +17,8 @@ pub struct Service {
     pub latest: Arc<Latest>,
     /// What renders them.
     pub exposition: Exposition,
+    /// Where it is noted who has had them.
+    pub scrapers: Arc<Scrapers>,
     /// How often a report is due.
     pub interval: Duration,
 }

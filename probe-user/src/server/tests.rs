@@ -16,7 +16,8 @@ pub(crate) fn with_server(latest: Arc<Latest>, scrape: impl FnOnce(SocketAddr)) 
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let exposition = Exposition::new(Arc::clone(&latest)).unwrap();
-    let routes = router(Service { latest, exposition, interval: Duration::from_secs(1) });
+    let scrapers = Arc::default();
+    let routes = router(Service { latest, exposition, scrapers, interval: Duration::from_secs(1) });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.spawn(serve(listener, routes, Limits::default(), Web::read(None).unwrap()));
     scrape(address);

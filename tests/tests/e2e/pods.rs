@@ -3,6 +3,8 @@
 //!
 //! By default there are 150 of them, and 3 s of coming and going; `TRAFFIC_PROBE_MANY_PODS=1` has 1,000, and a minute of it.
 
+mod turnover;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
@@ -73,8 +75,11 @@ fn taken(agent: &Agent<'_>) -> Result<(u64, Duration)> {
 
 /// The requests of our pods in the agent's figures: a real node may run beside them.
 fn counted(agent: &Agent<'_>) -> Result<Counts> {
-    let response = agent.get("/metrics")?;
-    let text = String::from_utf8(response.body)?;
+    counts_in(&String::from_utf8(agent.get("/metrics")?.body)?)
+}
+
+/// The same in a page of metrics.
+fn counts_in(text: &str) -> Result<Counts> {
     let mut counts = Counts::new();
     // Of a page with thousands of histograms only these are parsed.
     for line in text.lines().filter(|line| line.starts_with("traffic_requests_total{")) {
@@ -104,13 +109,16 @@ struct Seen(Mutex<Counts>);
 
 impl Seen {
     fn look(&self, agent: &Agent<'_>) -> Result<()> {
-        let now = counted(agent)?;
+        self.note(counted(agent)?);
+        Ok(())
+    }
+
+    fn note(&self, now: Counts) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, count) in now {
             let known = seen.entry(key).or_default();
             *known = count.max(*known);
         }
-        Ok(())
     }
 
     /// How many differ from what was sent, with some of them.
@@ -127,8 +135,14 @@ impl Seen {
     }
 }
 
-/// Pods that live for as long as a few requests take: so many a second, and each is gone before anybody looks.
-fn come_and_go(cgroup: &Cgroup, first: u32, time: Duration, expected: &mut Counts) -> Result<u32> {
+/// Pods that live for as long as a few requests take: so many a second, and each is gone before anybody looks. `goes_on` is asked
+/// after how many, and how long.
+fn come_and_go(
+    cgroup: &Cgroup,
+    first: u32,
+    goes_on: impl Fn(u32, Duration) -> bool,
+    expected: &mut Counts,
+) -> Result<u32> {
     let began = Instant::now();
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
@@ -141,7 +155,7 @@ fn come_and_go(cgroup: &Cgroup, first: u32, time: Duration, expected: &mut Count
             })
         });
         let mut came = 0;
-        while began.elapsed() < time {
+        while goes_on(came, began.elapsed()) {
             let work = Work { requests: 2 + came % 7, pause: 0 };
             let start = Instant::now();
             let pod = Pod::start(PROGRAM, cgroup.directory(), first + came, work)?;
@@ -213,7 +227,7 @@ fn every_request_is_under_its_pod_however_many_come_and_go() -> Result<()> {
             }
             Ok(most)
         });
-        let came = come_and_go(&cgroup, pods, time, &mut expected);
+        let came = come_and_go(&cgroup, pods, |_, gone| gone < time, &mut expected);
         over.store(true, Ordering::Relaxed);
         let most = watch.join().expect("the thread that scrapes");
         Ok::<_, anyhow::Error>((came?, most?))

@@ -103,3 +103,29 @@ fn a_pod_that_the_api_server_does_not_tell_of_yet_is_waited_for() {
     assert_eq!(&*given_up.service, "redis");
     assert_eq!(given_up.place.unwrap().values(), ["", "", other, "f123456789ab", "node1"]);
 }
+
+#[test]
+fn a_pod_is_gone_with_its_own_cgroup_and_not_with_a_containers() {
+    let mut node = Node::new().in_cluster(shop());
+    let path = format!("kubepods/burstable/pod{UID}/{ID}");
+    let key = server(node.cgroup(&path), "nginx");
+    assert!(!node.attribution.is_gone(&key), "it has no name yet");
+    node.who(key, 10);
+    assert_eq!(node.attribution.pod_of(&key).as_deref(), Some(&*format!("/kubepods/burstable/pod{UID}")));
+    let container = node.cgroups.path().join(path);
+    fs::remove_dir(&container).unwrap();
+    assert!(!node.attribution.is_gone(&key), "it may start another");
+    fs::remove_dir(container.parent().unwrap()).unwrap();
+    assert!(node.attribution.is_gone(&key));
+    node.attribution.forget(&key);
+    assert!(node.attribution.pod_of(&key).is_none());
+}
+
+#[test]
+fn what_is_in_no_pod_is_not_gone_with_its_cgroup() {
+    let mut node = Node::new().in_cluster(shop());
+    let key = server(node.cgroup("system.slice/kubelet.service"), "kubelet");
+    node.who(key, 10);
+    fs::remove_dir(node.cgroups.path().join("system.slice/kubelet.service")).unwrap();
+    assert!(!node.attribution.is_gone(&key), "a unit comes again");
+}

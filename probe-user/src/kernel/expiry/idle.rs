@@ -17,25 +17,54 @@ pub(super) struct Idleness {
 struct Seen {
     counters: ServiceCounters,
     since: Instant,
+    /// Since when its counters have been these, and nothing of it was open or waited: whoever was heard lately is no matter.
+    unchanged: Instant,
     /// Not to be looked at before, since a socket belonged to it.
     not_before: Instant,
+    /// Whether it need not have been idle for the time.
+    may_leave: bool,
+}
+
+impl Seen {
+    const fn first(counters: ServiceCounters, now: Instant) -> Self {
+        Self { counters, since: now, unchanged: now, not_before: now, may_leave: false }
+    }
 }
 
 impl Idleness {
     /// Notes what a pass saw: no packet, connection or request passes without these counters. Users have been heard within
     /// their window.
     pub(super) fn note(&mut self, index: u32, counters: ServiceCounters, users: u64, now: Instant) {
-        let seen = self.seen.entry(index).or_insert(Seen { counters, since: now, not_before: now });
-        if seen.counters != counters || users > 0 || is_busy(&counters) {
-            *seen = Seen { counters, since: now, not_before: now };
+        let seen = self.seen.entry(index).or_insert(Seen::first(counters, now));
+        if seen.counters != counters || is_busy(&counters) {
+            *seen = Seen::first(counters, now);
+        } else if users > 0 {
+            seen.since = now;
         }
     }
 
-    /// Whether nothing has happened for so long, and it is time to look.
+    /// Whether nothing has happened for so long, or it may leave before, and it is time to look.
     pub(super) fn is_idle(&self, index: u32, after: Duration, now: Instant) -> bool {
-        self.seen
-            .get(&index)
-            .is_some_and(|seen| now.saturating_duration_since(seen.since) >= after && now >= seen.not_before)
+        let is_due = |seen: &Seen| seen.may_leave || now.saturating_duration_since(seen.since) >= after;
+        self.seen.get(&index).is_some_and(|seen| is_due(seen) && now >= seen.not_before)
+    }
+
+    /// Since when a service has been at rest; none if it may leave as it is, or was found to be held a moment ago.
+    pub(super) fn at_rest_since(&self, index: u32, now: Instant) -> Option<Instant> {
+        let seen = self.seen.get(&index).filter(|seen| !seen.may_leave && now >= seen.not_before)?;
+        Some(seen.unchanged)
+    }
+
+    /// Has it leave as if it had been idle for the time, unless something happens to it before it has.
+    pub(super) fn let_leave(&mut self, index: u32) {
+        if let Some(seen) = self.seen.get_mut(&index) {
+            seen.may_leave = true;
+        }
+    }
+
+    /// Whether it may leave before the time.
+    pub(super) fn may_leave(&self, index: u32) -> bool {
+        self.seen.get(&index).is_some_and(|seen| seen.may_leave)
     }
 
     /// Whether the counters are what the latest pass saw.
@@ -85,6 +114,26 @@ mod tests {
         assert!(idleness.is_idle(1, HOUR, begin + HOUR * 2));
         idleness.note(1, with_opened(2, 2), 0, begin + HOUR * 2);
         assert!(!idleness.is_idle(1, HOUR, begin + HOUR * 2), "a connection has come and gone");
+    }
+
+    #[test]
+    fn what_may_leave_before_the_time_may_not_once_something_happens() {
+        let begin = Instant::now();
+        let mut idleness = Idleness::default();
+        let later = begin + HOUR / 60;
+        idleness.note(1, with_opened(1, 1), 1, begin);
+        idleness.note(1, with_opened(1, 1), 1, later);
+        assert_eq!(idleness.at_rest_since(1, later), Some(begin), "who was heard lately is no matter");
+        idleness.let_leave(1);
+        assert!(idleness.is_idle(1, HOUR, later) && idleness.at_rest_since(1, later).is_none());
+        idleness.put_off(1, later + HOUR / 60);
+        assert!(!idleness.is_idle(1, HOUR, later), "a socket belongs to it");
+        idleness.note(1, with_opened(2, 2), 0, later);
+        assert!(!idleness.is_idle(1, HOUR, later) && !idleness.may_leave(1));
+        assert_eq!(idleness.at_rest_since(1, later), Some(later));
+        idleness.note(1, with_opened(3, 2), 0, later);
+        idleness.note(1, with_opened(3, 2), 0, later + HOUR);
+        assert_eq!(idleness.at_rest_since(1, later + HOUR), Some(later + HOUR), "a connection is open");
     }
 
     #[test]

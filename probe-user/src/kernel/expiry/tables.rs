@@ -13,6 +13,8 @@ use probe_common::{
     peer::{PeerCell, PeerKey},
     route::RouteKey,
     service::{ServiceEntry, ServiceKey},
+    sketch::{Sketch, SketchKey},
+    user::{Client, ClientKey},
 };
 
 use super::Parked;
@@ -35,6 +37,9 @@ pub(super) struct Tables {
     peers: PerCpuHashMap<MapData, PeerKey, PeerCell>,
     other_peers: PerCpuArray<MapData, PeerCell>,
     peer_counts: Array<MapData, u64>,
+    clients: HashMap<MapData, ClientKey, Client>,
+    all_clients: Batched<ClientKey, Client>,
+    sketches: HashMap<MapData, SketchKey, Sketch>,
 }
 
 /// A deletion of what is gone is none.
@@ -59,6 +64,9 @@ impl Tables {
             peers: shared(ebpf, "PEERS")?,
             other_peers: shared(ebpf, "OTHER_PEERS")?,
             peer_counts: shared(ebpf, "PEER_COUNTS")?,
+            clients: shared(ebpf, "CLIENTS")?,
+            all_clients: Batched::of(ebpf, "CLIENTS")?,
+            sketches: shared(ebpf, "SKETCHES")?,
         })
     }
 
@@ -89,6 +97,8 @@ impl Tables {
         self.clear_latencies(indices).map_err(CollectError::of_map("LATENCIES"))?;
         self.clear_routes(indices).map_err(CollectError::of_map("ROUTES"))?;
         self.clear_peers(indices).map_err(CollectError::of_map("PEERS"))?;
+        self.clear_clients(indices).map_err(CollectError::of_map("CLIENTS"))?;
+        self.clear_sketches(indices).map_err(CollectError::of_map("SKETCHES"))?;
         let cpus = nr_cpus()
             .map_err(|(_, source)| MapError::IoError(source))
             .map_err(CollectError::of_map("COUNTERS"))?;
@@ -162,6 +172,24 @@ impl Tables {
             self.peer_counts.set(index, 0, 0)?;
         }
         Ok(())
+    }
+
+    /// Who was heard within the users' window may be a user of a service that leaves before that is over.
+    fn clear_clients(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
+        let mut gone = Vec::new();
+        let read = self.all_clients.for_each(|key, _| {
+            if indices.contains(&key.service) {
+                gone.push(*key);
+            }
+        });
+        read.map_err(MapError::IoError)?;
+        gone.iter().try_for_each(|key| deleted(self.clients.remove(key)))
+    }
+
+    fn clear_sketches(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
+        let keys = self.sketches.keys().collect::<Result<Vec<_>, _>>()?;
+        let gone = keys.iter().filter(|key| indices.contains(&key.service));
+        gone.into_iter().try_for_each(|key| deleted(self.sketches.remove(key)))
     }
 
     /// Gives an index to whoever comes next.
