@@ -98,12 +98,14 @@ pub const CLOSED: u64 = 1;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        Blame::{Client, Nobody, Server},
+        *,
+    };
 
     #[test]
     fn each_status_has_somebody_to_blame_or_nobody() {
         let blamed = [200, 302, 399, 400, 499, 500, 999, ABORTED].map(Blame::of);
-        use Blame::{Client, Nobody, Server};
         assert_eq!(blamed, [Nobody, Nobody, Nobody, Client, Client, Server, Server, Server]);
     }
 

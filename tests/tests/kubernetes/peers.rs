@@ -1,4 +1,4 @@
-//! With whom services talk, by pods and services of the cluster: from EndpointSlices, with the rights that the chart gives.
+//! With whom services talk, by pods and services of the cluster: from `EndpointSlices`, with the rights that the chart gives.
 
 use anyhow::{Result, ensure};
 use probe_tests::{

@@ -21,6 +21,9 @@ const FIRST_LIST: Duration = Duration::from_secs(30);
 /// Which of the two kinds of object, and which of these.
 pub(super) type Source = (Kind, (String, String));
 
+/// Who has an address: what told of it, whose it is, and the ports at which it is.
+type Owner = (Source, Arc<Backend>, Arc<[u16]>);
+
 /// What tells of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
@@ -38,7 +41,7 @@ pub(super) struct Endpoints {
     settled: [bool; 2],
     refused: bool,
     told: HashMap<Source, Vec<IpAddr>>,
-    addresses: HashMap<IpAddr, Vec<(Source, Arc<Backend>, Arc<[u16]>)>>,
+    addresses: HashMap<IpAddr, Vec<Owner>>,
     gone: VecDeque<(Instant, IpAddr, Arc<Backend>)>,
     /// Those of a list that has begun.
     listed: [HashSet<Source>; 2],
@@ -84,8 +87,8 @@ impl Endpoints {
     }
 
     /// An object has come or changed.
-    pub(super) fn apply(&mut self, source: Source, owned: Vec<Owned>, now: Instant) {
-        self.remove(&source, now);
+    pub(super) fn apply(&mut self, source: &Source, owned: Vec<Owned>, now: Instant) {
+        self.remove(source, now);
         self.listed[source.0 as usize].insert(source.clone());
         self.told.insert(source.clone(), owned.iter().map(|(address, ..)| *address).collect());
         for (address, backend, ports) in owned {
@@ -201,13 +204,13 @@ mod tests {
     fn an_address_is_its_pods_for_a_while_after_it_went() {
         let now = Instant::now();
         let mut endpoints = listed(now);
-        endpoints.apply(slice("web"), vec![owned("10.0.0.5", "web", "web-1", &[80])], now);
+        endpoints.apply(&slice("web"), vec![owned("10.0.0.5", "web", "web-1", &[80])], now);
         assert_eq!(found(&endpoints, "10.0.0.5", None, now), "web/web-1");
-        endpoints.apply(slice("web"), vec![owned("10.0.0.6", "web", "web-2", &[80])], now);
+        endpoints.apply(&slice("web"), vec![owned("10.0.0.6", "web", "web-2", &[80])], now);
         assert_eq!(found(&endpoints, "10.0.0.5", None, now + SECOND * 59), "web/web-1");
         assert_eq!(found(&endpoints, "10.0.0.5", None, now + SECOND * 61), "unknown");
         // The address is another's: whatever it was, it is not that any more.
-        endpoints.apply(slice("api"), vec![owned("10.0.0.5", "api", "api-1", &[80])], now);
+        endpoints.apply(&slice("api"), vec![owned("10.0.0.5", "api", "api-1", &[80])], now);
         assert_eq!(found(&endpoints, "10.0.0.5", None, now + SECOND), "api/api-1");
         endpoints.begin_list(Kind::Slice);
         endpoints.end_list(Kind::Slice, now + SECOND);
@@ -219,10 +222,10 @@ mod tests {
     fn who_shares_an_address_is_told_by_the_port() {
         let now = Instant::now();
         let mut endpoints = listed(now);
-        endpoints.apply(slice("web"), vec![owned("10.0.0.5", "web", "web-1", &[80])], now);
-        endpoints.apply(slice("all"), vec![owned("10.0.0.5", "all", "web-1", &[80, 81])], now);
+        endpoints.apply(&slice("web"), vec![owned("10.0.0.5", "web", "web-1", &[80])], now);
+        endpoints.apply(&slice("all"), vec![owned("10.0.0.5", "all", "web-1", &[80, 81])], now);
         assert_eq!(found(&endpoints, "10.0.0.5", None, now), "all/web-1", "one pod behind two services");
-        endpoints.apply(slice("dns"), vec![owned("10.0.0.5", "dns", "dns-1", &[53])], now);
+        endpoints.apply(&slice("dns"), vec![owned("10.0.0.5", "dns", "dns-1", &[53])], now);
         assert_eq!(found(&endpoints, "10.0.0.5", Some(53), now), "dns/dns-1");
         assert_eq!(found(&endpoints, "10.0.0.5", Some(81), now), "all/web-1");
         assert_eq!(found(&endpoints, "10.0.0.5", None, now), "unknown", "two pods");

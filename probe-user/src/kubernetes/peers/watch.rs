@@ -77,7 +77,7 @@ fn take<K: Tells>(endpoints: &mut Endpoints, kind: Kind, event: &Event<K>) -> bo
     match event {
         Event::Init => endpoints.begin_list(kind),
         Event::InitApply(object) | Event::Apply(object) => {
-            endpoints.apply((kind, object.key()), object.addresses(), now);
+            endpoints.apply(&(kind, object.key()), object.addresses(), now);
         }
         Event::Delete(object) => endpoints.remove(&(kind, object.key()), now),
         Event::InitDone => endpoints.end_list(kind, now),
