@@ -70,6 +70,8 @@ pub(crate) enum Group {
     Kernels,
     /// What a static binary and its image take
     Image,
+    /// What the image's tests build and run it by
+    Containers,
     /// A Kubernetes node; only if asked for, since its programs are compiled
     Cluster,
 }
@@ -139,6 +141,8 @@ pub(crate) fn installed_packages() -> Vec<&'static str> {
         tools::TESTS
             .iter()
             .chain(&tools::BENCH)
+            .chain(&tools::IMAGE)
+            .chain(&tools::CONTAINERS)
             .chain(&machine::TOOLS)
             .chain(&newman::TOOLS)
             .chain(&kubernetes::TOOLS)
@@ -176,6 +180,9 @@ fn system_part(groups: &[Group], plan: Option<&Plan>, steps: &mut Steps) -> Resu
     }
     if wanted(Group::Image) {
         tools::collect(&tools::IMAGE, &mut changes, steps)?;
+    }
+    if wanted(Group::Containers) {
+        tools::collect(&tools::CONTAINERS, &mut changes, steps)?;
     }
     if wanted(Group::Cluster) {
         kubernetes::system_part(&mut changes, steps)?;

@@ -1,0 +1,4 @@
+//! The container image, by podman and runc: `cargo xtask test image` builds it and runs this.
+
+mod counting;
+mod refusals;
