@@ -78,6 +78,6 @@ pub(crate) fn ebpf_cargo(toolchain: &Toolchain, subcommand: &str) -> Command {
 }
 
 /// BPF programs have the byte order of the machine that runs them.
-const fn ebpf_target() -> &'static str {
+pub(crate) const fn ebpf_target() -> &'static str {
     if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" }
 }

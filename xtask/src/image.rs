@@ -2,6 +2,7 @@
 
 mod binary;
 mod builder;
+mod sbom;
 
 use std::{
     fs,
@@ -25,7 +26,8 @@ pub(crate) struct Options {
     /// The image's name
     #[arg(long, default_value = "localhost/traffic-probe:dev")]
     tag: String,
-    /// Also write it to this file, as `docker load` and `cargo xtask cluster load` read it
+    /// Also write it to this file, as `docker load` and `cargo xtask cluster load` read it, and beside it, with the ending
+    /// .cdx.json, what it is made of
     #[arg(long, value_name = "FILE")]
     archive: Option<PathBuf>,
     /// Only build the static binary: target/image/traffic-probe
@@ -34,7 +36,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn image(options: &Options) -> Result<()> {
-    let binary = binary()?;
+    let toolchain = setup::ensure(&[Group::Image])?;
+    let binary = binary::compiled(&toolchain)?;
     eprintln!("image: {} is {} bytes", binary.display(), size(&binary)?);
     if options.binary_only {
         return Ok(());
@@ -43,6 +46,7 @@ pub(crate) fn image(options: &Options) -> Result<()> {
     builder.build(&binary, &options.tag)?;
     if let Some(archive) = &options.archive {
         builder.save(&options.tag, archive)?;
+        sbom::write(&binary, &toolchain, archive)?;
         eprintln!("image: {} is {} bytes", archive.display(), size(archive)?);
     }
     eprintln!("image: {} is in the storage of {}", options.tag, builder.name());
@@ -51,8 +55,8 @@ pub(crate) fn image(options: &Options) -> Result<()> {
 
 /// Builds it by buildah for the tests, in a storage that is nobody's; gives the archive.
 pub(crate) fn for_tests() -> Result<PathBuf> {
-    setup::ensure_host(&[Group::Containers])?;
-    let binary = binary()?;
+    let toolchain = setup::ensure(&[Group::Image, Group::Containers])?;
+    let binary = binary::compiled(&toolchain)?;
     let directory = workspace::target().join("image-tests");
     let storage = directory.join("storage");
     let builder = Builder::buildah_in(&storage);
@@ -60,6 +64,7 @@ pub(crate) fn for_tests() -> Result<PathBuf> {
     let tag = "localhost/traffic-probe:test";
     builder.build(&binary, tag)?;
     builder.save(tag, &archive)?;
+    sbom::write(&binary, &toolchain, &archive)?;
     builder.remove_all()?;
     Ok(archive)
 }

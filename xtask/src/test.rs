@@ -94,6 +94,8 @@ pub(crate) fn test(options: &Options) -> Result<()> {
 
     let image = rings.contains(&Ring::Image).then(image::for_tests).transpose()?;
 
+    let bill_schema = rings.contains(&Ring::Image).then(setup::bill_schema).transpose()?;
+
     let mut verdicts = Vec::new();
     for ring in rings {
         if let Some((before, verdict)) = verdicts.last() {
@@ -108,6 +110,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
             cargo.envs(schema.iter().map(|directory| ("TRAFFIC_PROBE_GRAFANA_SCHEMA", directory)));
             cargo.env("TRAFFIC_PROBE_PACKAGES", &packages);
             cargo.envs(image.as_ref().map(|archive| ("TRAFFIC_PROBE_IMAGE", archive)));
+            cargo.envs(bill_schema.iter().map(|directory| ("TRAFFIC_PROBE_BILL_SCHEMA", directory)));
             cargo.env("PATH", exec::search_path());
             cargo.envs(newman.as_ref().map(|newman| ("TRAFFIC_PROBE_NEWMAN", newman)));
             cargo

@@ -6,14 +6,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     build, exec, remap,
-    setup::{self, Group},
+    setup::{self, Group, Toolchain},
     workspace,
 };
 
 /// Compiles the agent with all that it needs in it.
 pub(crate) fn binary() -> Result<PathBuf> {
-    let toolchain = setup::ensure(&[Group::Image])?;
-    let object = build::ebpf(&toolchain)?;
+    compiled(&setup::ensure(&[Group::Image])?)
+}
+
+/// The same by a toolchain that is there.
+pub(super) fn compiled(toolchain: &Toolchain) -> Result<PathBuf> {
+    let object = build::ebpf(toolchain)?;
     let target = static_target();
     add_target(&target)?;
     let mut cargo = workspace::host_cargo("build");
@@ -36,7 +40,8 @@ pub(crate) fn binary() -> Result<PathBuf> {
     Ok(binary)
 }
 
-fn static_target() -> String {
+/// What it is compiled for.
+pub(super) fn static_target() -> String {
     format!("{}-unknown-linux-musl", env::consts::ARCH)
 }
 

@@ -17,6 +17,7 @@ mod mounts;
 mod newman;
 mod nightly;
 mod packagers;
+mod python;
 mod schemas;
 mod step;
 mod system;
@@ -33,7 +34,7 @@ pub(crate) use self::{
     machine::{Machine, machine, possible as machine_possible},
     newman::newman,
     packagers::packagers,
-    schemas::schemas,
+    schemas::{bill_schema, schemas},
     system::SystemChanges,
     toolchain::Toolchain,
 };
@@ -146,7 +147,7 @@ pub(crate) fn installed_packages() -> Vec<&'static str> {
             .chain(&machine::TOOLS)
             .chain(&newman::TOOLS)
             .chain(&kubernetes::TOOLS)
-            .chain(&schemas::TOOLS)
+            .chain(&python::TOOLS)
             .map(|tool| tool.package),
     );
     packages.extend(machine::LIBRARIES);
