@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod attribution;
+pub mod causes;
 pub mod check;
 pub mod cli;
 pub mod config;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use probe_user::{
+    causes::with_causes,
     check,
     cli::{BadCommand, Cli, Command},
     detach,
@@ -37,8 +38,7 @@ fn main() -> ExitCode {
         Command::Detach(flags) => detach::detach(&flags).map(|()| ExitCode::SUCCESS),
     });
     done.unwrap_or_else(|error| {
-        // The chain of causes in one line.
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", with_causes(&*error));
         ExitCode::FAILURE
     })
 }

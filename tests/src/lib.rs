@@ -13,6 +13,7 @@ pub mod capture;
 pub mod cgroup;
 pub mod client;
 pub mod cluster;
+pub mod container;
 pub mod dns;
 pub mod echo;
 pub mod expect;

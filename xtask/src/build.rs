@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    exec,
+    exec, remap,
     setup::{self, Toolchain},
     workspace,
 };
@@ -66,18 +66,18 @@ pub(crate) fn agent(object: &Path) -> Result<()> {
 /// A cargo that compiles the kernel side: `build`, or `clippy`.
 pub(crate) fn ebpf_cargo(toolchain: &Toolchain, subcommand: &str) -> Command {
     let linker = format!("CARGO_TARGET_{}_LINKER", ebpf_target().to_uppercase().replace('-', "_"));
-    let flags = format!("--cfg=bpf_target_arch=\"{}\" -Cdebuginfo=2 -Clink-arg=--btf", env::consts::ARCH);
+    let arch = format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH);
     let mut cargo = toolchain.cargo(subcommand);
     cargo
         .args(["--release", "--package", EBPF_PACKAGE, "-Z", "build-std=core", "--target", ebpf_target()])
         .current_dir(workspace::root())
         .env("CARGO_TARGET_DIR", workspace::ebpf_target())
-        .env("RUSTFLAGS", flags)
+        .env(remap::VARIABLE, remap::flags([&*arch, "-Cdebuginfo=2", "-Clink-arg=--btf"]))
         .env(linker, toolchain.linker());
     cargo
 }
 
 /// BPF programs have the byte order of the machine that runs them.
-const fn ebpf_target() -> &'static str {
+pub(crate) const fn ebpf_target() -> &'static str {
     if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" }
 }

@@ -13,6 +13,7 @@ mod lint;
 mod manifests;
 mod package;
 mod privilege;
+mod remap;
 mod run;
 mod setup;
 mod test;

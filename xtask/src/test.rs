@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    build, cluster, exec, fuzz, package, privilege,
+    build, cluster, exec, fuzz, image, package, privilege,
     setup::{self, Group},
     vm, workspace,
 };
@@ -45,6 +45,9 @@ enum Ring {
     E2e,
     /// The packages and the systemd unit, installed and removed by dpkg and rpm
     Packages,
+    /// The container image, by podman and runc, with the rights that it asks for and with fewer; only if asked for, since the agent
+    /// is compiled for it once more
+    Image,
     /// The agent on a real Kubernetes node, by its image and its chart; only if asked for, since Kubernetes is compiled for it
     Kubernetes,
 }
@@ -67,7 +70,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         bail!("{why}");
     }
     let mut groups = Vec::new();
-    if rings.iter().any(|ring| matches!(ring, Ring::Prog | Ring::E2e | Ring::Packages)) {
+    if rings.iter().any(|ring| matches!(ring, Ring::Prog | Ring::E2e | Ring::Packages | Ring::Image)) {
         groups.extend([Group::Mounts, Group::Tests]);
     }
     if rings.contains(&Ring::Fuzz) {
@@ -89,6 +92,10 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         package::for_tests(&packages)?;
     }
 
+    let image = rings.contains(&Ring::Image).then(image::for_tests).transpose()?;
+
+    let bill_schema = rings.contains(&Ring::Image).then(setup::bill_schema).transpose()?;
+
     let mut verdicts = Vec::new();
     for ring in rings {
         if let Some((before, verdict)) = verdicts.last() {
@@ -102,6 +109,8 @@ pub(crate) fn test(options: &Options) -> Result<()> {
             cargo.env(build::EBPF_VARIABLE, &object).env("TRAFFIC_PROBE_BIN", workspace::agent());
             cargo.envs(schema.iter().map(|directory| ("TRAFFIC_PROBE_GRAFANA_SCHEMA", directory)));
             cargo.env("TRAFFIC_PROBE_PACKAGES", &packages);
+            cargo.envs(image.as_ref().map(|archive| ("TRAFFIC_PROBE_IMAGE", archive)));
+            cargo.envs(bill_schema.iter().map(|directory| ("TRAFFIC_PROBE_BILL_SCHEMA", directory)));
             cargo.env("PATH", exec::search_path());
             cargo.envs(newman.as_ref().map(|newman| ("TRAFFIC_PROBE_NEWMAN", newman)));
             cargo
@@ -130,7 +139,8 @@ fn chosen(options: &Options) -> Result<Vec<Ring>> {
         return Ok(vec![Ring::Kernels]);
     }
     if rings.is_empty() {
-        let cheap = Ring::value_variants().iter().filter(|ring| **ring != Ring::Kubernetes);
+        let dear = [Ring::Image, Ring::Kubernetes];
+        let cheap = Ring::value_variants().iter().filter(|ring| !dear.contains(ring));
         return Ok(cheap.copied().collect());
     }
     rings.sort_unstable();
@@ -185,6 +195,7 @@ impl Ring {
             Self::Prog | Self::Kernels => &["-p", "probe-tests", "--test", "prog"],
             Self::E2e => &["-p", "probe-tests", "--test", "e2e"],
             Self::Packages => &["-p", "probe-tests", "--test", "packages"],
+            Self::Image => &["-p", "probe-tests", "--test", "image"],
             Self::Kubernetes => &["-p", "probe-tests", "--test", "kubernetes"],
         });
         cargo
@@ -231,6 +242,7 @@ impl fmt::Display for Ring {
             Self::Kernels => "kernels",
             Self::E2e => "e2e",
             Self::Packages => "packages",
+            Self::Image => "image",
             Self::Kubernetes => "kubernetes",
         })
     }

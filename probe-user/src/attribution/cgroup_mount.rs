@@ -13,13 +13,15 @@ pub enum NoCgroup2 {
     /// None is mounted.
     #[error(
         "no cgroup2 hierarchy is mounted, and the probe attaches to its root: mount one with \
-         `mount -t cgroup2 none /sys/fs/cgroup`, or on a host with cgroup v1 at another empty directory"
+         `mount -t cgroup2 none /sys/fs/cgroup`, or on a host with cgroup v1 at another empty directory; give a container \
+         the host's, as by `--volume /sys/fs/cgroup:/host/cgroup:ro`"
     )]
     NotMounted,
     /// Those that are mounted show only a part of the hierarchy, or cannot be read.
     #[error(
         "the cgroup2 mount at {} shows only a part of the hierarchy or cannot be read: run the probe in the host's \
-         cgroup namespace, as root", .0.display()
+         cgroup namespace, as root, or give its container the whole, as by `--volume /sys/fs/cgroup:/host/cgroup:ro`",
+        .0.display()
     )]
     NotRoot(PathBuf),
     /// The mounts are not known.

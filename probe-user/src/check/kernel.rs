@@ -1,6 +1,6 @@
 //! What the kernel has. Features are tried where that is possible, and told by the version where it is not.
 
-use std::{fmt::Write, io::ErrorKind, path::Path};
+use std::{io::ErrorKind, path::Path};
 
 use aya::{
     maps::MapType,
@@ -11,6 +11,7 @@ use aya::{
 use rustix::process::{Resource, getrlimit};
 
 use super::finding::Finding;
+use crate::causes::with_causes;
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
@@ -31,7 +32,10 @@ pub(super) fn btf() -> Finding {
     } else {
         Finding::missing(
             "BTF",
-            format!("{BTF} is not there: a kernel with CONFIG_DEBUG_INFO_BTF=y is needed"),
+            format!(
+                "{BTF} is not there: a kernel with CONFIG_DEBUG_INFO_BTF=y is needed, and a container must be shown \
+                 /sys/kernel/btf"
+            ),
         )
     }
 }
@@ -133,12 +137,12 @@ fn memory_lock() -> Option<Finding> {
 
 /// Without privileges nothing can be tried, which is a finding of its own.
 fn untried(subject: &'static str, error: &ProgramError) -> Finding {
-    Finding::lesser(subject, format!("could not be tried: {}", causes(error)))
+    Finding::lesser(subject, format!("could not be tried: {}", with_causes(error)))
 }
 
 /// Whether the kernel answered that we may not, rather than that it cannot.
-fn is_refusal(error: &ProgramError) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
+pub(super) fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
     while let Some(error) = cause {
         if error
             .downcast_ref::<std::io::Error>()
@@ -149,18 +153,6 @@ fn is_refusal(error: &ProgramError) -> bool {
         cause = error.source();
     }
     false
-}
-
-/// An error with its causes, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a string cannot fail.
-        _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn show(version: KernelVersion) -> String {

@@ -19,7 +19,14 @@ fn cgroup2() -> Finding {
 
 fn bpffs(mounts: &str) -> Finding {
     match mounted(mounts, "bpf") {
-        Some(place) => Finding::good("bpffs", format!("mounted at {place}")),
+        Some(Mount { place, read_only: true }) => Finding::lesser(
+            "bpffs",
+            format!(
+                "mounted read-only at {place}; `run` does without it, `run --pin` does not: mount it for writing, in a \
+                 container by a volume without `:ro`"
+            ),
+        ),
+        Some(Mount { place, .. }) => Finding::good("bpffs", format!("mounted at {place}")),
         None => Finding::lesser(
             "bpffs",
             "not mounted; `run` does without it, `run --pin` does not: `mount -t bpf bpf /sys/fs/bpf` mounts it",
@@ -29,7 +36,7 @@ fn bpffs(mounts: &str) -> Finding {
 
 fn tracefs(mounts: &str) -> Finding {
     match mounted(mounts, "tracefs") {
-        Some(place) => Finding::good("tracefs", format!("mounted at {place}")),
+        Some(Mount { place, .. }) => Finding::good("tracefs", format!("mounted at {place}")),
         None => Finding::lesser(
             "tracefs",
             "not mounted; `run` does without it: `mount -t tracefs tracefs /sys/kernel/tracing` mounts it",
@@ -37,12 +44,20 @@ fn tracefs(mounts: &str) -> Finding {
     }
 }
 
+/// Where a file system is mounted, and how.
+#[derive(Debug, PartialEq, Eq)]
+struct Mount<'a> {
+    place: &'a str,
+    read_only: bool,
+}
+
 /// Where a file system of a type is mounted, after the text of `/proc/mounts`.
-fn mounted<'a>(mounts: &'a str, kind: &str) -> Option<&'a str> {
+fn mounted<'a>(mounts: &'a str, kind: &str) -> Option<Mount<'a>> {
     mounts.lines().find_map(|line| {
         let mut fields = line.split_ascii_whitespace();
-        let (place, this_kind) = (fields.nth(1)?, fields.next()?);
-        (this_kind == kind).then_some(place)
+        let (place, this_kind, options) = (fields.nth(1)?, fields.next()?, fields.next()?);
+        let read_only = options.split(',').any(|option| option == "ro");
+        (this_kind == kind).then_some(Mount { place, read_only })
     })
 }
 
@@ -67,8 +82,10 @@ mod tests {
 
     #[test]
     fn mounts_are_found_by_their_type() {
-        assert_eq!(mounted(MOUNTS, "bpf"), Some("/sys/fs/bpf"));
+        assert_eq!(mounted(MOUNTS, "bpf"), Some(Mount { place: "/sys/fs/bpf", read_only: false }));
         assert_eq!(mounted(MOUNTS, "tracefs"), None);
         assert!(tracefs(MOUNTS).detail.contains("mount -t tracefs"));
+        let read_only = MOUNTS.replace("bpf rw", "bpf ro");
+        assert!(bpffs(&read_only).detail.contains("read-only at /sys/fs/bpf"));
     }
 }

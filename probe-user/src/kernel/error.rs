@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
 use super::pinning::PinError;
+use crate::causes::with_causes;
 
 /// Why the probe could not be put in place.
 #[derive(Debug, thiserror::Error)]
@@ -16,8 +17,9 @@ pub enum StartError {
     Object(#[source] EbpfError),
     /// The kernel has no type information.
     #[error(
-        "cannot read the kernel's type information at /sys/kernel/btf/vmlinux: {0}; the kernel must be built with \
-         CONFIG_DEBUG_INFO_BTF, as those of the usual distributions are"
+        "cannot read the kernel's type information at /sys/kernel/btf/vmlinux: {}; the kernel must be built with \
+         CONFIG_DEBUG_INFO_BTF, as those of the usual distributions are, and a container must be shown /sys/kernel/btf",
+        with_causes(.0)
     )]
     Btf(#[source] aya::BtfError),
     /// The object lacks something that the agent expects.
@@ -133,17 +135,6 @@ pub fn reason(error: &ProgramError) -> String {
             });
             words.map_or_else(|| io_error.to_string(), |words| format!("{io_error} ({words})"))
         }
-        other => {
-            let mut text = other.to_string();
-            let mut cause = std::error::Error::source(other);
-            while let Some(error) = cause {
-                let words = error.to_string();
-                if !text.contains(&words) {
-                    text = format!("{text}: {words}");
-                }
-                cause = error.source();
-            }
-            text
-        }
+        other => with_causes(other),
     }
 }

@@ -17,6 +17,7 @@ mod mounts;
 mod newman;
 mod nightly;
 mod packagers;
+mod python;
 mod schemas;
 mod step;
 mod system;
@@ -33,7 +34,7 @@ pub(crate) use self::{
     machine::{Machine, machine, possible as machine_possible},
     newman::newman,
     packagers::packagers,
-    schemas::schemas,
+    schemas::{bill_schema, schemas},
     system::SystemChanges,
     toolchain::Toolchain,
 };
@@ -70,6 +71,8 @@ pub(crate) enum Group {
     Kernels,
     /// What a static binary and its image take
     Image,
+    /// What the image's tests build and run it by
+    Containers,
     /// A Kubernetes node; only if asked for, since its programs are compiled
     Cluster,
 }
@@ -139,10 +142,12 @@ pub(crate) fn installed_packages() -> Vec<&'static str> {
         tools::TESTS
             .iter()
             .chain(&tools::BENCH)
+            .chain(&tools::IMAGE)
+            .chain(&tools::CONTAINERS)
             .chain(&machine::TOOLS)
             .chain(&newman::TOOLS)
             .chain(&kubernetes::TOOLS)
-            .chain(&schemas::TOOLS)
+            .chain(&python::TOOLS)
             .map(|tool| tool.package),
     );
     packages.extend(machine::LIBRARIES);
@@ -176,6 +181,9 @@ fn system_part(groups: &[Group], plan: Option<&Plan>, steps: &mut Steps) -> Resu
     }
     if wanted(Group::Image) {
         tools::collect(&tools::IMAGE, &mut changes, steps)?;
+    }
+    if wanted(Group::Containers) {
+        tools::collect(&tools::CONTAINERS, &mut changes, steps)?;
     }
     if wanted(Group::Cluster) {
         kubernetes::system_part(&mut changes, steps)?;

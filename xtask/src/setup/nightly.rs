@@ -21,6 +21,13 @@ pub(super) fn cargo() -> Command {
     cargo
 }
 
+/// Nightly's compiler, likewise.
+pub(super) fn rustc() -> Command {
+    let mut rustc = Command::new("rustup");
+    rustc.args(["run", "nightly", "rustc"]);
+    rustc
+}
+
 /// Has rustup bring what is missing; the linker is the user's own if there is one.
 pub(super) fn complete(steps: &mut Steps) -> Result<PathBuf> {
     if with_source().is_none() {

@@ -144,6 +144,14 @@ impl Toolchain {
         }
     }
 
+    /// This toolchain's compiler.
+    pub(crate) fn rustc(&self) -> Command {
+        match self {
+            Self::Rustup { .. } => nightly::rustc(),
+            Self::Debian { .. } => Command::new("/usr/bin/rustc"),
+        }
+    }
+
     /// This toolchain's cargo, with nothing left of the one that started us.
     pub(crate) fn cargo(&self, subcommand: &str) -> Command {
         let mut cargo = match self {

@@ -60,6 +60,13 @@ pub(super) const BENCH: [Tool; 4] = [
 /// What a static binary takes: what of its cryptography is C is compiled by it. The image is built by what is there.
 pub(super) const IMAGE: [Tool; 1] = [tool("musl-gcc", "musl-tools", "it compiles C for static programs")];
 
+/// What the image's tests build and run it by.
+pub(super) const CONTAINERS: [Tool; 3] = [
+    tool("buildah", "buildah", "builds the image without a daemon"),
+    tool("podman", "podman", "runs the image without a daemon"),
+    tool("runc", "runc", "starts its containers"),
+];
+
 /// What fuzzing takes beside cargo.
 pub(super) const FUZZ: [Tool; 1] = [tool("c++", "g++", "it compiles libFuzzer")];
 

@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::sys::{
+    statfs::{BPF_FS_MAGIC, statfs},
+    statvfs::FsFlags,
+};
 
 use super::{
     Layout, PinError,
@@ -169,12 +172,16 @@ fn remove_directory(directory: &Path) -> Result<(), PinError> {
     }
 }
 
-/// Fails unless a directory is, or would be, on a bpffs.
+/// Fails unless a directory is, or would be, on a bpffs that can be written to.
 fn demand_bpffs(path: &Path) -> Result<(), PinError> {
     let absolute = std::path::absolute(path).map_err(PinError::file("find", path))?;
     let place = absolute.ancestors().find(|place| place.exists()).unwrap_or(Path::new("/"));
     let kind = statfs(place).map_err(|error| PinError::file("look at", place)(error.into()))?;
-    if kind.filesystem_type() == BPF_FS_MAGIC { Ok(()) } else { Err(PinError::NoBpffs(path.to_owned())) }
+    if kind.filesystem_type() != BPF_FS_MAGIC {
+        return Err(PinError::NoBpffs(path.to_owned()));
+    }
+    // Of the mount, that is: a volume may be read-only where the file system is not.
+    if kind.flags().contains(FsFlags::ST_RDONLY) { Err(PinError::ReadOnly(path.to_owned())) } else { Ok(()) }
 }
 
 impl Removed {

@@ -15,6 +15,12 @@ pub enum PinError {
          choose a directory in it, such as /sys/fs/bpf/traffic-probe", .0.display()
     )]
     NoBpffs(PathBuf),
+    /// A bpffs that takes nothing.
+    #[error(
+        "--pin {} is on a bpffs that is mounted read-only, and to pin is to write: mount it for writing, in a container by a \
+         volume without `:ro`, in Kubernetes without `readOnly`", .0.display()
+    )]
+    ReadOnly(PathBuf),
     /// A name that a bpffs refuses.
     #[error("--pin {} has a dot in a name, which a bpffs does not allow: choose a name without", .0.display())]
     Dot(PathBuf),
