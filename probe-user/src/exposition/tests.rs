@@ -93,7 +93,7 @@ fn in_a_cluster_all_that_is_a_services_says_where_it_runs() {
     assert!(!others.is_empty() && !others.iter().any(|line| line.contains("node1")), "{text}");
     let on_a_host = rendered(sample::report_in_cluster(&Place { node: "node1".into(), ..Place::default() }));
     assert!(
-        on_a_host.contains(r#"role="server",node="node1"} "#) && !on_a_host.contains("pod="),
+        on_a_host.contains(r#"role="server",node="node1"} "#) && !on_a_host.contains(",pod="),
         "{on_a_host}"
     );
 }

@@ -4,7 +4,7 @@
 pub(super) type Variant = (&'static str, &'static [&'static str]);
 
 /// What everybody gets, and then a change of every value of the chart, alone or with those that it goes with.
-pub(super) const VARIANTS: [Variant; 23] = [
+pub(super) const VARIANTS: [Variant; 25] = [
     ("defaults", &[]),
     ("image", &[r#"image={"repository":"registry.example/probe","tag":"1.2.3","pullPolicy":"Always"}"#]),
     ("imagePullSecrets", &[r#"imagePullSecrets=[{"name":"registry"}]"#]),
@@ -14,6 +14,8 @@ pub(super) const VARIANTS: [Variant; 23] = [
     ("kubernetes.api", &["kubernetes.api=false"]),
     ("kubernetes.labels", &[r#"kubernetes.labels=["namespace","workload"]"#]),
     ("kubernetes without pins", &["kubernetes.api=false", "pin.enabled=false"]),
+    ("peers.enabled", &["peers.enabled=true"]),
+    ("peers.endpointSlices", &[r#"peers={"enabled":true,"endpointSlices":true}"#]),
     ("pin.enabled", &["pin.enabled=false"]),
     ("pin.directory", &[r#"pin.directory="/sys/fs/bpf/other""#]),
     ("flags", &[r#"flags=["--routes","--interfaces=eth*"]"#]),
