@@ -59,11 +59,6 @@ impl Options {
         if self.quick { Duration::from_secs(1) } else { Duration::from_secs(3) }
     }
 
-    /// Whether no case was asked for by name.
-    pub(crate) const fn admits_all(&self) -> bool {
-        self.only.is_none()
-    }
-
     /// Whether a case was asked for.
     pub(crate) fn admits(&self, case: &str) -> bool {
         self.only.as_ref().is_none_or(|only| case.contains(only.as_str()))

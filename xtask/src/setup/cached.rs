@@ -16,8 +16,8 @@ use crate::{exec, workspace};
 pub(super) struct Crate<'a> {
     pub(super) name: &'static str,
     pub(super) version: &'static str,
-    /// Its features; the default ones are left out.
-    pub(super) features: &'a str,
+    /// Its features, in place of the default ones, if there are to be others. (A crate without features has no `default` to name.)
+    pub(super) features: Option<&'a str>,
 }
 
 impl Crate<'_> {
@@ -29,9 +29,12 @@ impl Crate<'_> {
         for flags in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
             cargo.env_remove(flags);
         }
+        cargo.args([self.name, "--version", self.version, "--locked"]);
+        if let Some(features) = self.features {
+            cargo.args(["--no-default-features", "--features", features]);
+        }
         cargo
-            .args([self.name, "--version", self.version, "--locked", "--no-default-features", "--features"])
-            .args([self.features, "--force", "--no-track", "--root"])
+            .args(["--force", "--no-track", "--root"])
             .arg(&partial)
             .env("CARGO_TARGET_DIR", &objects)
             // Or cargo would tell the user to put a directory on PATH that is about to be renamed.

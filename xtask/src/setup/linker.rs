@@ -95,7 +95,7 @@ pub(crate) fn compile(llvm: &Llvm, steps: &mut Steps) -> Result<PathBuf> {
     }
     steps.doing(&format!("compiling bpf-linker {VERSION} into {}", directory.display()), WHY);
     let prefix = llvm.prefix()?;
-    let bpf_linker = Crate { name: "bpf-linker", version: VERSION, features: &llvm.feature() };
+    let bpf_linker = Crate { name: "bpf-linker", version: VERSION, features: Some(&llvm.feature()) };
     bpf_linker
         .install(&directory, |cargo| {
             cargo.env("LLVM_PREFIX", prefix);

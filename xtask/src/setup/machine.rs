@@ -31,7 +31,7 @@ pub(super) const LIBRARIES: [&str; 2] = ["libcap-ng-dev", "libseccomp-dev"];
 
 /// The file server that gives the guest this machine's files: Debian 12's own is too old. Its feature is not used, but
 /// without it there is no program.
-const VIRTIOFSD: Crate<'_> = Crate { name: "virtiofsd", version: "1.14.0", features: "seccomp" };
+const VIRTIOFSD: Crate<'_> = Crate { name: "virtiofsd", version: "1.14.0", features: Some("seccomp") };
 const BUSYBOX: &str = "bin/busybox";
 
 /// The parts of a virtual machine.

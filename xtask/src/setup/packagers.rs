@@ -12,8 +12,8 @@ use crate::workspace;
 
 const WHY: &str = "it makes packages; a minute or two, once for this user";
 
-const DEB: Crate = Crate { name: "cargo-deb", version: "3.8.0", features: "default" };
-const RPM: Crate = Crate { name: "cargo-generate-rpm", version: "0.21.1", features: "default" };
+const DEB: Crate = Crate { name: "cargo-deb", version: "3.8.0", features: None };
+const RPM: Crate = Crate { name: "cargo-generate-rpm", version: "0.21.1", features: None };
 
 /// The programs that make packages, compiled if they are missing.
 pub(crate) struct Packagers {

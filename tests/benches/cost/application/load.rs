@@ -42,10 +42,10 @@ pub(crate) struct Done {
 }
 
 impl Load {
-    /// All of them; for a first look those that tell most.
+    /// All of them; for a first look those that there are targets for.
     pub(crate) fn all(quick: bool) -> Vec<Self> {
         if quick {
-            return vec![Self::Small, Self::Pipelined, Self::Large, Self::Redis];
+            return vec![Self::Small, Self::Pipelined, Self::Large, Self::Http2, Self::Redis];
         }
         vec![
             Self::Small,
