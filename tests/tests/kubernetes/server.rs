@@ -1,8 +1,8 @@
-//! The API server, as it is there, not there, back, and unwilling.
+//! The API server, as it is there, not there, and back.
 
 use anyhow::Result;
 use probe_tests::{
-    cluster::{Cluster, Namespace, RELEASE, Release},
+    cluster::{Cluster, Namespace, Release},
     metrics::{Role, Series},
 };
 
@@ -34,46 +34,6 @@ fn without_an_api_server_the_path_and_the_process_name() -> Result<()> {
         "{}",
         cluster.log()?
     );
-    Ok(())
-}
-
-#[test]
-fn rights_that_are_taken_away_are_named_and_missed() -> Result<()> {
-    let cluster = Cluster::find()?;
-    let shop = Namespace::create(&cluster, "rights")?;
-    shop.apply(&objects::nginx("web", 1))?;
-    let web = pod_of(&cluster, &shop, "web")?;
-    for verb in ["list", "watch"] {
-        let probe = Release::install(&cluster, &[])?;
-        let other = if verb == "list" { "watch" } else { "list" };
-        let patch = format!(r#"[{{"op":"replace","path":"/rules/0/verbs","value":["{other}"]}}]"#);
-        cluster.kubectl(&["patch", "clusterrole", RELEASE, "--type=json", "-p", &patch])?;
-        cluster.kubectl(&[
-            "-n",
-            RELEASE,
-            "delete",
-            "pod",
-            "-l",
-            "app.kubernetes.io/name=traffic-probe",
-            "--wait=true",
-        ])?;
-        cluster.rolled_out(RELEASE, "daemonset/traffic-probe")?;
-        cluster.until("the agent to say what it misses", || {
-            Ok(cluster.log()?.contains("does not let us read pods").then_some(()))
-        })?;
-        if verb == "list" {
-            shop.send(&web.name, "idle", &web.address, 10, 1)?;
-            let all = Series::requests(80, Role::Server);
-            cluster.counts(&[(all.clone(), 10), (all.with("namespace", "rights"), 0)])?;
-        }
-        // With the right back, it names again, without a restart.
-        let patch = r#"[{"op":"replace","path":"/rules/0/verbs","value":["list","watch"]}]"#;
-        cluster.kubectl(&["patch", "clusterrole", RELEASE, "--type=json", "-p", patch])?;
-        cluster.until("the agent to be told again", || {
-            Ok(cluster.log()?.contains("the Kubernetes API server tells").then_some(()))
-        })?;
-        drop(probe);
-    }
     Ok(())
 }
 
