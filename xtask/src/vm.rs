@@ -19,7 +19,7 @@ use self::boot::{Accelerator, Ended};
 use crate::{exec, setup};
 
 /// The longest that a program may run there.
-const LIMIT: Duration = Duration::from_mins(15);
+const LIMIT: Duration = Duration::from_mins(30);
 
 /// What `in-kernel` takes.
 #[derive(Args)]
