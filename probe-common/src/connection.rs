@@ -20,6 +20,7 @@ use crate::{
 
 mod client;
 mod message;
+mod outcome;
 mod prelude;
 mod reading;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Before the first message: a header of the PROXY protocol. Whoever sends it, it is passed over, so that what follows is
 //! read as what it is; whom it names is of interest only where the peer is a proxy that is believed.
 
-use super::{Connection, Segment, Side, Stage, message::Outcome, reading::Line};
+use super::{Connection, Segment, Side, Stage, outcome::Outcome, reading::Line};
 use crate::{
     flow::{GUESSED, Part},
     http1::Extent,

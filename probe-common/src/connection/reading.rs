@@ -1,6 +1,6 @@
 //! Reading a segment: from one line to the next, over content without looking at it.
 
-use super::{Connection, Segment, Side, Step, message::Outcome};
+use super::{Connection, Segment, Side, Step, outcome::Outcome};
 use crate::{
     flow::Part,
     http1::Extent,

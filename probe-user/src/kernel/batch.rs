@@ -77,6 +77,20 @@ impl<K: Pod, V: Pod> Batched<K, V> {
             }
         }
     }
+
+    /// The keys of those entries that are wanted.
+    ///
+    /// # Errors
+    /// What `bpf(2)` says.
+    pub(super) fn keys(&mut self, wanted: impl Fn(&K) -> bool) -> io::Result<Vec<K>> {
+        let mut keys = Vec::new();
+        self.for_each(|key, _| {
+            if wanted(key) {
+                keys.push(*key);
+            }
+        })?;
+        Ok(keys)
+    }
 }
 
 fn possible_cpus(map: &'static str) -> Result<usize, StartError> {

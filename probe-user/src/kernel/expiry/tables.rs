@@ -50,6 +50,14 @@ pub(in crate::kernel) fn deleted(result: Result<(), MapError>) -> Result<(), Map
     }
 }
 
+/// The keys that are wanted, all read before any is deleted: behind a deletion the kernel begins anew.
+fn chosen<K>(
+    keys: impl Iterator<Item = Result<K, MapError>>,
+    wanted: impl Fn(&K) -> bool,
+) -> Result<Vec<K>, MapError> {
+    keys.filter(|key| key.as_ref().map_or(true, &wanted)).collect()
+}
+
 impl Tables {
     pub(super) fn take(ebpf: &Ebpf) -> Result<Self, StartError> {
         Ok(Self {
@@ -133,36 +141,19 @@ impl Tables {
     }
 
     fn clear_latencies(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
-        let mut gone = Vec::new();
-        let read = self.all_latencies.for_each(|key, _| {
-            if indices.contains(&key.service) {
-                gone.push(*key);
-            }
-        });
-        read.map_err(MapError::IoError)?;
+        let gone =
+            self.all_latencies.keys(|key| indices.contains(&key.service)).map_err(MapError::IoError)?;
         gone.iter().try_for_each(|key| deleted(self.latencies.remove(key)))
     }
 
     fn clear_routes(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
-        let mut gone = Vec::new();
-        for key in self.routes.keys() {
-            let key = key?;
-            if indices.contains(&key.service) {
-                gone.push(key);
-            }
-        }
+        let gone = chosen(self.routes.keys(), |key| indices.contains(&key.service))?;
         gone.iter().try_for_each(|key| deleted(self.routes.remove(key)))
     }
 
     /// Where peers are not counted, the tables have a place each, which no service uses.
     fn clear_peers(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
-        let mut gone = Vec::new();
-        for key in self.peers.keys() {
-            let key = key?;
-            if indices.contains(&key.service) {
-                gone.push(key);
-            }
-        }
+        let gone = chosen(self.peers.keys(), |key| indices.contains(&key.service))?;
         gone.iter().try_for_each(|key| deleted(self.peers.remove(key)))?;
         let cpus = nr_cpus().map_err(|(_, source)| MapError::IoError(source))?;
         let room = self.peer_counts.len();
@@ -176,20 +167,13 @@ impl Tables {
 
     /// Who was heard within the users' window may be a user of a service that leaves before that is over.
     fn clear_clients(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
-        let mut gone = Vec::new();
-        let read = self.all_clients.for_each(|key, _| {
-            if indices.contains(&key.service) {
-                gone.push(*key);
-            }
-        });
-        read.map_err(MapError::IoError)?;
+        let gone = self.all_clients.keys(|key| indices.contains(&key.service)).map_err(MapError::IoError)?;
         gone.iter().try_for_each(|key| deleted(self.clients.remove(key)))
     }
 
     fn clear_sketches(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
-        let keys = self.sketches.keys().collect::<Result<Vec<_>, _>>()?;
-        let gone = keys.iter().filter(|key| indices.contains(&key.service));
-        gone.into_iter().try_for_each(|key| deleted(self.sketches.remove(key)))
+        let gone = chosen(self.sketches.keys(), |key| indices.contains(&key.service))?;
+        gone.iter().try_for_each(|key| deleted(self.sketches.remove(key)))
     }
 
     /// Gives an index to whoever comes next.
