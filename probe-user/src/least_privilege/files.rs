@@ -11,7 +11,7 @@ use landlock::{
 
 /// What serving reads: about this process, the authorities that TLS trusts, and the service account's token, which is
 /// renewed as long as the pod lives.
-const SERVING: [&str; 8] = [
+const SERVING: [&str; 9] = [
     "/proc",
     "/dev/urandom",
     "/etc/ssl",
@@ -20,6 +20,8 @@ const SERVING: [&str; 8] = [
     "/usr/share/ca-certificates",
     "/etc/localtime",
     "/run/secrets",
+    // Where Kubernetes mounts it, and what is no link to `/run` in an image that has neither.
+    "/var/run/secrets",
 ];
 
 /// The newest version that was tried; of an older kernel, what it has is used.
