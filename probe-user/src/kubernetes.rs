@@ -8,6 +8,7 @@ mod log;
 mod owner;
 mod peers;
 mod pod;
+mod pods;
 mod watch;
 mod workload;
 
@@ -60,7 +61,7 @@ impl Cluster {
             return None;
         }
         let cluster = Self::new(settings.node.clone(), settings.labels.clone());
-        runtime.spawn(watch::follow(settings.node.clone(), Arc::clone(&cluster.directory)));
+        runtime.spawn(pods::follow(settings.node.clone(), Arc::clone(&cluster.directory)));
         Some(cluster)
     }
 

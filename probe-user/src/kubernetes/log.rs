@@ -21,7 +21,8 @@ pub(super) enum Subject {
 }
 
 impl Subject {
-    const fn label(self) -> &'static str {
+    /// As in an address of the API server.
+    pub(super) const fn label(self) -> &'static str {
         match self {
             Self::Pods => "pods",
             Self::Slices => "endpointslices",
@@ -68,18 +69,20 @@ impl Told {
     }
 
     /// They are known: which, and how many.
-    pub(super) fn listed(&mut self, which: impl std::fmt::Display) {
+    pub(super) fn listed(&mut self, which: impl FnOnce() -> String) {
         let again = if self.last.is_some() { " again" } else { "" };
         if self.becomes(State::Listed) {
-            tracing::info!("the Kubernetes API server tells{again} of the {} {which}", self.subject.label());
+            let (subject, which) = (self.subject.label(), which());
+            tracing::info!("the Kubernetes API server tells{again} of the {subject} {which}");
         }
     }
 
     /// It failed; true if that is no passing trouble, so that nothing is to be expected of it for now.
     pub(super) fn failed(&mut self, error: &watcher::Error) -> bool {
-        let Some(state) = state(error) else {
-            tracing::debug!("the watch on {} begins anew: {error}", self.subject.label());
-            return false;
+        let state = match code(error) {
+            401 => State::Unauthorized,
+            403 => State::Forbidden,
+            _ => State::Unreachable,
         };
         if self.becomes(state) {
             let (what, consequence) = (self.subject.label(), self.subject.consequence());
@@ -103,22 +106,20 @@ impl Told {
     }
 }
 
-/// What an error says of the API server; none if it is part of every long watch.
-fn state(error: &watcher::Error) -> Option<State> {
+/// Whether what happened since we last heard is forgotten, so that all is listed anew: part of every long watch.
+pub(super) fn is_forgotten(error: &watcher::Error) -> bool {
+    code(error) == 410
+}
+
+/// The status that the API server answered with, or zero.
+fn code(error: &watcher::Error) -> u16 {
     use kube::Error::Api;
-    let code = match error {
+    match error {
         watcher::Error::WatchError(status)
         | watcher::Error::InitialListFailed(Api(status))
         | watcher::Error::WatchStartFailed(Api(status))
         | watcher::Error::WatchFailed(Api(status)) => status.code,
         _ => 0,
-    };
-    match code {
-        401 => Some(State::Unauthorized),
-        403 => Some(State::Forbidden),
-        // What happened since we last heard is forgotten: all is listed anew.
-        410 => None,
-        _ => Some(State::Unreachable),
     }
 }
 
@@ -144,8 +145,7 @@ mod tests {
     #[test]
     fn only_what_does_not_pass_is_not_waited_for() {
         let mut told = Told::of(Subject::Pods);
-        assert!(!told.failed(&error(410)), "begins anew");
-        assert!(told.last.is_none(), "and nothing is said of it");
+        assert!(is_forgotten(&error(410)) && !is_forgotten(&error(503)));
         assert!(!told.failed(&error(503)));
         assert!(told.failed(&error(401)));
         assert!(told.failed(&error(403)));

@@ -1,4 +1,4 @@
-//! The watches on slices of endpoints and on services, for as long as the agent runs: see [`crate::kubernetes::watch`].
+//! The watches on slices of endpoints and on services.
 
 use std::{
     fmt::Debug,
@@ -6,21 +6,17 @@ use std::{
     time::Instant,
 };
 
-use futures_util::StreamExt;
 use kube::{
     Api, Client, Resource,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
+    runtime::watcher::{self, Event},
 };
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
 use super::{
     super::{
-        log::{Subject, Told},
-        watch::client,
+        log::Subject,
+        watch::{self, Keeper},
     },
     endpoints::{Endpoints, Kind},
     locked,
@@ -31,7 +27,7 @@ use super::{
 pub(super) fn spawn(runtime: &Runtime, endpoints: &Arc<Mutex<Endpoints>>) {
     let endpoints = Arc::clone(endpoints);
     runtime.spawn(async move {
-        match client().await {
+        match watch::client().await {
             Ok(client) => {
                 tokio::join!(
                     follow::<EndpointSlice>(client.clone(), Kind::Slice, &endpoints),
@@ -48,39 +44,39 @@ async fn follow<K>(client: Client, kind: Kind, endpoints: &Mutex<Endpoints>)
 where
     K: Resource<DynamicType = ()> + Tells + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let objects: Api<K> = Api::all(client);
-    let mut events = std::pin::pin!(watcher(objects, watcher::Config::default()).default_backoff());
-    let mut told = Told::of(match kind {
+    let subject = match kind {
         Kind::Slice => Subject::Slices,
         Kind::Service => Subject::Services,
-    });
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                let mut endpoints = locked(endpoints);
-                if take(&mut endpoints, kind, &event) {
-                    told.listed(format_args!("of all namespaces: {} addresses now", endpoints.known()));
-                }
-            }
-            Err(error) => {
-                if told.failed(&error) {
-                    locked(endpoints).conclude_without_server();
-                }
-            }
-        }
-    }
+    };
+    let all = watcher::Config::default();
+    watch::follow(Api::<K>::all(client), all, subject, &OfKind { kind, endpoints }).await;
 }
 
-/// Takes an event in; true if what the API server has is now known.
-fn take<K: Tells>(endpoints: &mut Endpoints, kind: Kind, event: &Event<K>) -> bool {
-    let now = Instant::now();
-    match event {
-        Event::Init => endpoints.begin_list(kind),
-        Event::InitApply(object) | Event::Apply(object) => {
-            endpoints.apply(&(kind, object.key()), object.addresses(), now);
+/// What objects of one kind tell.
+struct OfKind<'a> {
+    kind: Kind,
+    endpoints: &'a Mutex<Endpoints>,
+}
+
+impl<K: Tells> Keeper<K> for OfKind<'_> {
+    fn take(&self, event: &Event<K>) {
+        let (kind, now) = (self.kind, Instant::now());
+        let mut endpoints = locked(self.endpoints);
+        match event {
+            Event::Init => endpoints.begin_list(kind),
+            Event::InitApply(object) | Event::Apply(object) => {
+                endpoints.apply(&(kind, object.key()), object.addresses(), now);
+            }
+            Event::Delete(object) => endpoints.remove(&(kind, object.key()), now),
+            Event::InitDone => endpoints.end_list(kind, now),
         }
-        Event::Delete(object) => endpoints.remove(&(kind, object.key()), now),
-        Event::InitDone => endpoints.end_list(kind, now),
     }
-    !matches!(event, Event::Init | Event::InitApply(_))
+
+    fn conclude_without_server(&self) {
+        locked(self.endpoints).conclude_without_server();
+    }
+
+    fn known(&self) -> String {
+        format!("of all namespaces: {} addresses now", locked(self.endpoints).known())
+    }
 }
