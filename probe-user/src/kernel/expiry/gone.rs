@@ -21,7 +21,7 @@ impl Filling {
     /// Up to which moment what was counted has been shown to as many scrapers as there is room to wait for; none while
     /// there is room for all.
     fn shown(self, shown: Shown) -> Option<Instant> {
-        if self.exceeds(3, 4) {
+        if self.exceeds(7, 8) {
             return shown.to_any;
         }
         shown.to_all.filter(|_| self.exceeds(1, 2))
@@ -70,8 +70,8 @@ mod tests {
         let filled = |entries| Filling { entries, capacity: 512 };
         assert_eq!(filled(256).shown(shown), None, "there is room");
         assert_eq!(filled(257).shown(shown), shown.to_all);
-        assert_eq!(filled(384).shown(shown), shown.to_all);
-        assert_eq!(filled(385).shown(shown), shown.to_any);
+        assert_eq!(filled(448).shown(shown), shown.to_all);
+        assert_eq!(filled(449).shown(shown), shown.to_any);
         assert_eq!((filled(257).surplus(), filled(10).surplus()), (65, 0));
     }
 }
