@@ -2,17 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::condition::Condition;
+use super::{condition::Condition, load::Latency};
 use crate::run::Run;
 
 /// Of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Figures {
     pub(crate) run: Run,
-    /// Half of the requests took this long or less, in microseconds.
-    pub(crate) median: f64,
-    /// 99 of 100 took this long or less, in microseconds.
-    pub(crate) tail: f64,
+    /// How long requests took, if the load generator could tell.
+    pub(crate) latency: Option<Latency>,
     /// Part of a CPU that the agent used.
     pub(crate) agent_cpu: f64,
 }
@@ -21,10 +19,20 @@ impl Figures {
     /// For machines.
     pub(crate) fn to_json(&self) -> Value {
         self.run.to_json([
-            ("p50_us", json!(self.median)),
-            ("p99_us", json!(self.tail)),
+            ("p50_us", json!(self.median())),
+            ("p99_us", json!(self.tail())),
             ("agent_cpu", json!(self.agent_cpu)),
         ])
+    }
+
+    /// Half of the requests took this long or less, in microseconds.
+    pub(crate) fn median(&self) -> Option<f64> {
+        Some(self.latency?.median.as_secs_f64() * 1e6)
+    }
+
+    /// 99 of 100 took this long or less, in microseconds.
+    pub(crate) fn tail(&self) -> Option<f64> {
+        Some(self.latency?.tail.as_secs_f64() * 1e6)
     }
 }
 
@@ -40,9 +48,9 @@ impl Rounds {
         &mut self.conditions[condition as usize]
     }
 
-    /// One figure of all rounds.
-    pub(crate) fn figures(&self, condition: Condition, figure: impl Fn(&Figures) -> f64) -> Vec<f64> {
-        self.conditions[condition as usize].iter().map(figure).collect()
+    /// One figure of all rounds; nothing if a round has none, since rounds are compared one by one.
+    pub(crate) fn figures(&self, condition: Condition, figure: impl Fn(&Figures) -> Option<f64>) -> Vec<f64> {
+        self.conditions[condition as usize].iter().map(figure).collect::<Option<_>>().unwrap_or_default()
     }
 
     /// All of them.

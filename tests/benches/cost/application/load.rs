@@ -35,7 +35,14 @@ pub(crate) struct Done {
     pub(crate) requests: u64,
     /// How long it took.
     pub(crate) time: Duration,
-    /// Latency: half of them took this long or less.
+    /// How long they took; none where the load generator cannot tell.
+    pub(crate) latency: Option<Latency>,
+}
+
+/// Of the requests of a load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Latency {
+    /// Half of them took this long or less.
     pub(crate) median: Duration,
     /// 99 of 100.
     pub(crate) tail: Duration,

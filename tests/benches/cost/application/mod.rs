@@ -75,8 +75,7 @@ fn once(load: Load, server: &Server, condition: Condition, options: &Options, ra
     let seconds = done.time.as_secs_f64();
     Ok(Figures {
         run: Run::of(done.requests, seconds, &took, answered, seen),
-        median: done.median.as_secs_f64() * 1e6,
-        tail: done.tail.as_secs_f64() * 1e6,
+        latency: done.latency,
         agent_cpu: took.beside / seconds,
     })
 }

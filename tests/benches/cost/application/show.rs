@@ -13,14 +13,14 @@ use crate::{
 };
 
 /// A row for each load.
-type Measure = (&'static str, fn(&Figures) -> f64);
+type Measure = (&'static str, fn(&Figures) -> Option<f64>);
 
 const MEASURES: [Measure; 5] = [
-    ("Throughput, requests a second", |figures| figures.run.throughput),
-    ("The server's CPU time a request, µs", |figures| figures.run.server_cpu),
-    ("The load generator's CPU time a request, µs", |figures| figures.run.client_cpu),
-    ("P50, µs", |figures| figures.median),
-    ("P99, µs", |figures| figures.tail),
+    ("Throughput, requests a second", |figures| Some(figures.run.throughput)),
+    ("The server's CPU time a request, µs", |figures| Some(figures.run.server_cpu)),
+    ("The load generator's CPU time a request, µs", |figures| Some(figures.run.client_cpu)),
+    ("P50, µs", Figures::median),
+    ("P99, µs", Figures::tail),
 ];
 
 /// A table for each measure, and one of what was counted.
@@ -31,7 +31,7 @@ pub(crate) fn tables(results: &[(Load, Rounds)]) -> Vec<Table> {
     tables
 }
 
-fn compared(title: &str, results: &[(Load, Rounds)], figure: fn(&Figures) -> f64) -> Table {
+fn compared(title: &str, results: &[(Load, Rounds)], figure: fn(&Figures) -> Option<f64>) -> Table {
     let columns = [
         "load",
         "nothing",

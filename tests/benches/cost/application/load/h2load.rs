@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use anyhow::{Context, Result, ensure};
 use probe_tests::process;
 
-use super::{Done, Server};
+use super::{Done, Latency, Server};
 use crate::cpu;
 
 /// Has `h2load` ask for a path, on so many streams of each connection.
@@ -36,5 +36,6 @@ fn read(log: &str, time: Duration) -> Option<Done> {
     }
     times.sort_unstable();
     let at = |percent: usize| Some(Duration::from_micros(*times.get(times.len() * percent / 100)?));
-    Some(Done { requests: times.len() as u64, time, median: at(50)?, tail: at(99)? })
+    let latency = Latency { median: at(50)?, tail: at(99)? };
+    Some(Done { requests: times.len() as u64, time, latency: Some(latency) })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use probe_tests::process;
 
-use super::Done;
+use super::{Done, Latency};
 use crate::cpu;
 
 /// How long it may take at most.
@@ -41,5 +41,6 @@ fn read(said: &str, requests: u64) -> Option<Done> {
     let [rate, _, _, median, _, tail, _] = fields[..] else { return None };
     let milliseconds = |value: f64| Duration::try_from_secs_f64(value / 1e3).ok();
     let time = Duration::try_from_secs_f64(requests as f64 / rate).ok()?;
-    Some(Done { requests, time, median: milliseconds(median)?, tail: milliseconds(tail)? })
+    let latency = Latency { median: milliseconds(median)?, tail: milliseconds(tail)? };
+    Some(Done { requests, time, latency: Some(latency) })
 }

@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use anyhow::{Context, Result, ensure};
 use probe_tests::process;
 
-use super::{Done, Server};
+use super::{Done, Latency, Server};
 use crate::cpu;
 
 /// How requests follow each other.
@@ -48,7 +48,14 @@ pub(crate) fn run(
         time + Duration::from_secs(20),
     )?;
     ensure!(!said.contains("Non-2xx"), "not every request was answered well:\n{said}");
-    read(&said).with_context(|| format!("wrk says what the benchmark does not understand:\n{said}"))
+    let mut done =
+        read(&said).with_context(|| format!("wrk says what the benchmark does not understand:\n{said}"))?;
+    if manner == Manner::Pipelined {
+        // It adds requests that it takes to have been late, by the mean time between two on a connection, which has nothing
+        // to do with when those of a pipeline are due; some of its percentiles come out as zero then.
+        done.latency = None;
+    }
+    Ok(done)
 }
 
 fn pipeline(path: &str) -> String {
@@ -66,7 +73,8 @@ fn read(said: &str) -> Option<Done> {
         let line = said.lines().find_map(|line| line.trim().strip_prefix(share))?;
         duration(line.trim())
     };
-    Some(Done { requests, time, median: percentile("50%")?, tail: percentile("99%")? })
+    let latency = Latency { median: percentile("50%")?, tail: percentile("99%")? };
+    Some(Done { requests, time, latency: Some(latency) })
 }
 
 /// `1.23ms` and the like.
