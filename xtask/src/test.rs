@@ -3,7 +3,9 @@
 use std::{
     ffi::OsStr,
     fmt,
+    num::NonZeroUsize,
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -92,9 +94,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         package::for_tests(&packages)?;
     }
 
-    let image = rings.contains(&Ring::Image).then(image::for_tests).transpose()?;
-
-    let bill_schema = rings.contains(&Ring::Image).then(setup::bill_schema).transpose()?;
+    let images = rings.contains(&Ring::Image).then(image::ForTests::prepare).transpose()?;
 
     let mut verdicts = Vec::new();
     for ring in rings {
@@ -109,8 +109,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
             cargo.env(build::EBPF_VARIABLE, &object).env("TRAFFIC_PROBE_BIN", workspace::agent());
             cargo.envs(schema.iter().map(|directory| ("TRAFFIC_PROBE_GRAFANA_SCHEMA", directory)));
             cargo.env("TRAFFIC_PROBE_PACKAGES", &packages);
-            cargo.envs(image.as_ref().map(|archive| ("TRAFFIC_PROBE_IMAGE", archive)));
-            cargo.envs(bill_schema.iter().map(|directory| ("TRAFFIC_PROBE_BILL_SCHEMA", directory)));
+            cargo.envs(images.iter().flat_map(image::ForTests::variables));
             cargo.env("PATH", exec::search_path());
             cargo.envs(newman.as_ref().map(|newman| ("TRAFFIC_PROBE_NEWMAN", newman)));
             cargo
@@ -156,24 +155,42 @@ fn timed(ring: impl FnOnce() -> Result<()>) -> Verdict {
     }
 }
 
-/// Runs the programs' ring under each kernel, to the end even if one fails.
+/// Runs the programs' ring under each kernel, to the end even if one fails. As many run at a time as there are processors:
+/// a machine that is emulated keeps one busy.
 fn under_kernels(options: &Options, cargo: impl Fn() -> Command) -> Verdict {
     let mut series: Vec<&str> = options.kernels.iter().map(String::as_str).collect();
     if series.is_empty() {
         series.extend(setup::TESTED);
     }
+    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     timed(|| {
         let mut failures = Vec::new();
-        for series in series {
-            eprintln!("\nkernels: {series}");
-            let result = setup::machine(series).and_then(|_| {
+        for series in series.chunks(processors) {
+            eprintln!("\nkernels: {}", series.join(", "));
+            let commands = series.iter().map(|series| {
+                // What one needs is fetched and compiled before any runs.
+                setup::machine(series)?;
                 let mut cargo = cargo();
                 start_by(&mut cargo, &vm::runner(series)?);
-                exec::run(cargo.arg("--").args(&options.arguments))
+                cargo.arg("--").args(&options.arguments);
+                Ok(cargo)
             });
-            failures.extend(result.err().map(|error| format!("{series}: {error:#}")));
+            let results = at_once(commands.collect::<Result<Vec<_>>>()?);
+            let failed =
+                series.iter().zip(results).filter_map(|(series, result)| Some((series, result.err()?)));
+            failures.extend(failed.map(|(series, error)| format!("{series}: {error:#}")));
         }
         if failures.is_empty() { Ok(()) } else { bail!(failures.join("; ")) }
+    })
+}
+
+/// Runs commands side by side, each to its end.
+fn at_once(commands: Vec<Command>) -> Vec<Result<()>> {
+    thread::scope(|scope| {
+        let start = |mut command: Command| scope.spawn(move || exec::run(&mut command));
+        let running: Vec<_> = commands.into_iter().map(start).collect();
+        let ended = running.into_iter().map(thread::ScopedJoinHandle::join);
+        ended.map(|result| result.unwrap_or_else(|_| bail!("the thread that ran it failed"))).collect()
     })
 }
 

@@ -24,6 +24,9 @@ const LIMIT: Duration = Duration::from_mins(30);
 /// What `in-kernel` takes.
 #[derive(Args)]
 pub(crate) struct Options {
+    /// Say in each line of what runs which kernel it is
+    #[arg(long)]
+    tagged: bool,
     /// The kernel's series, such as 6.1
     series: String,
     /// What to run under it
@@ -32,10 +35,10 @@ pub(crate) struct Options {
 }
 
 /// How cargo is to start a test: through us, under a kernel.
-pub(crate) fn runner(series: &str) -> Result<[String; 3]> {
+pub(crate) fn runner(series: &str) -> Result<[String; 4]> {
     let xtask =
         env::current_exe().context("could not find out where this program lies, to have cargo start it")?;
-    Ok([xtask.display().to_string(), "in-kernel".into(), series.into()])
+    Ok([xtask.display().to_string(), "in-kernel".into(), "--tagged".into(), series.into()])
 }
 
 /// Runs a program under a kernel, and ends with its status.
@@ -45,7 +48,9 @@ pub(crate) fn in_kernel(options: &Options) -> Result<()> {
     let init = guest::init(&command(options)?, &machine.kernel.modules(), LIMIT)?;
     let initramfs = initramfs::pack(&machine, &init, &scratch.0)?;
     for accelerator in Accelerator::candidates() {
-        let boot = boot::Boot { machine: &machine, initramfs: &initramfs, accelerator, scratch: &scratch.0 };
+        let tag = if options.tagged { format!("{}: ", options.series) } else { String::new() };
+        let boot =
+            boot::Boot { machine: &machine, initramfs: &initramfs, accelerator, scratch: &scratch.0, tag };
         match boot.run(LIMIT)? {
             Ended::Status(0) => return Ok(()),
             // As if it had been started here: cargo says the rest.

@@ -68,6 +68,8 @@ pub(super) struct Boot<'a> {
     pub(super) initramfs: &'a Path,
     pub(super) accelerator: Accelerator,
     pub(super) scratch: &'a Path,
+    /// What each line of the program begins with.
+    pub(super) tag: String,
 }
 
 /// How it ended.
@@ -117,7 +119,7 @@ impl Boot<'_> {
                 }
                 Line::Broken(why) => bail!("the virtual machine with {} is of no use: {why}", self.release()),
                 Line::Ended(status) => return Ok(Ended::Status(status)),
-                Line::Said(words) if up => println!("{words}"),
+                Line::Said(words) if up => println!("{}{words}", self.tag),
                 Line::Said(words) => before.push(format!("{words}\n")),
             }
         }
