@@ -73,12 +73,16 @@ pub struct Container {
 impl Engine {
     /// Loads the image that `cargo xtask test image` built.
     pub fn new() -> Result<Self> {
-        const VARIABLE: &str = "TRAFFIC_PROBE_IMAGE";
+        Self::of("TRAFFIC_PROBE_IMAGE")
+    }
+
+    /// Loads another, of which a variable of the environment says where it is.
+    pub fn of(variable: &str) -> Result<Self> {
         static ENGINES: AtomicU32 = AtomicU32::new(0);
         tool::demand_root()?;
-        let archive = env::var_os(VARIABLE)
+        let archive = env::var_os(variable)
             .map(PathBuf::from)
-            .with_context(|| format!("{VARIABLE} is not set: `cargo xtask test image` builds the image"))?;
+            .with_context(|| format!("{variable} is not set: `cargo xtask test image` builds the image"))?;
         let directory = TempDir::with_prefix("traffic-probe-podman-")?;
         for place in ["lock", "tmp"] {
             fs::create_dir(directory.path().join(place))?;

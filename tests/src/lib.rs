@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod container;
 pub mod dns;
 pub mod echo;
+pub mod emulated;
 pub mod expect;
 pub mod flood;
 pub mod forger;

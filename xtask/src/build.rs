@@ -38,6 +38,16 @@ pub(crate) fn ebpf(toolchain: &Toolchain) -> Result<PathBuf> {
     object(toolchain, EBPF_PACKAGE)
 }
 
+/// The same for a processor: what the kernel tells in its registers depends on it.
+pub(crate) fn ebpf_for(toolchain: &Toolchain, architecture: &str) -> Result<PathBuf> {
+    if architecture == env::consts::ARCH {
+        return ebpf(toolchain);
+    }
+    // Beside this machine's, or each would have the other compiled anew.
+    let directory = workspace::ebpf_target().with_extension(architecture);
+    object_in(&directory, &mut cargo_for(toolchain, "build", architecture), EBPF_PACKAGE)
+}
+
 /// Builds what the benchmark attaches in the probe's stead: programs that do nothing, and programs that only call what the
 /// probe's call.
 pub(crate) fn stand_ins(toolchain: &Toolchain) -> Result<[PathBuf; 2]> {
@@ -45,8 +55,12 @@ pub(crate) fn stand_ins(toolchain: &Toolchain) -> Result<[PathBuf; 2]> {
 }
 
 fn object(toolchain: &Toolchain, bin: &str) -> Result<PathBuf> {
-    exec::run(ebpf_cargo(toolchain, "build").args(["--bin", bin]))?;
-    let object = workspace::ebpf_target().join(ebpf_target()).join("release").join(bin);
+    object_in(&workspace::ebpf_target(), &mut ebpf_cargo(toolchain, "build"), bin)
+}
+
+fn object_in(directory: &Path, cargo: &mut Command, bin: &str) -> Result<PathBuf> {
+    exec::run(cargo.args(["--bin", bin]).env("CARGO_TARGET_DIR", directory))?;
+    let object = directory.join(ebpf_target()).join("release").join(bin);
     if !object.is_file() {
         bail!(
             "cargo succeeded, but left no eBPF object at {}; is the bin still called {bin}?",
@@ -65,8 +79,12 @@ pub(crate) fn agent(object: &Path) -> Result<()> {
 
 /// A cargo that compiles the kernel side: `build`, or `clippy`.
 pub(crate) fn ebpf_cargo(toolchain: &Toolchain, subcommand: &str) -> Command {
+    cargo_for(toolchain, subcommand, env::consts::ARCH)
+}
+
+fn cargo_for(toolchain: &Toolchain, subcommand: &str, architecture: &str) -> Command {
     let linker = format!("CARGO_TARGET_{}_LINKER", ebpf_target().to_uppercase().replace('-', "_"));
-    let arch = format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH);
+    let arch = format!("--cfg=bpf_target_arch=\"{architecture}\"");
     let mut cargo = toolchain.cargo(subcommand);
     cargo
         .args(["--release", "--package", EBPF_PACKAGE, "-Z", "build-std=core", "--target", ebpf_target()])

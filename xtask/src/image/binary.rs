@@ -1,34 +1,54 @@
 //! The static binary that the image, and packages, are made of.
 
-use std::{env, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, bail};
 
+use super::platform::Platform;
 use crate::{
     build, exec, remap,
     setup::{self, Group, Toolchain},
     workspace,
 };
 
-/// Compiles the agent with all that it needs in it.
+/// What rustc needs to link for another processor: its own linker, since that of the machine's C compiler knows the machine's.
+const FOREIGN: [&str; 2] = ["-Clinker=rust-lld", "-Clink-self-contained=yes"];
+
+/// Compiles the agent for this machine with all that it needs in it.
 pub(crate) fn binary() -> Result<PathBuf> {
-    compiled(&setup::ensure(&[Group::Image])?)
+    let platform = Platform::own()?;
+    compiled(&toolchain(platform)?, platform)
 }
 
-/// The same by a toolchain that is there.
-pub(super) fn compiled(toolchain: &Toolchain) -> Result<PathBuf> {
-    let object = build::ebpf(toolchain)?;
-    let target = static_target();
+/// What compiling for a platform takes, set up.
+pub(super) fn toolchain(platform: Platform) -> Result<Toolchain> {
+    setup::ensure(&[group(platform)])
+}
+
+/// What a machine is set up for, to compile for a platform.
+pub(super) fn group(platform: Platform) -> Group {
+    if platform.is_own() { Group::Image } else { Group::ForeignImage }
+}
+
+/// The same for a platform, by a toolchain that is there.
+pub(super) fn compiled(toolchain: &Toolchain, platform: Platform) -> Result<PathBuf> {
+    let object = build::ebpf_for(toolchain, platform.architecture())?;
+    let target = platform.target();
     add_target(&target)?;
     let mut cargo = workspace::host_cargo("build");
     cargo.args(["--release", "-p", "probe-user", "--bin", "traffic-probe", "--target", &target]);
     cargo.env(build::EBPF_VARIABLE, object);
+    let flags: &[&str] = if platform.is_own() { &[] } else { &FOREIGN };
     // The image is of the sources, not of the flags that its maker happens to set.
-    cargo.env(remap::VARIABLE, remap::flags([]));
+    cargo.env(remap::VARIABLE, remap::flags(flags.iter().copied()));
+    if !platform.is_own() {
+        // It compiles for every processor, as no other C compiler does; what is C takes nothing of a C library but headers.
+        cargo.env(format!("CC_{}", target.replace('-', "_")), "clang");
+    }
     // Names of functions are a fifth of the file, and nobody reads a backtrace in a container that was replaced.
     cargo.env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
     exec::run(&mut cargo)?;
-    let context = workspace::target().join("image");
+    let context = platform.directory();
     fs::create_dir_all(&context).with_context(|| format!("could not create {}", context.display()))?;
     let built = workspace::target().join(&target).join("release/traffic-probe");
     let binary = context.join("traffic-probe");
@@ -38,11 +58,6 @@ pub(super) fn compiled(toolchain: &Toolchain) -> Result<PathBuf> {
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("could not set the mode of {}", binary.display()))?;
     Ok(binary)
-}
-
-/// What it is compiled for.
-pub(super) fn static_target() -> String {
-    format!("{}-unknown-linux-musl", env::consts::ARCH)
 }
 
 /// Rust's library for programs without a C library beside them comes with rustup.

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::written;
+use super::{platform::Platform, written};
 use crate::{exec, workspace};
 
 /// In the order of preference: without a daemon first.
@@ -48,7 +48,7 @@ impl Builder {
     }
 
     /// Builds the image from the directory of a binary, so that the same binary gives the same image, whenever and wherever.
-    pub(super) fn build(&self, binary: &Path, tag: &str) -> Result<()> {
+    pub(super) fn build(&self, binary: &Path, platform: Platform, tag: &str) -> Result<()> {
         let context = binary.parent().context("the binary lies in no directory")?;
         let mut build = self.command();
         build.args(if self.program == "buildah" {
@@ -63,7 +63,7 @@ impl Builder {
             // Nor is its own version in it.
             build.args(["--timestamp", &written(), "--identity-label=false"]);
         }
-        build.args(["--target", STAGE, "--tag", tag]).arg(context);
+        build.args(["--platform", platform.name(), "--target", STAGE, "--tag", tag]).arg(context);
         exec::run_long(&format!("building the image by {}", self.program), &mut build)
     }
 

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{binary::static_target, written};
+use super::{platform::Platform, written};
 use crate::{build, exec, setup::Toolchain, workspace};
 
 /// A list of `package TAB licence` lines with their depth ahead, from cargo.
@@ -27,8 +27,8 @@ struct Graph {
 }
 
 /// Writes the bill of a binary, beside the archive of its image.
-pub(super) fn write(binary: &Path, toolchain: &Toolchain, archive: &Path) -> Result<()> {
-    let (bill, file) = (bill(binary, &static_target(), toolchain)?, beside(archive));
+pub(super) fn write(binary: &Path, platform: Platform, toolchain: &Toolchain, archive: &Path) -> Result<()> {
+    let (bill, file) = (bill(binary, &platform.target(), toolchain)?, beside(archive));
     fs::write(&file, format!("{bill:#}\n")).with_context(|| format!("could not write {}", file.display()))?;
     eprintln!(
         "image: {} lists {} components",

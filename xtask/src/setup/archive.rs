@@ -17,20 +17,22 @@ use crate::{exec, workspace};
 /// The keys of every release of Debian.
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// Debian's name for the processors that this machine emulates to run images for them.
+pub(super) const ARM64: &str = "arm64";
+
 /// The archives of one release.
 pub(super) struct Archive {
     directory: PathBuf,
+    /// Whom its programs are for, if not for this machine.
+    foreign: Option<&'static str>,
 }
 
 impl Archive {
-    /// The archives of this machine's release, as this machine is configured.
-    pub(super) fn of_this_machine() -> Result<Self> {
-        Self::of(&codename()?)
-    }
-
-    /// The archives of a release, on the mirrors that this machine takes its own from.
-    pub(super) fn of(release: &str) -> Result<Self> {
-        let directory = workspace::cache()?.join("apt").join(release);
+    /// The archives of a release, on the mirrors that this machine takes its own from; with programs for other processors
+    /// than this machine's, if these are named.
+    pub(super) fn with_programs_for(foreign: Option<&'static str>, release: &str) -> Result<Self> {
+        let name = foreign.map_or_else(|| release.to_owned(), |foreign| format!("{release}-{foreign}"));
+        let directory = workspace::cache()?.join("apt").join(name);
         for part in ["lists/partial", "cache/archives/partial"] {
             let part = directory.join(part);
             fs::create_dir_all(&part).with_context(|| format!("could not create {}", part.display()))?;
@@ -52,7 +54,7 @@ impl Archive {
         }
         let list = directory.join("sources.list");
         fs::write(&list, sources).with_context(|| format!("could not write {}", list.display()))?;
-        let archive = Self { directory };
+        let archive = Self { directory, foreign };
         exec::run_long(
             &format!("fetching {release}'s list of packages"),
             archive.apt("apt-get").args(["update", "-qq"]),
@@ -105,6 +107,10 @@ impl Archive {
             ("APT::Sandbox::User", "root".into()),
         ] {
             apt.arg("-o").arg(format!("{name}={}", value.display()));
+        }
+        if let Some(foreign) = self.foreign {
+            apt.args(["-o", &format!("APT::Architecture={foreign}")]);
+            apt.args(["-o", &format!("APT::Architectures={foreign}")]);
         }
         apt
     }

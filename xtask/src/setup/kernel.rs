@@ -27,14 +27,40 @@ pub(crate) struct Kernel {
     pub(crate) root: PathBuf,
 }
 
+/// Whom a kernel is for: Debian's names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Processor {
+    /// This machine's kind.
+    Amd64,
+    /// One that is emulated.
+    Arm64,
+}
+
+impl Processor {
+    /// How the names of its kernels end.
+    const fn ending(self) -> &'static str {
+        match self {
+            Self::Amd64 => "-cloud-amd64",
+            Self::Arm64 => "-cloud-arm64",
+        }
+    }
+
+    const fn foreign(self) -> Option<&'static str> {
+        match self {
+            Self::Amd64 => None,
+            Self::Arm64 => Some(archive::ARM64),
+        }
+    }
+}
+
 /// The newest kernel of a series such as 6.1, from our cache, or else from Debian.
-pub(crate) fn ensure(series: &str, steps: &mut Steps) -> Result<Kernel> {
+pub(super) fn ensure(series: &str, processor: Processor, steps: &mut Steps) -> Result<Kernel> {
     const WHY: &str = "a virtual machine runs the programs under it";
-    if let Some(package) = newest(cached_packages()?, series) {
+    if let Some(package) = newest(cached_packages()?, series, processor) {
         steps.there(&package, WHY);
         return Kernel::of(&package);
     }
-    let (archive, package) = find(series)?;
+    let (archive, package) = find(series, processor)?;
     steps.doing(&format!("fetching and unpacking {package}"), WHY);
     let directory = directory()?.join(&package);
     let release = release_of(&package);
@@ -66,14 +92,14 @@ fn cached_packages() -> Result<Vec<String>> {
 }
 
 /// Where the newest kernel of a series is to be had.
-fn find(series: &str) -> Result<(Archive, String)> {
-    let pattern = format!("^linux-image-{}\\.[0-9].*-cloud-amd64$", series.replace('.', "\\."));
+fn find(series: &str, processor: Processor) -> Result<(Archive, String)> {
+    let pattern = format!("^linux-image-{}\\.[0-9].*{}$", series.replace('.', "\\."), processor.ending());
     let own = archive::codename()?;
     let elsewhere = RELEASES.iter().find(|(known, _)| *known == series).map(|(_, release)| *release);
     let archives = [Some(own.as_str()), elsewhere.filter(|release| *release != own)];
     for release in archives.into_iter().flatten() {
-        let archive = Archive::of(release)?;
-        if let Some(package) = newest(archive.search(&pattern), series) {
+        let archive = Archive::with_programs_for(processor.foreign(), release)?;
+        if let Some(package) = newest(archive.search(&pattern), series, processor) {
             return Ok((archive, package));
         }
     }
@@ -86,14 +112,14 @@ fn find(series: &str) -> Result<(Archive, String)> {
 }
 
 /// The newest package of a series; numbers in their names compare as numbers.
-fn newest(packages: Vec<String>, series: &str) -> Option<String> {
+fn newest(packages: Vec<String>, series: &str, processor: Processor) -> Option<String> {
     let prefix = format!("linux-image-{series}.");
     let numbers = |name: &String| -> Vec<u64> {
         name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
     };
     packages
         .into_iter()
-        .filter(|package| package.starts_with(&prefix) && package.ends_with("-cloud-amd64"))
+        .filter(|package| package.starts_with(&prefix) && package.ends_with(processor.ending()))
         .max_by_key(numbers)
 }
 
@@ -126,13 +152,16 @@ mod tests {
                 "linux-image-6.12-cloud-amd64",
                 "linux-image-6.12.9+deb12-cloud-amd64",
                 "linux-image-6.12.117+deb12-cloud-amd64",
+                "linux-image-6.12.118+deb12-cloud-arm64",
             ]
             .map(String::from)
             .to_vec()
         };
-        assert_eq!(newest(packages(), "6.1").unwrap(), "linux-image-6.1.0-56-cloud-amd64");
-        assert_eq!(newest(packages(), "6.12").unwrap(), "linux-image-6.12.117+deb12-cloud-amd64");
-        assert_eq!(newest(packages(), "5.10"), None);
+        let found = |series, processor| newest(packages(), series, processor);
+        assert_eq!(found("6.1", Processor::Amd64).unwrap(), "linux-image-6.1.0-56-cloud-amd64");
+        assert_eq!(found("6.12", Processor::Amd64).unwrap(), "linux-image-6.12.117+deb12-cloud-amd64");
+        assert_eq!(found("6.12", Processor::Arm64).unwrap(), "linux-image-6.12.118+deb12-cloud-arm64");
+        assert_eq!(found("5.10", Processor::Amd64), None);
         assert_eq!(release_of("linux-image-6.1.0-9-cloud-amd64"), "6.1.0-9-cloud-amd64");
     }
 }

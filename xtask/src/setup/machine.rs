@@ -9,9 +9,9 @@ use anyhow::{Result, bail};
 
 use super::{
     apt,
-    archive::Archive,
+    archive::{self, Archive},
     cached::{self, Crate},
-    kernel::{self, Kernel},
+    kernel::{self, Kernel, Processor},
     step::{Detail, Steps},
     system::SystemChanges,
     toolchain,
@@ -81,7 +81,7 @@ pub(super) fn prepare(series: &str, steps: &mut Steps) -> Result<Machine> {
     Ok(Machine {
         virtiofsd: virtiofsd(steps)?,
         busybox: busybox(steps)?,
-        kernel: kernel::ensure(series, steps)?,
+        kernel: kernel::ensure(series, Processor::Amd64, steps)?,
     })
 }
 
@@ -106,22 +106,34 @@ fn virtiofsd(steps: &mut Steps) -> Result<PathBuf> {
 
 /// Fetched as a file, since its package conflicts with that of a busybox that needs libraries.
 pub(super) fn busybox(steps: &mut Steps) -> Result<PathBuf> {
+    busybox_of(None, steps)
+}
+
+/// The same for other processors than this machine's.
+pub(super) fn busybox_of(foreign: Option<&'static str>, steps: &mut Steps) -> Result<PathBuf> {
     const WHY: &str =
         "a program that needs nothing else: a virtual machine boots into it, pods are held by it";
-    let directory = workspace::cache()?.join("busybox-static");
+    let name =
+        foreign.map_or_else(|| "busybox-static".to_owned(), |foreign| format!("busybox-static-{foreign}"));
+    let directory = workspace::cache()?.join(name);
     let file = Path::new(BUSYBOX);
     if let Some(there) = cached::existing(&directory, file) {
         steps.there(&there.display().to_string(), WHY);
         return Ok(there);
     }
     steps.doing("fetching and unpacking busybox-static", WHY);
-    Archive::of_this_machine()?.unpack("busybox-static", &directory, file, |root| {
-        // Where it lies since trixie.
-        let moved = root.join("usr").join(BUSYBOX);
-        if moved.is_file() {
-            std::fs::create_dir_all(root.join("bin"))?;
-            std::fs::copy(moved, root.join(BUSYBOX))?;
-        }
-        Ok(())
-    })
+    Archive::with_programs_for(foreign, &archive::codename()?)?.unpack(
+        "busybox-static",
+        &directory,
+        file,
+        |root| {
+            // Where it lies since trixie.
+            let moved = root.join("usr").join(BUSYBOX);
+            if moved.is_file() {
+                std::fs::create_dir_all(root.join("bin"))?;
+                std::fs::copy(moved, root.join(BUSYBOX))?;
+            }
+            Ok(())
+        },
+    )
 }

@@ -8,6 +8,7 @@
 mod apt;
 mod archive;
 mod cached;
+mod emulated;
 mod grafana_schema;
 mod kernel;
 mod kubernetes;
@@ -28,6 +29,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 pub(crate) use self::{
+    emulated::{Emulated, emulated},
     grafana_schema::grafana_schema,
     kernel::Kernel,
     kubernetes::{Kubernetes, helm, kubernetes},
@@ -71,6 +73,10 @@ pub(crate) enum Group {
     Kernels,
     /// What a static binary and its image take
     Image,
+    /// What one for another processor takes
+    ForeignImage,
+    /// What runs one for 64-bit ARM on another machine
+    Emulated,
     /// What the image's tests build and run it by
     Containers,
     /// A Kubernetes node; only if asked for, since its programs are compiled
@@ -143,8 +149,10 @@ pub(crate) fn installed_packages() -> Vec<&'static str> {
             .iter()
             .chain(&tools::BENCH)
             .chain(&tools::IMAGE)
+            .chain(&tools::FOREIGN_IMAGE)
             .chain(&tools::CONTAINERS)
             .chain(&machine::TOOLS)
+            .chain(&emulated::TOOLS)
             .chain(&newman::TOOLS)
             .chain(&kubernetes::TOOLS)
             .chain(&python::TOOLS)
@@ -181,6 +189,12 @@ fn system_part(groups: &[Group], plan: Option<&Plan>, steps: &mut Steps) -> Resu
     }
     if wanted(Group::Image) {
         tools::collect(&tools::IMAGE, &mut changes, steps)?;
+    }
+    if wanted(Group::ForeignImage) {
+        tools::collect(&tools::FOREIGN_IMAGE, &mut changes, steps)?;
+    }
+    if wanted(Group::Emulated) {
+        tools::collect(&emulated::TOOLS, &mut changes, steps)?;
     }
     if wanted(Group::Containers) {
         tools::collect(&tools::CONTAINERS, &mut changes, steps)?;

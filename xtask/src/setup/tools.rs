@@ -60,6 +60,10 @@ pub(super) const BENCH: [Tool; 4] = [
 /// What a static binary takes: what of its cryptography is C is compiled by it. The image is built by what is there.
 pub(super) const IMAGE: [Tool; 1] = [tool("musl-gcc", "musl-tools", "it compiles C for static programs")];
 
+/// What one for another processor takes.
+pub(super) const FOREIGN_IMAGE: [Tool; 1] =
+    [tool("clang", "clang", "it compiles C for processors of every kind")];
+
 /// What the image's tests build and run it by.
 pub(super) const CONTAINERS: [Tool; 3] = [
     tool("buildah", "buildah", "builds the image without a daemon"),
