@@ -48,14 +48,17 @@ type Counts = BTreeMap<[String; 3], u64>;
 struct Scale {
     pods: u32,
     time: Duration,
+    /// Between two passes of the agent.
+    interval: &'static str,
 }
 
 impl Scale {
     fn asked_for() -> Self {
         if env::var_os("TRAFFIC_PROBE_MANY_PODS").is_some() {
-            Self { pods: 1000, time: Duration::from_mins(1) }
+            // As the agent does it unless told otherwise: what it takes is to be what it takes its users.
+            Self { pods: 1000, time: Duration::from_mins(1), interval: "1s" }
         } else {
-            Self { pods: 150, time: Duration::from_secs(3) }
+            Self { pods: 150, time: Duration::from_secs(3), interval: "200ms" }
         }
     }
 }
@@ -191,14 +194,14 @@ fn is_exact(agent: &Agent<'_>, seen: &Seen, expected: &Counts) -> Result<()> {
 
 #[test]
 fn every_request_is_under_its_pod_however_many_come_and_go() -> Result<()> {
-    let Scale { pods, time } = Scale::asked_for();
+    let Scale { pods, time, interval } = Scale::asked_for();
     let cgroup = Cgroup::new("node")?;
     let idle = format!("{}s", IDLE.as_secs());
     let flags = ["--kubernetes", "on", "--node-name", "node1", "--max-services", "8192"];
     let flags =
         [&flags[..], &["--max-series", "262144", "--idle-after", &idle, "--users-window", "1s"]].concat();
     // No file of the user's says where an API server is: names are the path's.
-    let setup = Setup::default().flags(&flags).variable("KUBECONFIG", "/nonexistent");
+    let setup = Setup::default().flags(&flags).ticking_every(interval).variable("KUBECONFIG", "/nonexistent");
     let mut expected = Counts::new();
     let start = |number: u32| {
         let requests = 2 * u32::try_from(time.as_secs()).unwrap_or(u32::MAX) + number % 11;
