@@ -80,9 +80,7 @@ impl Engine {
     pub fn of(variable: &str) -> Result<Self> {
         static ENGINES: AtomicU32 = AtomicU32::new(0);
         tool::demand_root()?;
-        let archive = env::var_os(variable)
-            .map(PathBuf::from)
-            .with_context(|| format!("{variable} is not set: `cargo xtask test image` builds the image"))?;
+        let archive = tool::of_image_ring(variable)?;
         let directory = TempDir::with_prefix("traffic-probe-podman-")?;
         for place in ["lock", "tmp"] {
             fs::create_dir(directory.path().join(place))?;

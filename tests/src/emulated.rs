@@ -2,17 +2,13 @@
 //! the test gives it, and is over when the script is.
 
 use std::{
-    env,
-    fmt::Write as _,
-    fs::{self, File},
-    io::Write as _,
+    fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::{process, tool};
@@ -44,11 +40,6 @@ pub struct Given<'a> {
     pub contents: &'a [u8],
 }
 
-fn variable(name: &str) -> Result<PathBuf> {
-    let path = env::var_os(name).map(PathBuf::from);
-    path.with_context(|| format!("{name} is not set: `cargo xtask test image` sets it"))
-}
-
 /// Runs a script to its end; gives what it and the kernel said.
 pub fn run(files: &[Given<'_>], script: &str) -> Result<String> {
     let directory = TempDir::with_prefix("traffic-probe-arm64-")?;
@@ -59,7 +50,10 @@ pub fn run(files: &[Given<'_>], script: &str) -> Result<String> {
     // run what another is patching.
     qemu.args(["-accel", "tcg,thread=single"]);
     qemu.args(["-nic", "none", "-display", "none", "-monitor", "none", "-no-reboot", "-serial", "stdio"]);
-    qemu.arg("-kernel").arg(variable("TRAFFIC_PROBE_ARM64_KERNEL")?).arg("-initrd").arg(&initramfs);
+    qemu.arg("-kernel")
+        .arg(tool::of_image_ring("TRAFFIC_PROBE_ARM64_KERNEL")?)
+        .arg("-initrd")
+        .arg(&initramfs);
     qemu.args(["-append", "console=ttyAMA0 quiet panic=-1"]);
     // The terminal's line ends.
     Ok(process::run_well(&mut qemu, LIMIT)?.replace('\r', ""))
@@ -67,14 +61,11 @@ pub fn run(files: &[Given<'_>], script: &str) -> Result<String> {
 
 /// Packs the archive that the kernel unpacks into its root.
 fn pack(directory: &Path, files: &[Given<'_>], script: &str) -> Result<PathBuf> {
-    let root = directory.join("root");
-    // A directory before what is in it.
-    let mut names = String::from(".\n");
+    let (root, archive) = (directory.join("root"), directory.join("initramfs"));
     for name in ["bin", "dev", "proc", "sys", "run", "tmp"] {
         fs::create_dir_all(root.join(name))?;
-        writeln!(names, "{name}")?;
     }
-    let busybox = fs::read(variable("TRAFFIC_PROBE_ARM64_BUSYBOX")?)?;
+    let busybox = fs::read(tool::of_image_ring("TRAFFIC_PROBE_ARM64_BUSYBOX")?)?;
     let init = [PROLOGUE, script, EPILOGUE].concat();
     let own = [
         Given { name: "bin/busybox", contents: &busybox },
@@ -83,16 +74,10 @@ fn pack(directory: &Path, files: &[Given<'_>], script: &str) -> Result<PathBuf> 
     for Given { name, contents } in own.iter().chain(files) {
         fs::write(root.join(name), contents).with_context(|| format!("could not write {name}"))?;
         fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o755))?;
-        writeln!(names, "{name}")?;
     }
     symlink("busybox", root.join("bin/sh"))?;
-    names.push_str("bin/sh\n");
-    let archive = directory.join("initramfs");
-    let mut cpio: Command = tool::command("cpio")?;
-    cpio.args(["--create", "--format=newc", "--quiet", "--owner=0:0"]).current_dir(&root);
-    let mut cpio = cpio.stdin(Stdio::piped()).stdout(File::create(&archive)?).spawn()?;
-    cpio.stdin.take().context("cpio has no input")?.write_all(names.as_bytes())?;
-    let status = cpio.wait()?;
-    ensure!(status.success(), "cpio ended with {status}");
+    // A directory before what is in it, as `find` has them.
+    let pack = "find . | cpio --create --format=newc --quiet --owner=0:0 --file=\"$0\"";
+    process::run_well(tool::command("sh")?.args(["-c", pack]).arg(&archive).current_dir(&root), LIMIT)?;
     Ok(archive)
 }

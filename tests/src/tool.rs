@@ -36,6 +36,13 @@ pub fn agent() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A file that the ring `image` prepares, by the variable that says where it is.
+pub fn of_image_ring(variable: &str) -> Result<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).with_context(|| {
+        format!("{variable} is not set: `cargo xtask test image` prepares it and says where it is")
+    })
+}
+
 /// Fails unless the tests run as root.
 pub fn demand_root() -> Result<()> {
     ensure!(

@@ -35,32 +35,24 @@ pub(crate) fn build() -> Result<()> {
 
 /// Builds the kernel side; the path of the object is absolute.
 pub(crate) fn ebpf(toolchain: &Toolchain) -> Result<PathBuf> {
-    object(toolchain, EBPF_PACKAGE)
+    ebpf_for(toolchain, env::consts::ARCH)
 }
 
 /// The same for a processor: what the kernel tells in its registers depends on it.
 pub(crate) fn ebpf_for(toolchain: &Toolchain, architecture: &str) -> Result<PathBuf> {
-    if architecture == env::consts::ARCH {
-        return ebpf(toolchain);
-    }
-    // Beside this machine's, or each would have the other compiled anew.
-    let directory = workspace::ebpf_target().with_extension(architecture);
-    object_in(&directory, &mut cargo_for(toolchain, "build", architecture), EBPF_PACKAGE)
+    object(toolchain, EBPF_PACKAGE, architecture)
 }
 
 /// Builds what the benchmark attaches in the probe's stead: programs that do nothing, and programs that only call what the
 /// probe's call.
 pub(crate) fn stand_ins(toolchain: &Toolchain) -> Result<[PathBuf; 2]> {
-    Ok([object(toolchain, NOTHING)?, object(toolchain, FLOOR)?])
+    let object = |bin| object(toolchain, bin, env::consts::ARCH);
+    Ok([object(NOTHING)?, object(FLOOR)?])
 }
 
-fn object(toolchain: &Toolchain, bin: &str) -> Result<PathBuf> {
-    object_in(&workspace::ebpf_target(), &mut ebpf_cargo(toolchain, "build"), bin)
-}
-
-fn object_in(directory: &Path, cargo: &mut Command, bin: &str) -> Result<PathBuf> {
-    exec::run(cargo.args(["--bin", bin]).env("CARGO_TARGET_DIR", directory))?;
-    let object = directory.join(ebpf_target()).join("release").join(bin);
+fn object(toolchain: &Toolchain, bin: &str, architecture: &str) -> Result<PathBuf> {
+    exec::run(cargo_for(toolchain, "build", architecture).args(["--bin", bin]))?;
+    let object = directory(architecture).join(ebpf_target()).join("release").join(bin);
     if !object.is_file() {
         bail!(
             "cargo succeeded, but left no eBPF object at {}; is the bin still called {bin}?",
@@ -68,6 +60,12 @@ fn object_in(directory: &Path, cargo: &mut Command, bin: &str) -> Result<PathBuf
         );
     }
     Ok(object)
+}
+
+/// Each processor's beside this machine's, or each would have the other compiled anew.
+fn directory(architecture: &str) -> PathBuf {
+    let own = workspace::ebpf_target();
+    if architecture == env::consts::ARCH { own } else { own.with_extension(architecture) }
 }
 
 /// Builds the agent around an object.
@@ -89,7 +87,7 @@ fn cargo_for(toolchain: &Toolchain, subcommand: &str, architecture: &str) -> Com
     cargo
         .args(["--release", "--package", EBPF_PACKAGE, "-Z", "build-std=core", "--target", ebpf_target()])
         .current_dir(workspace::root())
-        .env("CARGO_TARGET_DIR", workspace::ebpf_target())
+        .env("CARGO_TARGET_DIR", directory(architecture))
         .env(remap::VARIABLE, remap::flags([&*arch, "-Cdebuginfo=2", "-Clink-arg=--btf"]))
         .env(linker, toolchain.linker());
     cargo

@@ -35,7 +35,7 @@ pub(crate) struct Options {
     /// Whom it is for; this machine's own if not given
     #[arg(long)]
     platform: Option<Platform>,
-    /// Only build the static binary: target/image/traffic-probe
+    /// Only build the static binary: target/image/traffic-probe, for another platform beside it
     #[arg(long)]
     binary_only: bool,
     /// Only check that the commit gives the same image in two folders: two builds from nothing, which take long

@@ -2,8 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
-    ffi::OsString,
     fs,
     path::PathBuf,
     process::Command,
@@ -25,12 +23,8 @@ error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(open(sys.argv[1]).r
 sys.exit(0 if error is None else f"it is not as the schema demands: {error}")
 "#;
 
-fn variable(name: &str) -> Result<OsString> {
-    env::var_os(name).with_context(|| format!("{name} is not set: `cargo xtask test image` sets it"))
-}
-
 fn file() -> Result<PathBuf> {
-    Ok(PathBuf::from(variable("TRAFFIC_PROBE_IMAGE")?).with_extension("cdx.json"))
+    Ok(tool::of_image_ring("TRAFFIC_PROBE_IMAGE")?.with_extension("cdx.json"))
 }
 
 fn bill() -> Result<Value> {
@@ -40,7 +34,7 @@ fn bill() -> Result<Value> {
 /// Holds a file to the schema.
 fn validate(file: &std::path::Path) -> Result<process::Output> {
     let mut python: Command = tool::command("python3")?;
-    python.env("PYTHONPATH", variable("TRAFFIC_PROBE_BILL_SCHEMA")?);
+    python.env("PYTHONPATH", tool::of_image_ring("TRAFFIC_PROBE_BILL_SCHEMA")?);
     process::run(python.args(["-c", VALIDATE]).arg(file), LIMIT)
 }
 

@@ -22,12 +22,7 @@ pub(crate) fn binary() -> Result<PathBuf> {
 
 /// What compiling for a platform takes, set up.
 pub(super) fn toolchain(platform: Platform) -> Result<Toolchain> {
-    setup::ensure(&[group(platform)])
-}
-
-/// What a machine is set up for, to compile for a platform.
-pub(super) fn group(platform: Platform) -> Group {
-    if platform.is_own() { Group::Image } else { Group::ForeignImage }
+    setup::ensure(&[if platform.is_own() { Group::Image } else { Group::ForeignImage }])
 }
 
 /// The same for a platform, by a toolchain that is there.

@@ -30,8 +30,8 @@ pub(super) fn check() -> Result<()> {
     if !changed.is_empty() {
         eprintln!("image: what is not committed is in neither of the two");
     }
-    let [first, second] = FOLDERS.map(|folder| build(&directory.join(folder)));
-    let (first, second) = (first?, second?);
+    let [first, second] = FOLDERS.map(|folder| directory.join(folder));
+    let (first, second) = (build(&first)?, build(&second)?);
     for (folder, built) in FOLDERS.iter().zip([&first, &second]) {
         println!("{folder}: archive sha256:{}, bill sha256:{}", built.archive, built.bill);
     }

@@ -17,22 +17,40 @@ use crate::{exec, workspace};
 /// The keys of every release of Debian.
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Debian's name for the processors that this machine emulates to run images for them.
-pub(super) const ARM64: &str = "arm64";
+/// What programs of Debian are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Processor {
+    /// This machine's.
+    Own,
+    /// 64-bit ARM, which is emulated.
+    Arm64,
+}
+
+impl Processor {
+    /// Debian's name, if apt is to be told it.
+    const fn foreign(self) -> Option<&'static str> {
+        match self {
+            Self::Own => None,
+            Self::Arm64 => Some("arm64"),
+        }
+    }
+
+    /// A name for what is the same thing for each of them.
+    pub(super) fn tell_apart(self, name: &str) -> String {
+        self.foreign().map_or_else(|| name.to_owned(), |foreign| format!("{name}-{foreign}"))
+    }
+}
 
 /// The archives of one release.
 pub(super) struct Archive {
     directory: PathBuf,
-    /// Whom its programs are for, if not for this machine.
-    foreign: Option<&'static str>,
+    processor: Processor,
 }
 
 impl Archive {
-    /// The archives of a release, on the mirrors that this machine takes its own from; with programs for other processors
-    /// than this machine's, if these are named.
-    pub(super) fn with_programs_for(foreign: Option<&'static str>, release: &str) -> Result<Self> {
-        let name = foreign.map_or_else(|| release.to_owned(), |foreign| format!("{release}-{foreign}"));
-        let directory = workspace::cache()?.join("apt").join(name);
+    /// The archives of a release, on the mirrors that this machine takes its own from.
+    pub(super) fn of(release: &str, processor: Processor) -> Result<Self> {
+        let directory = workspace::cache()?.join("apt").join(processor.tell_apart(release));
         for part in ["lists/partial", "cache/archives/partial"] {
             let part = directory.join(part);
             fs::create_dir_all(&part).with_context(|| format!("could not create {}", part.display()))?;
@@ -54,7 +72,7 @@ impl Archive {
         }
         let list = directory.join("sources.list");
         fs::write(&list, sources).with_context(|| format!("could not write {}", list.display()))?;
-        let archive = Self { directory, foreign };
+        let archive = Self { directory, processor };
         exec::run_long(
             &format!("fetching {release}'s list of packages"),
             archive.apt("apt-get").args(["update", "-qq"]),
@@ -108,7 +126,7 @@ impl Archive {
         ] {
             apt.arg("-o").arg(format!("{name}={}", value.display()));
         }
-        if let Some(foreign) = self.foreign {
+        if let Some(foreign) = self.processor.foreign() {
             apt.args(["-o", &format!("APT::Architecture={foreign}")]);
             apt.args(["-o", &format!("APT::Architectures={foreign}")]);
         }

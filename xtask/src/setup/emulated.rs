@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::{
-    archive,
-    kernel::{self, Processor},
-    machine,
+    archive::Processor,
+    kernel, machine,
     step::{Detail, Steps},
     tools::{Tool, tool},
 };
@@ -35,6 +34,6 @@ pub(crate) fn emulated() -> Result<Emulated> {
     let mut steps = Steps::new(Detail::Changes);
     Ok(Emulated {
         kernel: kernel::ensure(SERIES, Processor::Arm64, &mut steps)?.image,
-        busybox: machine::busybox_of(Some(archive::ARM64), &mut steps)?,
+        busybox: machine::busybox(Processor::Arm64, &mut steps)?,
     })
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{
-    archive::{self, Archive},
+    archive::{self, Archive, Processor},
     step::Steps,
 };
 use crate::{exec, workspace};
@@ -27,29 +27,12 @@ pub(crate) struct Kernel {
     pub(crate) root: PathBuf,
 }
 
-/// Whom a kernel is for: Debian's names.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Processor {
-    /// This machine's kind.
-    Amd64,
-    /// One that is emulated.
-    Arm64,
-}
-
-impl Processor {
-    /// How the names of its kernels end.
-    const fn ending(self) -> &'static str {
-        match self {
-            Self::Amd64 => "-cloud-amd64",
-            Self::Arm64 => "-cloud-arm64",
-        }
-    }
-
-    const fn foreign(self) -> Option<&'static str> {
-        match self {
-            Self::Amd64 => None,
-            Self::Arm64 => Some(archive::ARM64),
-        }
+/// How the names of its kernels end. Virtual machines are for x86-64 where they are not emulated altogether:
+/// [`super::machine::possible`].
+const fn ending(processor: Processor) -> &'static str {
+    match processor {
+        Processor::Own => "-cloud-amd64",
+        Processor::Arm64 => "-cloud-arm64",
     }
 }
 
@@ -93,12 +76,12 @@ fn cached_packages() -> Result<Vec<String>> {
 
 /// Where the newest kernel of a series is to be had.
 fn find(series: &str, processor: Processor) -> Result<(Archive, String)> {
-    let pattern = format!("^linux-image-{}\\.[0-9].*{}$", series.replace('.', "\\."), processor.ending());
+    let pattern = format!("^linux-image-{}\\.[0-9].*{}$", series.replace('.', "\\."), ending(processor));
     let own = archive::codename()?;
     let elsewhere = RELEASES.iter().find(|(known, _)| *known == series).map(|(_, release)| *release);
     let archives = [Some(own.as_str()), elsewhere.filter(|release| *release != own)];
     for release in archives.into_iter().flatten() {
-        let archive = Archive::with_programs_for(processor.foreign(), release)?;
+        let archive = Archive::of(release, processor)?;
         if let Some(package) = newest(archive.search(&pattern), series, processor) {
             return Ok((archive, package));
         }
@@ -119,7 +102,7 @@ fn newest(packages: Vec<String>, series: &str, processor: Processor) -> Option<S
     };
     packages
         .into_iter()
-        .filter(|package| package.starts_with(&prefix) && package.ends_with(processor.ending()))
+        .filter(|package| package.starts_with(&prefix) && package.ends_with(ending(processor)))
         .max_by_key(numbers)
 }
 
@@ -158,10 +141,10 @@ mod tests {
             .to_vec()
         };
         let found = |series, processor| newest(packages(), series, processor);
-        assert_eq!(found("6.1", Processor::Amd64).unwrap(), "linux-image-6.1.0-56-cloud-amd64");
-        assert_eq!(found("6.12", Processor::Amd64).unwrap(), "linux-image-6.12.117+deb12-cloud-amd64");
+        assert_eq!(found("6.1", Processor::Own).unwrap(), "linux-image-6.1.0-56-cloud-amd64");
+        assert_eq!(found("6.12", Processor::Own).unwrap(), "linux-image-6.12.117+deb12-cloud-amd64");
         assert_eq!(found("6.12", Processor::Arm64).unwrap(), "linux-image-6.12.118+deb12-cloud-arm64");
-        assert_eq!(found("5.10", Processor::Amd64), None);
+        assert_eq!(found("5.10", Processor::Own), None);
         assert_eq!(release_of("linux-image-6.1.0-9-cloud-amd64"), "6.1.0-9-cloud-amd64");
     }
 }

@@ -10,7 +10,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{
-    apt, cached,
+    apt,
+    archive::Processor,
+    cached,
     step::{Detail, Steps},
     system::SystemChanges,
     tools::{self, Tool, tool},
@@ -83,7 +85,7 @@ pub(super) fn prepare(steps: &mut Steps) -> Result<Kubernetes> {
     Ok(Kubernetes {
         programs: programs(steps)?,
         helm: compiled_helm(steps)?,
-        busybox: super::machine::busybox(steps)?,
+        busybox: super::machine::busybox(Processor::Own, steps)?,
     })
 }
 

@@ -9,9 +9,9 @@ use anyhow::{Result, bail};
 
 use super::{
     apt,
-    archive::{self, Archive},
+    archive::{self, Archive, Processor},
     cached::{self, Crate},
-    kernel::{self, Kernel, Processor},
+    kernel::{self, Kernel},
     step::{Detail, Steps},
     system::SystemChanges,
     toolchain,
@@ -80,8 +80,8 @@ pub(crate) fn machine(series: &str) -> Result<Machine> {
 pub(super) fn prepare(series: &str, steps: &mut Steps) -> Result<Machine> {
     Ok(Machine {
         virtiofsd: virtiofsd(steps)?,
-        busybox: busybox(steps)?,
-        kernel: kernel::ensure(series, Processor::Amd64, steps)?,
+        busybox: busybox(Processor::Own, steps)?,
+        kernel: kernel::ensure(series, Processor::Own, steps)?,
     })
 }
 
@@ -105,35 +105,24 @@ fn virtiofsd(steps: &mut Steps) -> Result<PathBuf> {
 }
 
 /// Fetched as a file, since its package conflicts with that of a busybox that needs libraries.
-pub(super) fn busybox(steps: &mut Steps) -> Result<PathBuf> {
-    busybox_of(None, steps)
-}
-
-/// The same for other processors than this machine's.
-pub(super) fn busybox_of(foreign: Option<&'static str>, steps: &mut Steps) -> Result<PathBuf> {
+pub(super) fn busybox(processor: Processor, steps: &mut Steps) -> Result<PathBuf> {
+    const PACKAGE: &str = "busybox-static";
     const WHY: &str =
         "a program that needs nothing else: a virtual machine boots into it, pods are held by it";
-    let name =
-        foreign.map_or_else(|| "busybox-static".to_owned(), |foreign| format!("busybox-static-{foreign}"));
-    let directory = workspace::cache()?.join(name);
+    let directory = workspace::cache()?.join(processor.tell_apart(PACKAGE));
     let file = Path::new(BUSYBOX);
     if let Some(there) = cached::existing(&directory, file) {
         steps.there(&there.display().to_string(), WHY);
         return Ok(there);
     }
-    steps.doing("fetching and unpacking busybox-static", WHY);
-    Archive::with_programs_for(foreign, &archive::codename()?)?.unpack(
-        "busybox-static",
-        &directory,
-        file,
-        |root| {
-            // Where it lies since trixie.
-            let moved = root.join("usr").join(BUSYBOX);
-            if moved.is_file() {
-                std::fs::create_dir_all(root.join("bin"))?;
-                std::fs::copy(moved, root.join(BUSYBOX))?;
-            }
-            Ok(())
-        },
-    )
+    steps.doing(&format!("fetching and unpacking {PACKAGE}"), WHY);
+    Archive::of(&archive::codename()?, processor)?.unpack(PACKAGE, &directory, file, |root| {
+        // Where it lies since trixie.
+        let moved = root.join("usr").join(BUSYBOX);
+        if moved.is_file() {
+            std::fs::create_dir_all(root.join("bin"))?;
+            std::fs::copy(moved, root.join(BUSYBOX))?;
+        }
+        Ok(())
+    })
 }
