@@ -13,7 +13,7 @@ mod watch;
 mod workload;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -136,9 +136,14 @@ impl Cluster {
         Arc::new(place)
     }
 
-    fn directory(&self) -> std::sync::MutexGuard<'_, Directory> {
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn directory(&self) -> MutexGuard<'_, Directory> {
+        locked(&self.directory)
     }
+}
+
+/// What watches keep is whole whenever they let go of it.
+fn locked<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether this is a node of a cluster.

@@ -9,7 +9,7 @@ mod watch;
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Instant,
 };
 
@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 
 use endpoints::Endpoints;
 
+use super::locked;
 use crate::settings::ClusterSettings;
 
 /// What is known of the cluster's addresses.
@@ -70,8 +71,4 @@ impl PeerDirectory {
     ) -> PeerAnswer {
         locked(&self.0).find(address, port, since, now)
     }
-}
-
-fn locked(endpoints: &Mutex<Endpoints>) -> MutexGuard<'_, Endpoints> {
-    endpoints.lock().unwrap_or_else(PoisonError::into_inner)
 }

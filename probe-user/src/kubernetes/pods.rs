@@ -1,7 +1,7 @@
 //! The watch on the pods of this node.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Instant,
 };
 
@@ -12,6 +12,7 @@ use kube::{
 
 use super::{
     directory::Directory,
+    locked,
     log::{self, Subject},
     pod::Pod,
     watch::{self, Keeper},
@@ -19,14 +20,14 @@ use super::{
 
 /// Keeps the directory up to date; returns only where there is no way to an API server.
 pub(super) async fn follow(node: String, directory: Arc<Mutex<Directory>>) {
-    let keeper = PodsOf { node: &node, directory: &directory };
     match watch::client().await {
         Ok(client) => {
             let of_this_node = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
+            let keeper = PodsOf { node: &node, directory: &directory };
             watch::follow(Api::all(client), of_this_node, Subject::Pods, &keeper).await;
         }
         Err(error) => {
-            Keeper::<Pod>::conclude_without_server(&keeper);
+            locked(&directory).conclude_without_server();
             log::without_server(&error);
         }
     }
@@ -37,15 +38,9 @@ struct PodsOf<'a> {
     directory: &'a Mutex<Directory>,
 }
 
-impl PodsOf<'_> {
-    fn directory(&self) -> MutexGuard<'_, Directory> {
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Keeper<Pod> for PodsOf<'_> {
     fn take(&self, event: &Event<Pod>) {
-        let mut directory = self.directory();
+        let mut directory = locked(self.directory);
         match event {
             Event::Init => directory.begin_list(),
             Event::InitApply(pod) | Event::Apply(pod) => directory.apply(pod),
@@ -55,10 +50,10 @@ impl Keeper<Pod> for PodsOf<'_> {
     }
 
     fn conclude_without_server(&self) {
-        self.directory().conclude_without_server();
+        locked(self.directory).conclude_without_server();
     }
 
     fn known(&self) -> String {
-        format!("on {}: {} now", self.node, self.directory().pods())
+        format!("on {}: {} now", self.node, locked(self.directory).pods())
     }
 }

@@ -15,11 +15,11 @@ use tokio::runtime::Runtime;
 
 use super::{
     super::{
+        locked,
         log::Subject,
         watch::{self, Keeper},
     },
     endpoints::{Endpoints, Kind},
-    locked,
     objects::{EndpointSlice, Service, Tells},
 };
 
