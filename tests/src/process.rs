@@ -101,6 +101,8 @@ impl Process {
     pub fn terminate(&mut self) -> Result<Output> {
         if self.ended()?.is_none() {
             self.signal(Signal::SIGTERM)?;
+            // One that stands still hears it when it goes on.
+            self.signal(Signal::SIGCONT)?;
         }
         self.wait(GRACE)
     }

@@ -26,7 +26,7 @@ use clap::Subcommand;
 
 use self::cgroups::Cgroups;
 use crate::{
-    exec, privilege,
+    exec, libtest, privilege,
     setup::{self, Group, Kubernetes},
     workspace,
 };
@@ -298,7 +298,7 @@ pub(crate) fn ring(mut cargo: Command, arguments: &[String]) -> Result<()> {
         cargo.arg("--").arg("--test-threads=1").args(arguments).env("TRAFFIC_PROBE_XTASK", &us);
         // For the test that starts an agent on the node itself.
         cargo.env("TRAFFIC_PROBE_BIN", workspace::target().join("image/traffic-probe"));
-        exec::run(&mut cargo)
+        libtest::run(&mut cargo)
     });
     let ended = if was_up { Ok(()) } else { xtask(&["cluster", "down"]) };
     ran.and(ended)

@@ -9,6 +9,7 @@ mod cluster;
 mod exec;
 mod fuzz;
 mod image;
+mod libtest;
 mod lint;
 mod manifests;
 mod package;

@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    build, cluster, exec, fuzz, image, package, privilege,
+    build, cluster, exec, fuzz, image, libtest, package, privilege,
     setup::{self, Group},
     vm, workspace,
 };
@@ -178,16 +178,16 @@ fn under_kernels(options: &Options, cargo: impl Fn() -> Command) -> Verdict {
             let results = at_once(commands.collect::<Result<Vec<_>>>()?);
             let failed =
                 series.iter().zip(results).filter_map(|(series, result)| Some((series, result.err()?)));
-            failures.extend(failed.map(|(series, error)| format!("{series}: {error:#}")));
+            failures.extend(failed.map(|(series, error)| format!("{series}:\n{error:#}")));
         }
-        if failures.is_empty() { Ok(()) } else { bail!(failures.join("; ")) }
+        if failures.is_empty() { Ok(()) } else { bail!(failures.join("\n")) }
     })
 }
 
 /// Runs commands side by side, each to its end.
 fn at_once(commands: Vec<Command>) -> Vec<Result<()>> {
     thread::scope(|scope| {
-        let start = |mut command: Command| scope.spawn(move || exec::run(&mut command));
+        let start = |mut command: Command| scope.spawn(move || libtest::run(&mut command));
         let running: Vec<_> = commands.into_iter().map(start).collect();
         let ended = running.into_iter().map(thread::ScopedJoinHandle::join);
         ended.map(|result| result.unwrap_or_else(|_| bail!("the thread that ran it failed"))).collect()
@@ -228,7 +228,7 @@ impl Ring {
         } else {
             cargo.arg("--").args(arguments);
         }
-        timed(|| exec::run(&mut cargo))
+        timed(|| libtest::run(&mut cargo))
     }
 }
 
@@ -269,7 +269,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Passed(time) => write!(f, "passed in {:.1} s", time.as_secs_f64()),
-            Self::Failed(time, why) => write!(f, "FAILED after {:.1} s: {why}", time.as_secs_f64()),
+            Self::Failed(time, why) => write!(f, "FAILED after {:.1} s:\n{why}", time.as_secs_f64()),
             Self::Skipped(why) => write!(f, "SKIPPED: {why}"),
             Self::Impossible(why) => write!(f, "DID NOT RUN, since this machine cannot: {why}"),
         }

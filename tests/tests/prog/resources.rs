@@ -1,9 +1,12 @@
 //! What a cgroup uses, on kernels and hosts with one version of cgroups or with both: in the virtual machines memory is
 //! accounted by version 2 alone.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use nix::{
     sys::signal::Signal,
     time::{clock_getcpuclockid, clock_gettime},
@@ -15,9 +18,11 @@ use probe_user::{
     resources::cgroup::{self, Usage},
 };
 
-const TAKEN: u64 = 64 << 20;
+const TAKEN: u64 = 256 << 20;
+const SECONDS: f64 = 0.5;
 
-/// Takes and fills memory when it is told to, then burns CPU time when it is told so again.
+/// Takes and fills memory, then burns CPU time, and stands still before, between and after: what has been used is the same
+/// then wherever it is read.
 const SCRIPT: &str = r"
 use strict; use warnings; use Time::HiRes qw(clock);
 my ($bytes, $seconds) = @ARGV;
@@ -25,11 +30,12 @@ my $held = '';
 my @tasks = (
     sub { vec($held, $bytes - 1, 8) = 1 },
     sub { my $end = clock() + $seconds; 1 while clock() < $end },
+    sub { 1 },
 );
-my $told = 0;
-$SIG{USR1} = sub { $tasks[$told++]->(); syswrite(STDERR, 'done') };
-syswrite(STDERR, 'ready');
-sleep 1 while 1;
+for my $task (@tasks) {
+    kill STOP => $$;
+    $task->();
+}
 ";
 
 #[test]
@@ -47,27 +53,35 @@ fn both(unified: &Cgroup, version1: Option<&Cgroup>) -> Result<()> {
         memory: version1.map(|cgroup| cgroup.directory().to_owned()),
     };
     let mut command = tool::command("perl")?;
-    command.args(["-e", SCRIPT, &TAKEN.to_string(), "0.5"]);
+    command.args(["-e", SCRIPT, &TAKEN.to_string(), &SECONDS.to_string()]);
     for cgroup in [Some(unified), version1].into_iter().flatten() {
         cgroup.enter(&mut command)?;
     }
     let process = Process::spawn(&mut command)?;
-    let says = |words: &str| poll::until(words, || Ok(process.stderr()?.ends_with(words).then_some(())));
     let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(process.id())?))?;
-    let used = || -> Result<f64> { Ok(Duration::from(clock_gettime(clock)?).as_secs_f64()) };
-    says("ready")?;
-    let before = cgroup::read(&place);
-    process.signal(Signal::SIGUSR1)?;
-    says("readydone")?;
-    let held = cgroup::read(&place);
+    let standing = || -> Result<(Usage, f64)> {
+        poll::until("the process to stand still", || Ok(stands_still(&process)?.then_some(())))?;
+        Ok((cgroup::read(&place), Duration::from(clock_gettime(clock)?).as_secs_f64()))
+    };
+    let go_on = || process.signal(Signal::SIGCONT);
+    let (before, _) = standing()?;
+    go_on()?;
+    let (held, began) = standing()?;
     let memory = |usage: &Usage| usage.memory.context("memory is not accounted");
     within(0.02, "bytes taken", (memory(&held)? - memory(&before)?) as f64, TAKEN as f64)?;
-    process.signal(Signal::SIGUSR1)?;
-    says("donedone")?;
-    let seconds = cgroup::read(&place).cpu.context("CPU time is not accounted")?.as_secs_f64();
-    within(0.02, "CPU seconds", seconds, used()?)?;
-    ensure!(seconds > 0.5, "{seconds} s");
+    go_on()?;
+    let (burnt, ended) = standing()?;
+    let cpu = |usage: &Usage| Ok::<_, Error>(usage.cpu.context("CPU time is not accounted")?.as_secs_f64());
+    let seconds = cpu(&burnt)? - cpu(&held)?;
+    within(0.001, "CPU seconds", seconds, ended - began)?;
+    ensure!(seconds > SECONDS * 0.98, "{seconds} s");
     Ok(())
+}
+
+/// A process that was told to go on stands still no longer once that call has returned.
+fn stands_still(process: &Process) -> Result<bool> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
+    Ok(status.contains("\nState:\tT"))
 }
 
 /// What docs/metrics.md says of it.

@@ -1,6 +1,7 @@
 //! Boots the virtual machine, relays what the program says, and knows when it is over.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{BufRead, BufReader},
     path::Path,
@@ -83,6 +84,13 @@ pub(super) enum Ended {
 /// A process that does not outlive its keeper.
 struct Kept(Child);
 
+/// A command that ends with us, also if we are killed and drop nothing: `PR_SET_PDEATHSIG`, by util-linux's program for it.
+fn tied_to_us(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command
+}
+
 impl Drop for Kept {
     fn drop(&mut self) {
         // It may have ended by itself, which is as good.
@@ -145,7 +153,7 @@ impl Boot<'_> {
     fn serve_files(&self, socket: &Path) -> Result<Kept> {
         let log = self.scratch.join("virtiofsd.log");
         let output = File::create(&log).with_context(|| format!("could not create {}", log.display()))?;
-        let mut virtiofsd = Command::new(&self.machine.virtiofsd);
+        let mut virtiofsd = tied_to_us(&self.machine.virtiofsd);
         virtiofsd.arg("--socket-path").arg(socket).args([
             "--shared-dir",
             "/",
@@ -171,7 +179,7 @@ impl Boot<'_> {
     }
 
     fn qemu(&self, socket: &Path) -> Command {
-        let mut qemu = Command::new("qemu-system-x86_64");
+        let mut qemu = tied_to_us("qemu-system-x86_64");
         qemu.args(["-machine", "q35", "-smp", "2", "-m", MEMORY]).args(self.accelerator.arguments());
         // The file server and the guest share the guest's memory.
         qemu.arg("-object").arg(format!("memory-backend-memfd,id=memory,size={MEMORY},share=on"));
