@@ -1,11 +1,14 @@
 //! The engine as the hooks run it, over a connection in a map: `trial_receive` and `trial_transmit` of the kernel side.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use aya::{
     Ebpf,
     maps::{Array, PerCpuHashMap},
     programs::{SchedClassifier, TestRun, TestRunOptions, TestRunResult},
 };
+use nix::time::{ClockId, clock_gettime};
 use probe_common::{
     connection::{Connection, Side, Stage},
     exchange::{LatencyCell, LatencyKey, Span},
@@ -172,13 +175,22 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier
     Ok(program.try_into()?)
 }
 
-/// What a run of a program takes, in nanoseconds, as the kernel timed all of them together.
+/// Where the time of a packet is in what a test run takes for its context, `struct __sk_buff`, and how large that is.
+const STAMP: usize = 152;
+const CONTEXT: usize = 192;
+
+/// What a run of a program takes, in nanoseconds, as the kernel timed all of them together. The packet bears the time, as TCP
+/// has it of what it sends; the programs look for none in what is received.
 pub(crate) fn test<P>(program: &mut P, frame: &[u8], repeats: u32) -> Result<f64>
 where
     P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
 {
     let mut options = TestRunOptions::new();
+    let mut context = [0_u8; CONTEXT];
+    let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+    context[STAMP..STAMP + 8].copy_from_slice(&u64::try_from(now.as_nanos())?.to_ne_bytes());
     options.data_in = Some(frame);
+    options.ctx_in = Some(&context);
     options.repeat = repeats;
     // The kernel gives the mean.
     Ok(program.test_run(options)?.duration.as_nanos() as f64)
