@@ -49,6 +49,7 @@ pub mod prometheus;
 pub mod rules;
 pub mod secured;
 pub mod server;
+pub mod sk_buff;
 pub mod stream;
 pub mod summary;
 pub mod tls;

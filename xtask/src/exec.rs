@@ -20,6 +20,11 @@ const TICK: Duration = Duration::from_secs(15);
 /// Runs a command to its end; anything but success is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = status(command)?;
+    succeeded(status, command)
+}
+
+/// Anything but success is an error, which names the command.
+pub(crate) fn succeeded(status: ExitStatus, command: &Command) -> Result<()> {
     if !status.success() {
         bail!("this command ended with {status}: {}", quoted(command));
     }
@@ -34,10 +39,7 @@ pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
 /// Runs a command that takes long; anything but success is an error.
 pub(crate) fn run_long(what: &str, command: &mut Command) -> Result<()> {
     let status = watch(what, command)?;
-    if !status.success() {
-        bail!("{what}: this command ended with {status}: {}", quoted(command));
-    }
-    Ok(())
+    succeeded(status, command).map_err(|error| anyhow!("{what}: {error}"))
 }
 
 /// Waits for a command that takes long: its own output is the progress, and a pipe also gets a line every 15 s.

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 
 use crate::exec;
 
@@ -20,9 +20,8 @@ pub(crate) fn run(cargo: &mut Command) -> Result<()> {
         // They talk to a pipe, and would leave colours out.
         cargo.arg("--color=always");
     }
-    let command = exec::quoted(cargo);
-    let mut child =
-        cargo.stdout(Stdio::piped()).spawn().with_context(|| format!("could not start `{command}`"))?;
+    cargo.stdout(Stdio::piped());
+    let mut child = cargo.spawn().with_context(|| format!("could not start `{}`", exec::quoted(cargo)))?;
     let mut output = BufReader::new(child.stdout.take().context("the tests have no output")?);
     let (mut failures, mut line) = (Failures::default(), Vec::new());
     while output.read_until(b'\n', &mut line).context("could not read what the tests say")? > 0 {
@@ -32,10 +31,7 @@ pub(crate) fn run(cargo: &mut Command) -> Result<()> {
         line.clear();
     }
     let status = child.wait().context("could not wait for the tests")?;
-    if !status.success() {
-        bail!("{failures}this command ended with {status}: {command}");
-    }
-    Ok(())
+    exec::succeeded(status, cargo).map_err(|error| anyhow!("{failures}{error}"))
 }
 
 /// The parts of libtest's output that are about failures: each goes from the word `failures:` to the result.

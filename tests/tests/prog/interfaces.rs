@@ -4,10 +4,11 @@ use probe_common::{
     counters::Volume,
     interface::{Family, Transport, Way},
 };
+use probe_tests::sk_buff::Context;
 
 use crate::{
     frames::{PAYLOAD, ethernet, ipv4, ipv6, tagged, tcp, udp},
-    loaded::{Context, Loaded},
+    loaded::Loaded,
 };
 
 const ETHERNET: u64 = 14;
@@ -58,7 +59,10 @@ fn an_offload_buffer_counts_as_the_frames_that_it_becomes() {
     ];
     let mut expected = Vec::new();
     for (frame, family, headers) in cases {
-        assert_eq!(probe.run("interface_transmit", &frame, &Context { gso_segs: 4 }, 10), UNSPECIFIED);
+        assert_eq!(
+            probe.run("interface_transmit", &frame, &Context { gso_segs: 4, ..Context::default() }, 10),
+            UNSPECIFIED
+        );
         let bytes = (frame.len() as u64 + 3 * headers) * 10;
         expected.push((Way::Transmit, family, Transport::Tcp, Volume { bytes, packets: 40 }));
     }
@@ -101,7 +105,7 @@ fn extension_headers_may_be_as_long_as_they_can_and_end_nowhere() {
         (ring, Transport::Other),
     ] {
         let frame = ethernet(IPV6, &ipv6(60, &payload));
-        probe.run("interface_transmit", &frame, &Context { gso_segs: 2 }, 1);
+        probe.run("interface_transmit", &frame, &Context { gso_segs: 2, ..Context::default() }, 1);
         let headers =
             if transport == Transport::Tcp && payload.len() > 2000 { frame.len() - PAYLOAD } else { 0 };
         let bytes = (frame.len() + headers) as u64;

@@ -17,6 +17,7 @@ use probe_common::{
     counters::Volume,
     interface::{Family, InterfaceCounters, Transport, Way},
 };
+use probe_tests::sk_buff::Context;
 use probe_user::{
     kernel::{Features, Heads, Networks, load},
     peer_networks::PeerNetworks,
@@ -48,17 +49,6 @@ pub(crate) struct Loaded {
     /// What the agent uses of this kernel.
     features: Features,
 }
-
-/// What a run is given beside its packet.
-#[derive(Default)]
-pub(crate) struct Context {
-    /// How many packets a buffer of segmentation offload stands for.
-    pub(crate) gso_segs: u32,
-}
-
-/// Offset of `gso_segs` in `struct __sk_buff` (`include/uapi/linux/bpf.h`), and the size of what comes with it.
-const GSO_SEGS: usize = 164;
-const CONTEXT: usize = 192;
 
 impl Loaded {
     /// Loads everything; the loopback device is counted, its network header at `link_header`.
@@ -155,8 +145,7 @@ impl Loaded {
 
     /// Runs a program over a packet, `times` times, and returns its verdict.
     pub(crate) fn run(&mut self, program: &str, packet: &[u8], context: &Context, times: u32) -> u32 {
-        let mut bytes = [0_u8; CONTEXT];
-        bytes[GSO_SEGS..GSO_SEGS + 4].copy_from_slice(&context.gso_segs.to_ne_bytes());
+        let bytes = context.bytes();
         let mut options = TestRunOptions::new();
         options.data_in = Some(packet);
         options.repeat = times;

@@ -1,8 +1,10 @@
 //! What the socket programs leave alone.
 
+use probe_tests::sk_buff::Context;
+
 use crate::{
     frames::{ethernet, ipv4, ipv6, tcp, udp},
-    loaded::{Context, Loaded},
+    loaded::Loaded,
 };
 
 /// A cgroup program's verdict: let the packet pass.

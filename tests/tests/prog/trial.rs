@@ -17,6 +17,7 @@ use probe_common::{
     route::RouteKey,
 };
 use probe_fuzz::script::Delivery;
+use probe_tests::sk_buff::Context;
 use probe_user::{
     kernel::Features,
     peer_networks::PeerNetworks,
@@ -25,7 +26,7 @@ use probe_user::{
 
 use crate::{
     frames::{ethernet, ipv4, segment},
-    loaded::{Context, Loaded, SERVICES},
+    loaded::{Loaded, SERVICES},
 };
 
 /// The programs, for what a server receives and for what it sends.

@@ -84,13 +84,6 @@ pub(super) enum Ended {
 /// A process that does not outlive its keeper.
 struct Kept(Child);
 
-/// A command that ends with us, also if we are killed and drop nothing: `PR_SET_PDEATHSIG`, by util-linux's program for it.
-fn tied_to_us(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]).arg(program);
-    command
-}
-
 impl Drop for Kept {
     fn drop(&mut self) {
         // It may have ended by itself, which is as good.
@@ -197,6 +190,13 @@ impl Boot<'_> {
         }
         qemu
     }
+}
+
+/// A command that ends with us, also if we are killed and drop nothing: `PR_SET_PDEATHSIG`, by util-linux's program for it.
+fn tied_to_us(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command
 }
 
 /// Reads lines in a thread of its own, so that they can be waited for with a limit.

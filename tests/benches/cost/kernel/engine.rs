@@ -8,12 +8,13 @@ use aya::{
     maps::{Array, PerCpuHashMap},
     programs::{SchedClassifier, TestRun, TestRunOptions, TestRunResult},
 };
-use nix::time::{ClockId, clock_gettime};
+use nix::time::ClockId;
 use probe_common::{
     connection::{Connection, Side, Stage},
     exchange::{LatencyCell, LatencyKey, Span},
     service::Role,
 };
+use probe_tests::sk_buff;
 use probe_user::{
     kernel::{Features, Networks, load},
     settings::Capacities,
@@ -175,20 +176,15 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier
     Ok(program.try_into()?)
 }
 
-/// Where the time of a packet is in what a test run takes for its context, `struct __sk_buff`, and how large that is.
-const STAMP: usize = 152;
-const CONTEXT: usize = 192;
-
 /// What a run of a program takes, in nanoseconds, as the kernel timed all of them together. The packet bears the time, as TCP
 /// has it of what it sends; the programs look for none in what is received.
 pub(crate) fn test<P>(program: &mut P, frame: &[u8], repeats: u32) -> Result<f64>
 where
     P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
 {
+    let now = Duration::from(ClockId::CLOCK_MONOTONIC.now()?);
+    let context = sk_buff::Context { tstamp: u64::try_from(now.as_nanos())?, gso_segs: 0 }.bytes();
     let mut options = TestRunOptions::new();
-    let mut context = [0_u8; CONTEXT];
-    let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
-    context[STAMP..STAMP + 8].copy_from_slice(&u64::try_from(now.as_nanos())?.to_ne_bytes());
     options.data_in = Some(frame);
     options.ctx_in = Some(&context);
     options.repeat = repeats;
