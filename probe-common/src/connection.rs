@@ -110,9 +110,9 @@ pub struct Step {
     pub exchange: Option<Exchange>,
     /// Something that escaped.
     pub unmeasured: Option<Reason>,
-    /// Whether a request has begun: it is in flight from now on.
+    /// Whether a request has begun, at [`Connection::last_request`]: it is in flight from now on.
     pub began: bool,
-    /// Whether a request is in flight no more, measured or not.
+    /// Whether a request is in flight no more, measured or not: the one of [`Pending::start_of_removed`].
     pub ended: bool,
 }
 
@@ -172,6 +172,9 @@ pub struct Connection {
     // Written by both.
     /// Requests without an answer.
     pub pending: Pending,
+    // Read while it is no open connection.
+    /// [`crate::service::ServiceEntry::generation`] of its service.
+    pub generation: u64,
 }
 
 /// Bytes that the kernel keeps with each socket's state, before it (`struct bpf_local_storage_elem`).
@@ -225,6 +228,7 @@ impl Default for Connection {
             deliveries: Deliveries::default(),
             response: Flow::default(),
             pending: Pending::default(),
+            generation: 0,
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct DatagramSocket {
     pub role: u8,
     /// What is known of it.
     pub standing: Standing,
+    /// [`crate::service::ServiceEntry::generation`] of its service.
+    pub generation: u64,
 }
 
 /// What is known of a UDP socket.
@@ -34,10 +36,8 @@ pub enum Standing {
     Unknown = 0,
     /// The probe saw it made: the first datagram that it sees is the socket's first.
     Made = 1,
-    /// It has its service.
+    /// It has its service, and keeps its role and port with any later one.
     Introduced = 2,
-    /// It had one, which fell idle: role and port stay, and with the next datagram it finds its service anew.
-    Released = 3,
 }
 
 /// How a socket came to a port.

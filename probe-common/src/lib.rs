@@ -13,6 +13,7 @@
 )]
 
 pub mod address_text;
+pub mod ages;
 pub mod bucket;
 pub mod connection;
 pub mod counters;

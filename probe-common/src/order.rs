@@ -1,5 +1,6 @@
-//! What the agent has the kernel side do to entries of the histograms. It gives orders in a table, and has all of them carried
-//! out in one run of a program: so whatever moment it is killed at, either none of them has been, or all.
+//! What the agent has the kernel side do to entries of the histograms. It writes orders into a table, and has all of them carried
+//! out in one run of a program (`BPF_PROG_TEST_RUN` with one repetition, which no signal ends): so whatever moment the agent is
+//! killed at, either none of them has been carried out, or all.
 //!
 //! Of entries that are to leave, what programs count meanwhile is diverted: while [`DIVERTED`], they look among the entries that
 //! are leaving first. Once all programs have ended that began before, nobody touches the entries themselves any more, whose
@@ -8,7 +9,8 @@
 use crate::exchange::LatencyKey;
 
 /// How many orders there can be at once, and entries that are leaving: more than any series has, whose entries go together.
-pub const ORDERS: u32 = 2048;
+/// Softirqs wait while a run carries them out, at up to half a microsecond an order, so there are no more than that.
+pub const ORDERS: u32 = 1024;
 
 const _: () = assert!(crate::bucket::LAST as u32 * 2 < ORDERS, "a series may have more entries");
 
@@ -32,7 +34,7 @@ pub enum Deed {
     Settle = 3,
     /// Add to a counter of the entry's service.
     Count = 4,
-    /// Note that what the entry's service had is elsewhere now: [`crate::service::GONE`].
+    /// Note that what the entry's service had is elsewhere now: [`crate::service::IndexState::moved`].
     LetGo = 5,
 }
 

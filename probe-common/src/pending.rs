@@ -46,6 +46,8 @@ pub struct Pending {
     /// Of no request: up to where the other end may send, which this end says with every packet. The state of a connection
     /// has no other room for it on a line that is written anyway.
     pub(crate) allowed: u32,
+    /// When the one began that was removed last.
+    removed: u64,
     slots: [u64; DEPTH as usize],
     /// How long each request lay unread: see [`Wait`].
     waits: [Wait; DEPTH as usize],
@@ -60,6 +62,7 @@ impl Default for Pending {
             refused: 0,
             passed: 0,
             allowed: 0,
+            removed: 0,
             slots: [0; DEPTH as usize],
             waits: [Wait(0); DEPTH as usize],
         }
@@ -120,6 +123,13 @@ impl Pending {
         let slot = &mut self.slots[(self.pushed.wrapping_sub(1) % DEPTH) as usize];
         let mask = ((1 << ROUTE_BITS) - 1) << METHOD_BITS;
         *slot = *slot & !mask | u64::from(route) << METHOD_BITS;
+    }
+
+    /// When the one began that was removed last, in nanoseconds of the monotonic clock.
+    #[inline(always)]
+    #[must_use]
+    pub const fn start_of_removed(&self) -> u64 {
+        self.removed
     }
 
     /// The route of the one that was removed last.
@@ -200,9 +210,10 @@ impl Pending {
         }
     }
 
-    /// Removes the oldest one, which there must be.
+    /// Removes the oldest one, which there must be, and which began at that time.
     #[inline(always)]
-    pub fn pop(&mut self) {
+    pub fn pop(&mut self, started: u64) {
+        self.removed = started;
         self.popped = self.popped.wrapping_add(1);
     }
 
@@ -263,7 +274,7 @@ mod tests {
         pending.note_read(999);
         for wait in [30, 30, 20] {
             assert_eq!(pending.unread_for(), wait);
-            pending.pop();
+            pending.pop(0);
         }
         assert_eq!(pending.unread_for(), u64::MAX);
     }
@@ -273,7 +284,7 @@ mod tests {
         let mut pending = Pending::default();
         for i in 0..100 {
             assert!(pending.push(get(i)));
-            pending.pop();
+            pending.pop(0);
         }
         assert!(pending.push(get(200)));
         pending.note_read(207);
@@ -287,7 +298,7 @@ mod tests {
             assert!(pending.push(get(1)));
             pending.route_last(route);
             if route >= 20 {
-                pending.pop();
+                pending.pop(0);
                 assert_eq!(pending.route_of_removed(), route - 20);
             }
         }
@@ -298,9 +309,9 @@ mod tests {
         let mut pending = Pending::default();
         let taken = (0..u64::from(DEPTH) + 2).filter(|i| pending.push(get(*i))).count();
         assert_eq!(taken, DEPTH as usize);
-        pending.pop();
+        pending.pop(0);
         assert!(!pending.push(get(99)), "the two before it have no answer yet");
-        (1..DEPTH).for_each(|_| pending.pop());
+        (1..DEPTH).for_each(|_| pending.pop(0));
         assert!(pending.first(0).is_none() && pending.pass() && pending.pass() && pending.pass());
         assert!(!pending.pass() && pending.push(get(100)));
     }

@@ -1,13 +1,14 @@
 //! The types that the agent reads out of maps.
 
 use crate::{
+    ages::Ages,
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey},
     interface::InterfaceCounters,
     order::Order,
     peer::{PeerCell, PeerKey},
     route::RouteKey,
-    service::{ParkedService, ServiceEntry, ServiceKey},
+    service::{IndexState, ParkedService, ServiceEntry, ServiceKey},
     sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
@@ -23,6 +24,8 @@ pod!(
     ServiceKey,
     ServiceEntry,
     ParkedService,
+    IndexState,
+    Ages,
     ServiceCounters,
     LatencyKey,
     LatencyCell,

@@ -71,22 +71,28 @@ pub struct ServiceEntry {
     pub index: u32,
     /// The process that was seen first; 0 if the sockets are older than the probe.
     pub process: u32,
+    /// [`IndexState::generation`] of the index when the service was given it.
+    pub generation: u64,
 }
 
-/// Index of the service `other`.
+/// Index of the service `other`, which never leaves.
 pub const OTHER: u32 = 0;
 
-/// Of a service that nobody wants to take away.
-pub const NOT_ASKED: u64 = 0;
-
-/// Of one that the agent wants to take away if no socket belongs to it.
-pub const ASKED: u64 = 1;
-
-/// Of one that a socket belongs to.
-pub const HELD: u64 = 2;
-
-/// Of one whose counts have been added to another's: what is still under its index is not to be believed.
-pub const GONE: u64 = 3;
+/// Who may use an index of a service.
+///
+/// A socket keeps its service's index with the generation that it was given. The agent raises the generation when it takes a
+/// service's key from the table. From then on a socket whose generation is an older one finds its service anew before it uses
+/// the index: one that listens or connects, or a UDP socket. A connection that is open need not look: it is among those that
+/// its service's counters say are open, and a service with such connections stays.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IndexState {
+    /// How many services have had the index taken away.
+    pub generation: u64,
+    /// 1 when the service's counts have been added to another's, until the index has been given back: what is still under the
+    /// index counts no more.
+    pub moved: u64,
+}
 
 /// A service that is no longer to be found by its key, but whose index has not been given back yet. Programs do not know
 /// of it.

@@ -13,6 +13,7 @@
     reason = "ports and lengths come in wider fields than they are, and a check would be a panic"
 )]
 
+mod ages;
 mod atomic;
 mod clients;
 mod complaint;
@@ -40,8 +41,8 @@ use aya_ebpf::{
 use probe_common::interface::Way;
 
 use crate::hooks::{
-    adoption, application_read, connection_life, datagram, holders, interface, oldest_request, orders,
-    segment::Heads, socket_iterator, socket_state, socket_traffic, trial, trial_count,
+    adoption, application_read, connection_life, datagram, interface, orders, segment::Heads, socket_state,
+    socket_traffic, trial, trial_count,
 };
 
 /// A cgroup program's verdict: let the packet pass.
@@ -111,38 +112,12 @@ pub fn application_reads(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The oldest request of each service, when the agent asks. Kernel 5.11 (`bpf_sk_storage_get` in tracing programs).
-///
-/// By hand: aya-ebpf has no macro for iterators.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "iter/bpf_sk_storage_map")]
-pub extern "C" fn oldest_request_of_each_service(element: *const socket_iterator::Element) -> i32 {
-    oldest_request::observe(element);
-    0
-}
-
-/// Which services the agent must not take away, as TCP sockets belong to them. Kernel 5.11, likewise.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "iter/bpf_sk_storage_map")]
-pub extern "C" fn services_of_connections(element: *const socket_iterator::Element) -> i32 {
-    holders::observe_connection(element);
-    0
-}
-
-/// UDP sockets let go of such services.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "iter/bpf_sk_storage_map")]
-pub extern "C" fn services_of_datagram_sockets(element: *const socket_iterator::Element) -> i32 {
-    holders::observe_datagram_socket(element);
-    0
-}
-
-/// What the agent wants done to entries of histograms, when it says. Kernel 5.9.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "iter/bpf_map_elem")]
-pub extern "C" fn series_that_leave(element: *const orders::Element) -> i32 {
-    orders::observe(element);
-    0
+/// What the agent wants done to entries of histograms, run once by the agent for all of it. Kernel 5.13
+/// (`bpf_for_each_map_elem`).
+#[cgroup_skb(ingress)]
+pub fn carry_out_orders(_: SkBuffContext) -> i32 {
+    orders::carry_out_all();
+    ALLOW
 }
 
 /// Connections that are older than the probe, each run once by the agent. Kernel 5.10.

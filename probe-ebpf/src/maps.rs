@@ -9,18 +9,18 @@
 //! | `PROXIED` | socket | `Proxied` | 0.2 KiB a proxy's socket | socket and connection programs | the kernel, with the socket | `socket_state` |
 //! | `PROXIES` | network | whether believed | 40 | agent, before programs are loaded | never | cannot be |
 //! | `DATAGRAMS` | UDP socket | `DatagramSocket` | 128 a socket | `datagram_sockets`, socket programs | the kernel, with the socket | `socket_state` |
-//! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 100 | whoever sees a service first | agent, when idle | counted to service 0 |
+//! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 108 | whoever sees a service first | agent, when idle | counted to service 0 |
 //! | `ROUTES` | `RouteKey` | index | 130 | whoever sees a route first | agent, with the service | `routes_full`, and to route 0 |
 //! | `ROUTE_COUNTS` | service index | count | 8 | whoever sees a route first | agent, with the service | `routes_full`, and to route 0 |
 //! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
 //! | `COUNTERS` | service index | `ServiceCounters` | 112 a CPU | socket and connection programs | agent, with the service | cannot be |
-//! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs, `series_that_leave` | agent, with the service; `series_that_leave` | `latency_full` |
+//! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs, `carry_out_orders` | agent, with the service; `carry_out_orders` | `latency_full` |
 //! | `SERVICE_ENTRIES` | service index | entries in `LATENCIES` | 8 | socket programs | agent, as it deletes those | cannot be |
-//! | `LEAVING` | `LatencyKey` | `LatencyCell` | 80 | agent, socket programs | `series_that_leave` | cannot be: the agent makes the entries |
+//! | `LEAVING` | `LatencyKey` | `LatencyCell` | 80 | agent, socket programs | `carry_out_orders` | cannot be: the agent makes the entries |
 //! | `DIVERTED` | 0 | whether to look there first | 8 | agent | never | cannot be |
-//! | `ORDERS` | number | `Order` | 56 | agent, `series_that_leave` | never | cannot be |
+//! | `ORDERS` | number | `Order` | 56 | agent, `carry_out_orders` | never | cannot be |
 //! | `CLIENTS` | `ClientKey` | `Client` | 100 | connection programs | agent | `clients_full`, and to `SKETCHES` |
-//! | `SKETCHES` | `SketchKey` | `Sketch` | 2.1 KiB | connection programs, `oldest_request` | agent | `sketches_full` |
+//! | `SKETCHES` | `SketchKey` | `Sketch` | 2.1 KiB | connection programs | agent | `sketches_full` |
 //! | `EMPTY_SKETCH` | 0 | `Sketch` | 2 KiB | nobody | never | cannot be |
 //! | `EPOCH` | 0 | number | 4 | agent | never | cannot be |
 //! | `PEERS` | `PeerKey` | `PeerCell` | 72 + 48 a CPU | socket and connection programs | agent, when idle or with the service | `peers_full`, and to `OTHER_PEERS` |
@@ -34,8 +34,8 @@
 //! | `UNMEASURED` | `Reason` | count | 8 a CPU | all | never | cannot be |
 //! | `SCRATCH` | slot | `Scratch` | 1.1 KiB a CPU | socket programs | never | `no_buffer` |
 //! | `EARLY` | 0 | `Early` | 1 KiB a CPU | socket and connection programs | never | cannot be |
-//! | `HOLDERS` | service index | asked for, held | 8 | agent, `services_of_*` | agent | cannot be |
-//! | `OLDEST_REQUESTS` | service index | time | 8 | `oldest_request` | agent, before each pass | cannot be |
+//! | `INDEX_STATES` | service index | `IndexState` | 16 | agent, `carry_out_orders` | never | cannot be |
+//! | `AGES` | service index | `Ages` | 344 a CPU | socket and connection programs | agent, with the service | cannot be |
 //! | `TRIAL` | 0 | `Connection` | 1 KiB | tests, `trial_*` | never | cannot be |
 //! | `TRIAL_UNDO` | 0 | `Undo` | 1 KiB | benchmarks | never | cannot be |
 //! | `TRIAL_COUNTED` | 0 | count | 8 a CPU | `trial_interrupt` | never | cannot be |
@@ -50,6 +50,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, Queue},
 };
 use probe_common::{
+    ages::Ages,
     connection::Connection,
     counters::ServiceCounters,
     datagram::DatagramSocket,
@@ -60,7 +61,7 @@ use probe_common::{
     proxied::Proxied,
     reason::Reason,
     route::RouteKey,
-    service::{ServiceEntry, ServiceKey},
+    service::{IndexState, ServiceEntry, ServiceKey},
     sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
@@ -225,13 +226,13 @@ pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SLOTS, 
 #[map]
 pub static EARLY: PerCpuArray<Early> = PerCpuArray::with_max_entries(1, 0);
 
-/// When the oldest request of each service that is in flight began; 0 where none is.
+/// When each service's requests in flight began. One entry unless requests are counted.
 #[map]
-pub static OLDEST_REQUESTS: Array<u64> = Array::with_max_entries(4096, 0);
+pub static AGES: PerCpuArray<Ages> = PerCpuArray::with_max_entries(1, 0);
 
-/// Which services the agent wants to take away, and which of them a socket belongs to: see [`probe_common::service`].
+/// Who may use each service's index.
 #[map]
-pub static HOLDERS: Array<u64> = Array::with_max_entries(4096, 0);
+pub static INDEX_STATES: Array<IndexState> = Array::with_max_entries(4096, 0);
 
 /// The connection that `trial_receive` and `trial_transmit` work on.
 #[map]

@@ -267,7 +267,7 @@ impl Connection {
             return Step { unmeasured: reason, ..Step::default() };
         };
         let unread = self.pending.unread_for();
-        self.pending.pop();
+        self.pending.pop(request.started);
         if answer.status == UNSEEN {
             // Not even its first line was read, which has been counted.
             return Step { ended: true, ..Step::default() };
@@ -298,12 +298,12 @@ impl Connection {
     /// where both ends have said farewell.
     #[inline(always)]
     pub fn close(&mut self, now: u64) -> Step {
-        if self.pending.waiting() == 0 {
+        let Some(Request { started, .. }) = self.pending.first(now) else {
             return Step::default();
-        }
+        };
         if self.response.passed_by() {
             // Answers went by behind a gap that nothing filled: whose they were is not known.
-            self.pending.pop();
+            self.pending.pop(started);
             if self.pending.waiting() == 0 {
                 self.response.synced = false;
             }

@@ -14,7 +14,7 @@ use probe_common::{
     connection::{Connection, Stage},
     proxied::Proxied,
     reason::Reason,
-    service::{OTHER, Role},
+    service::Role,
     user::{ClientKey, mapped},
 };
 
@@ -87,10 +87,10 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
         connection.client = remote(ops);
         connection.counting = proxies::counting_of(&connection.client);
     }
-    if !connection.introduced && matches!(role, Role::Server) && connection.service != OTHER {
-        // Its listener had its service taken away behind the segment that completed the handshake: the connection holds it.
-        connection.introduced = true;
-    } else if !connection.introduced {
+    // Whether the service was taken away is not asked: the segment that completed the handshake has just passed the hook of the
+    // socket, or of the listener that this is a copy of, where that was asked, and the kernel holds off the agent's grace period
+    // (`Grace`) until both are done. What is counted as opened below keeps the service from then on.
+    if !connection.introduced {
         // Neither its SYN nor its listener was seen: the attaching came in between.
         // SAFETY: fields of the context: the local port in the host's order, the remote one in the network's.
         let (local, remote) = unsafe { ((*ops).local_port, u32::from_be((*ops).remote_port)) };

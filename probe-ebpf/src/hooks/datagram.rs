@@ -22,7 +22,7 @@ use crate::{
     clients, complaint,
     maps::{DATAGRAMS, FIRST_GIVEN_PORT, LAST_GIVEN_PORT},
     packet::{self, Udp},
-    services,
+    services::{self, Place},
     volume::{self, Volume},
 };
 
@@ -52,8 +52,9 @@ pub fn observe(skb: *mut __sk_buff, sk: *mut bpf_sock, way: Way) -> Result<(), R
     let udp = packet::udp(skb).ok_or(Reason::Unreadable)?;
     let socket = state(sk)?;
     let introduced = match socket.standing {
-        Standing::Introduced => Ok(()),
-        Standing::Released => assign(socket, sk),
+        Standing::Introduced if services::is_current(socket.service, socket.generation) => Ok(()),
+        // Its service fell idle, and was taken away: role and port stay.
+        Standing::Introduced => assign(socket, sk),
         Standing::Unknown | Standing::Made => introduce(socket, sk, &udp, way),
     };
     count(skb, socket.service, &udp, way);
@@ -106,7 +107,8 @@ fn assign(socket: &mut DatagramSocket, sk: *mut bpf_sock) -> Result<(), Reason> 
     // SAFETY: `sk` is a full socket (kernel 5.8 for this helper in cgroup_skb).
     let cgroup = unsafe { bpf_sk_cgroup_id(sk.cast()) };
     let (port, role) = (socket.port, socket.role);
-    let found = services::of(&mut socket.service, &socket.owner, cgroup, port, role, Transport::Udp);
+    let place = Place { index: &mut socket.service, generation: &mut socket.generation };
+    let found = services::of(place, &socket.owner, cgroup, port, role, Transport::Udp);
     // Whoever was heard last is no user of this service yet.
     socket.heard = 0;
     socket.standing = Standing::Introduced;

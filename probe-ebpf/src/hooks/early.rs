@@ -17,7 +17,7 @@ use probe_common::{
 
 use super::segment::{self, At, Heads};
 use crate::{
-    atomic, complaint,
+    ages, atomic, complaint,
     maps::EARLY,
     packet::{self, Tcp},
     proxies::{self, Kept},
@@ -120,6 +120,10 @@ pub fn start(connection: &mut Connection, received: u32, port: u16) -> Option<&'
         unsafe { atomic::add(&raw mut (*counters).received.bytes, u64::from(early.fresh)) };
     }
     segment::begin(connection.service, connection.protocol.measured(), early.began);
+    if early.began != 0 {
+        // All of them began with the one segment.
+        ages::begin(connection.service, connection.last_request, early.began);
+    }
     if early.escaped != 0 {
         // Only now: what nobody makes a connection of, such as data for one that is long gone, is none that escaped.
         complaint::count_number(early.escaped - 1);

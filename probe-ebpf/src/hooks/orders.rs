@@ -1,45 +1,51 @@
-//! `iter/bpf_map_elem`: carries out what the agent has written into `ORDERS`, one after the other, in one run that nobody
-//! interrupts. Kernel 5.9.
+//! Carries out what the agent has written into `ORDERS`, one after the other. The agent runs this program once, by
+//! `BPF_PROG_TEST_RUN`: no signal ends a run, so that all of the orders are carried out or none. Kernel 5.13
+//! (`bpf_for_each_map_elem`).
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr};
 
+use aya_ebpf::helpers::generated::bpf_for_each_map_elem;
 use probe_common::{
     exchange::LatencyKey,
     order::{Deed, Order},
-    service,
 };
 
 use crate::{
     latency,
-    maps::{HOLDERS, LEAVING, ORDERS},
+    maps::{INDEX_STATES, LEAVING, ORDERS},
     quota, services,
 };
 
-/// What the iterator hands over: `struct bpf_iter__bpf_map_elem` (`kernel/bpf/map_iter.c`), whose members are eight bytes
-/// each by definition (`__bpf_md_ptr`).
-#[repr(C)]
-pub struct Element {
-    meta: *mut c_void,
-    map: *mut c_void,
-    /// The element's number; null behind the last.
-    key: *const u32,
-    value: *mut c_void,
+/// Carries out all orders.
+#[inline(always)]
+pub fn carry_out_all() {
+    // SAFETY: a map, and a function of the signature that the helper wants for it, which uses no context. It fails on other
+    // types of maps only.
+    unsafe {
+        bpf_for_each_map_elem(
+            ptr::from_ref(&ORDERS).cast_mut().cast(),
+            carry_out_one as *mut c_void,
+            ptr::null_mut(),
+            0,
+        )
+    };
 }
 
-/// Carries out an order.
-#[inline(always)]
-pub fn observe(element: *const Element) {
-    // SAFETY: a field of the context.
-    let key = unsafe { (*element).key };
-    if key.is_null() {
-        return;
-    }
-    // SAFETY: the kernel's, as long as the map's keys.
-    let Some(order) = ORDERS.get_ptr_mut(unsafe { key.read_volatile() }) else { return };
+/// Carries out an order: 0 to go on, 1 to stop. Behind the first that is none there are no others.
+extern "C" fn carry_out_one(
+    _map: *mut c_void,
+    _number: *const u32,
+    order: *mut Order,
+    _context: *mut c_void,
+) -> i64 {
     // SAFETY: the map's value, valid for the program's run; the agent does not write while it has the program run.
     let order = unsafe { &mut *order };
+    if order.deed == Deed::Nothing as u32 {
+        return 1;
+    }
     carry_out(order);
     order.deed = Deed::Nothing as u32;
+    0
 }
 
 #[inline(always)]
@@ -61,9 +67,9 @@ fn carry_out(order: &Order) {
 /// Notes that what a service had is elsewhere now.
 #[inline(always)]
 fn let_go(index: u32) {
-    if let Some(place) = HOLDERS.get_ptr_mut(index) {
+    if let Some(state) = INDEX_STATES.get_ptr_mut(index) {
         // SAFETY: the map's value, valid for the program's run.
-        unsafe { *place = service::GONE };
+        unsafe { (*state).moved = 1 };
     }
 }
 

@@ -21,7 +21,7 @@ use probe_common::{
 
 use super::{delivery, lock};
 use crate::{
-    atomic, clients, complaint, latency,
+    ages, atomic, clients, complaint, latency,
     maps::STATES_BY_SOCK_OPS,
     packet::Tcp,
     proxies::{self, Kept},
@@ -387,6 +387,12 @@ fn step(context: *mut c_void, side: Side) -> i64 {
     }
     scratch.task.began += u32::from(step.began);
     scratch.task.ended += u32::from(step.ended);
+    if step.ended != 0 {
+        ages::end(connection.service, connection.pending.start_of_removed());
+    }
+    if step.began != 0 && scratch.task.early == 0 {
+        ages::begin(connection.service, connection.last_request, 1);
+    }
     let (began, more) = (step.began, step.more);
     if proxies::may_tell(connection, side) {
         proxies::note_step(connection, scratch);

@@ -16,11 +16,11 @@ use probe_common::{
     connection::{Connection, Owner, Stage},
     pending,
     reason::Reason,
-    service::Role,
+    service::{OTHER, Role},
 };
 
 use super::segment::{self, Heads};
-use crate::{atomic, clients, complaint, maps::SOCKETS, services};
+use crate::{ages, atomic, clients, complaint, maps::SOCKETS, services};
 
 pub const TCP_SYN_SENT: i32 = 2;
 pub const TCP_CLOSE: i32 = 7;
@@ -102,6 +102,10 @@ pub fn close(connection: &mut Connection, heads: Heads) {
     if !known {
         return;
     }
+    if failed && !services::is_current(connection.service, connection.generation) {
+        // It waited for longer than its service was kept, and nobody knows another by now.
+        connection.service = OTHER;
+    }
     if let Some(counters) = services::counters(connection.service) {
         // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
         unsafe {
@@ -157,6 +161,9 @@ extern "C" fn end_request(_index: u64, context: *mut c_void) -> i64 {
     };
     let step = connection.close(ending.now);
     ending.ended += u64::from(step.ended);
+    if step.ended {
+        ages::end(connection.service, connection.pending.start_of_removed());
+    }
     if let Some(reason) = step.unmeasured {
         complaint::count(reason);
     }

@@ -86,7 +86,7 @@ fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason
         refuse(skb, connection.service, tcp.total, tcp.offset);
         return Ok(());
     }
-    if !connection.introduced {
+    if !connection.introduced || has_lost_its_service(connection) {
         let remote = match way {
             Way::Transmit => tcp.destination,
             Way::Receive => remote_port(sk),
@@ -108,6 +108,14 @@ fn try_observe(ctx: &SkBuffContext, way: Way, heads: Heads) -> Result<(), Reason
     let followed = segment::follow(ctx, skb, connection, &tcp, way, heads);
     time_round_trip(connection, sk);
     followed
+}
+
+/// Whether a socket that is no open connection has to find its service anew. One that is open holds its service: see
+/// [`probe_common::service::IndexState`].
+#[inline(always)]
+fn has_lost_its_service(connection: &Connection) -> bool {
+    !matches!(connection.stage, Stage::Open | Stage::Joined)
+        && !services::is_current(connection.service, connection.generation)
 }
 
 /// Notes up to where the other end may send, as this end tells it.

@@ -27,7 +27,7 @@ use super::{
     interfaces::Interfaces,
     memory::Memory,
     names::Names,
-    oldest::OldestRequests,
+    oldest::{OldestRequests, Waiting},
     peers::Peers,
     routes::Routes,
     users::UserMaps,
@@ -133,8 +133,9 @@ impl Maps {
         for (&index, id) in &names {
             let service = services.entry(id.clone()).or_default();
             let counters = self.counters(index)?;
-            if add_counters(service, &counters) {
-                waiting.push(index);
+            let requests = add_counters(service, &counters);
+            if requests > 0 {
+                waiting.push(Waiting { service: index, requests });
             }
             let users = users.by_service.get(&index).copied().unwrap_or_default();
             service.users += users;
@@ -142,7 +143,6 @@ impl Maps {
                 expiry.note(index, counters, users, taken);
             }
         }
-        self.visit_sockets(&waiting, users.sketches)?;
         self.add_ages(&waiting, &names, &mut services)?;
         // Of the service that stands for all that found no room, only what it has is shown.
         services.retain(|id, service| id.port != 0 || *service != Service::default());
@@ -238,29 +238,17 @@ impl Maps {
         Ok(sum)
     }
 
-    /// Looks at all sockets, if it takes that: for the oldest requests, and to keep clients in the estimates who are
-    /// connected.
-    fn visit_sockets(&mut self, waiting: &[u32], sketches: u64) -> Result<(), CollectError> {
-        match &mut self.oldest {
-            Some(oldest) if !waiting.is_empty() || sketches > 0 => oldest.visit(waiting),
-            _ => Ok(()),
-        }
-    }
-
     /// Adds how long the oldest requests of these services have waited.
     fn add_ages(
         &self,
-        waiting: &[u32],
+        waiting: &[Waiting],
         names: &StdHashMap<u32, ServiceId>,
         services: &mut BTreeMap<ServiceId, Service>,
     ) -> Result<(), CollectError> {
         let Some(oldest) = &self.oldest else { return Ok(()) };
-        let found = oldest.found(waiting)?;
-        let now = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
-        for (index, began) in found {
+        for (index, age) in oldest.ages(waiting)? {
             let service = names.get(&index).and_then(|id| services.get_mut(id));
             let Some(service) = service else { continue };
-            let age = Duration::from_nanos(now.saturating_sub(began));
             // One protocol so far: a service that speaks several has one oldest request of all.
             for waiting in service.in_flight.values_mut().filter(|waiting| waiting.requests > 0) {
                 waiting.oldest = waiting.oldest.max(Some(age));
@@ -305,8 +293,8 @@ impl Maps {
     }
 }
 
-/// Adds what the kernel counted of a service; true if requests of it are in flight.
-fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
+/// Adds what the kernel counted of a service, and returns how many requests of it are in flight.
+fn add_counters(service: &mut Service, sum: &ServiceCounters) -> u64 {
     service.received.add(sum.received);
     service.sent.add(sum.sent);
     service.wire[Way::Receive as usize] += sum.received_wire;
@@ -317,15 +305,15 @@ fn add_counters(service: &mut Service, sum: &ServiceCounters) -> bool {
     service.connections.failed += sum.failed;
     service.connections.reset += sum.reset;
     service.connections.open += (sum.opened + sum.joined).saturating_sub(sum.closed);
-    let mut waits = false;
+    let mut in_flight = 0;
     for (protocol, progress) in Protocol::MEASURED.into_iter().zip(sum.progress) {
         if progress.began > 0 {
             let waiting = progress.began.saturating_sub(progress.ended);
             service.in_flight.entry(protocol).or_default().requests += waiting;
-            waits |= waiting > 0;
+            in_flight += waiting;
         }
     }
-    waits
+    in_flight
 }
 
 /// How many entries a map was made for.

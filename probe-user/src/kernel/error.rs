@@ -96,9 +96,9 @@ pub enum CollectError {
         /// Why.
         source: MapError,
     },
-    /// A program could not be run over all elements of a map.
-    #[error("cannot run the iterator `{program}`: {source}")]
-    Iterator {
+    /// A program that is at no hook could not be run.
+    #[error("cannot run the program `{program}`: {source}")]
+    Program {
         /// Its name.
         program: &'static str,
         /// Why.

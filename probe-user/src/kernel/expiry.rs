@@ -5,11 +5,11 @@
 //! later pass than the one before:
 //!
 //! 1. *Idle*: no counter has changed for the time, no connection is open, no request waits, and nobody counts as a user.
-//! 2. *Parked*: its key is taken from the table. Sockets that come find the service under a new index; what is counted
-//!    under the old one is still shown.
-//! 3. *Gone*: no socket belongs to it (`holders`), and no counter has changed meanwhile. What was counted is cleared away,
-//!    and the index given back. If the same service lives on under another index, it has been added to what that has
-//!    (`bequest`).
+//! 2. *Parked*: its key is taken from the table, and its index from all sockets that have it (`index_states`). They find the
+//!    service under a new index when they come to it; what is counted under the old one is still shown.
+//! 3. *Gone*: all programs have ended that may have used the index meanwhile, and no counter has changed. What was counted
+//!    is cleared away, and the index given back. If the same service lives on under another index, it has been added to what
+//!    that has (`bequest`).
 //!
 //! Services of pods that are gone need not have been idle for the time, once their counts have been scraped (`gone`).
 //!
@@ -20,8 +20,8 @@ mod bequest;
 mod departure;
 mod diversion;
 mod gone;
-mod holders;
 mod idle;
+mod index_states;
 mod leaving;
 mod parked;
 mod series;
@@ -38,7 +38,9 @@ use probe_common::{
     service::{OTHER, ServiceEntry, ServiceKey},
 };
 
-use self::{diversion::Diversion, holders::Holders, idle::Idleness, series::SeriesIdleness, tables::Tables};
+use self::{
+    diversion::Diversion, idle::Idleness, index_states::IndexStates, series::SeriesIdleness, tables::Tables,
+};
 pub(super) use self::{gone::Filling, parked::Parked, tables::deleted};
 use super::{
     collector::Maps,
@@ -57,7 +59,7 @@ use crate::{
 pub(super) struct Expiry {
     /// Longer than any machine runs, where services stay.
     after: Duration,
-    holders: Holders,
+    indices: IndexStates,
     parked: Parked,
     tables: Tables,
     idleness: Idleness,
@@ -66,9 +68,6 @@ pub(super) struct Expiry {
     grace: Grace,
     failed: bool,
 }
-
-/// For how long one that may leave before the time is not looked at again when it proved to be held.
-const HELD: Duration = Duration::from_secs(10);
 
 /// What a pass knows of services, when it comes to those that leave.
 pub(super) struct Leaving<'a> {
@@ -84,7 +83,7 @@ pub(super) struct Leaving<'a> {
 
 /// What is made before that.
 struct Means {
-    holders: Holders,
+    indices: IndexStates,
     diversion: Diversion,
     grace: Grace,
 }
@@ -96,34 +95,34 @@ impl Expiry {
         settings: &Settings,
         pins: Option<&Pins>,
     ) -> Result<Self, StartError> {
-        let holders = Holders::prepare(ebpf, pins)?;
+        let indices = IndexStates::take(ebpf)?;
         let parked = pins.map(|pins| Parked::create(pins, settings.capacities.services)).transpose()?;
         let diversion = Diversion::prepare(ebpf, pins)?;
         Self::of(
             ebpf,
             settings,
-            Means { holders, diversion, grace: Grace::new()? },
+            Means { indices, diversion, grace: Grace::new()? },
             parked.unwrap_or_default(),
         )
     }
 
     /// Takes up what an earlier agent was about to take away.
     pub(super) fn take_up(ebpf: &mut Ebpf, settings: &Settings, pins: &Pins) -> Result<Self, StartError> {
-        let (holders, gone) = Holders::take_up(ebpf, pins)?;
+        let indices = IndexStates::take(ebpf)?;
         let grace = Grace::new()?;
         let diversion = Diversion::take_up(ebpf, pins, &grace)?;
-        let means = Means { holders, diversion, grace };
+        let means = Means { indices, diversion, grace };
         let mut expiry = Self::of(ebpf, settings, means, Parked::open(pins)?)?;
-        expiry.recover(&gone).map_err(|source| StartError::Expiry { source })?;
+        expiry.recover().map_err(|source| StartError::Expiry { source })?;
         Ok(expiry)
     }
 
     fn of(ebpf: &Ebpf, settings: &Settings, means: Means, parked: Parked) -> Result<Self, StartError> {
-        let Means { holders, diversion, grace } = means;
+        let Means { indices, diversion, grace } = means;
         let after = settings.idle_after.unwrap_or(Duration::MAX);
         Ok(Self {
             after,
-            holders,
+            indices,
             parked,
             tables: Tables::take(ebpf)?,
             idleness: Idleness::default(),
@@ -134,10 +133,11 @@ impl Expiry {
         })
     }
 
-    /// Sets right what an agent left that was killed in the middle of it; of the services that have gone all they had is
-    /// elsewhere.
-    fn recover(&mut self, gone: &BTreeSet<u32>) -> Result<(), CollectError> {
-        for &index in gone {
+    /// Sets right what an agent left that was killed in the middle of it.
+    fn recover(&mut self) -> Result<(), CollectError> {
+        // All that these had is elsewhere.
+        let moved = self.indices.moved()?;
+        for &index in &moved {
             self.parked.let_go(index)?;
         }
         // Noted, but not taken from the table.
@@ -150,8 +150,11 @@ impl Expiry {
         for index in unbroken {
             self.parked.forget(index)?;
         }
+        // Whether sockets were told is not known: once more does no harm.
+        let parked: Vec<u32> = self.parked.staying().map(|(_, entry)| entry.index).collect();
+        parked.into_iter().try_for_each(|index| self.indices.take_away(index))?;
         self.recover_going()?;
-        gone.iter().try_for_each(|index| self.holders.forget(*index))
+        moved.iter().try_for_each(|index| self.indices.forget_move(*index))
     }
 
     /// Has those given back, or given back again, that were about to be.
@@ -205,7 +208,7 @@ impl Maps {
         now: Instant,
     ) {
         let Some(mut expiry) = self.expiry.take() else { return };
-        expiry.let_gone_leave(leaving, attribution, now);
+        expiry.let_gone_leave(leaving, attribution);
         let expired = expiry
             .leave_idle_series(self, leaving.names, services, now)
             .and_then(|()| expiry.give_back_idle(self, leaving, attribution, now))
@@ -222,7 +225,7 @@ impl Maps {
 }
 
 impl Expiry {
-    /// Takes the keys of idle services from the table.
+    /// Takes the keys of idle services from the table, and their indices from sockets.
     fn park_idle(
         &mut self,
         keys: &HashMap<u32, (ServiceKey, ServiceEntry)>,
@@ -234,11 +237,12 @@ impl Expiry {
                 continue;
             }
             self.tables.park(&mut self.parked, *key, *entry)?;
+            self.indices.take_away(index)?;
         }
         Ok(())
     }
 
-    /// Gives the indices back of parked services that are idle and that no socket belongs to.
+    /// Gives the indices back of parked services that are idle.
     fn give_back_idle(
         &mut self,
         maps: &mut Maps,
@@ -247,17 +251,13 @@ impl Expiry {
         now: Instant,
     ) -> Result<(), CollectError> {
         let is_idle = |index: &u32| self.idleness.is_idle(*index, self.after, now);
-        let idle: BTreeSet<u32> =
+        let mut free: BTreeSet<u32> =
             self.parked.staying().map(|(_, entry)| entry.index).filter(is_idle).collect();
-        if idle.is_empty() {
+        if free.is_empty() {
             return Ok(());
         }
-        for index in &idle {
-            // If it proves to be held: not every pass is to look at all sockets for its sake.
-            let pause = if self.idleness.may_leave(*index) { HELD } else { self.after };
-            self.idleness.put_off(*index, now.checked_add(pause).unwrap_or(now));
-        }
-        let mut free = self.holders.not_held(idle, &self.grace)?;
+        // A program that began before an index was taken away may still have it in its hands.
+        self.grace.wait()?;
         let mut last = HashMap::new();
         for &index in &free {
             last.insert(index, maps.counters(index)?);
@@ -296,7 +296,7 @@ impl Expiry {
             if let Some(peers) = &mut maps.peers {
                 peers.forget(index);
             }
-            self.holders.forget(index)?;
+            self.indices.forget_move(index)?;
             self.tables.give_back(index)?;
             self.parked.forget(index)?;
             self.idleness.forget(index);

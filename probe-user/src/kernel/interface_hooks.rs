@@ -2,7 +2,7 @@
 //! a program there is pinned by the interface's index, and taken up by the next agent.
 
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     programs::{
         LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
         links::FdLink,
@@ -210,8 +210,7 @@ fn attach_queue(
 /// Attaches to the driver, loading the program if it is the first; or, where it cannot, to the stack behind it.
 fn attach_driver(ebpf: &mut Ebpf, interface: &str) -> Result<XdpLink, StartError> {
     if ebpf.program(INTERFACE_DRIVER).is_some_and(|program| program.fd().is_err()) {
-        let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
-        load_program(ebpf, INTERFACE_DRIVER, &btf)?;
+        load_program(ebpf, INTERFACE_DRIVER)?;
     }
     let program: &mut Xdp = ebpf
         .program_mut(INTERFACE_DRIVER)

@@ -4,11 +4,12 @@
 //! kernel's own account.
 
 use probe_common::{
+    ages::Ages,
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey},
     peer::{DEPARTURES, PeerCell, PeerKey},
     route::RouteKey,
-    service::{ServiceEntry, ServiceKey},
+    service::{IndexState, ServiceEntry, ServiceKey},
     sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
@@ -41,9 +42,10 @@ impl Memory {
         // Free indices: a queue has a place more than it holds.
         let free = (services + 1) * 4;
         let counters = services * (POINTER + size::<ServiceCounters>() * self.cpus);
-        // Entries in LATENCIES, the oldest request, who holds it; and with routes how many it has.
-        let numbers = if self.capacities.routes.is_some() { 4 } else { 3 };
-        table + free + counters + services * 8 * numbers
+        let ages = services * (POINTER + size::<Ages>() * self.cpus);
+        // Entries in LATENCIES, and with routes how many it has.
+        let numbers = if self.capacities.routes.is_some() { 2 } else { 1 };
+        table + free + counters + ages + services * (size::<IndexState>() + 8 * numbers)
     }
 
     /// With `--max-series`.
@@ -106,7 +108,7 @@ mod tests {
         };
         let (one, two) = (of(1 << 10, 1 << 10, 1 << 10, 2), of(1 << 11, 1 << 11, 1 << 11, 2));
         let an_entry = |bytes: fn(&Memory) -> u64| (bytes(&two) - bytes(&one)) / 1024;
-        assert_eq!(an_entry(Memory::services), 364);
+        assert_eq!(an_entry(Memory::services), 1068);
         assert_eq!(an_entry(Memory::series), 120);
         assert_eq!(an_entry(Memory::clients), 104);
         let more = of(1 << 10, 1 << 10, 1 << 10, 3);

@@ -13,7 +13,6 @@ mod grace;
 mod histograms;
 mod interface_hooks;
 mod interfaces;
-mod iterator;
 mod links;
 mod memory;
 mod messages;
@@ -27,6 +26,7 @@ mod pinning;
 mod removal;
 mod routes;
 mod rtnetlink;
+mod run_once;
 mod sharing;
 mod stacking;
 mod syscall;
@@ -53,7 +53,7 @@ use self::{
 pub use self::{
     error::{CollectError, StartError},
     grace::Grace,
-    object::{Cgroups, Features, Heads, Networks, load},
+    object::{Cgroups, Departures, Features, Heads, Networks, load},
     pinning::{PinError, Removed},
     removal::{RemoveError, remove_filters, remove_pinned},
 };
@@ -103,9 +103,9 @@ impl Probe {
             object::pin(&mut ebpf, pins)?;
         }
         let messages = Messages::of(&mut ebpf);
-        let oldest = features.tells_reads().then(|| OldestRequests::prepare(&mut ebpf, pins)).transpose()?;
+        let oldest = features.reads_heads().then(|| OldestRequests::take(&ebpf)).transpose()?;
         let expiry =
-            features.knows_holders().then(|| Expiry::prepare(&mut ebpf, settings, pins)).transpose()?;
+            features.lets_services_leave().then(|| Expiry::prepare(&mut ebpf, settings, pins)).transpose()?;
         let names = pins.map(|pins| Names::create(pins, settings.capacities.services)).transpose()?;
         let maps = Maps::take(&mut ebpf, settings, oldest, expiry, names)?;
         // Interfaces first: what a socket sends is then counted on both, or on neither.
@@ -176,9 +176,9 @@ impl Probe {
         let sockets = attach::take_up(features, pins)?;
         let mut ebpf = object::open(features, settings, pins)?;
         let messages = Messages::of(&mut ebpf);
-        let oldest = features.tells_reads().then(|| OldestRequests::take_up(&mut ebpf, pins)).transpose()?;
+        let oldest = features.reads_heads().then(|| OldestRequests::take(&ebpf)).transpose()?;
         let expiry =
-            features.knows_holders().then(|| Expiry::take_up(&mut ebpf, settings, pins)).transpose()?;
+            features.lets_services_leave().then(|| Expiry::take_up(&mut ebpf, settings, pins)).transpose()?;
         let maps = Maps::take(&mut ebpf, settings, oldest, expiry, Some(Names::open(pins)?))?;
         let interfaces = Interfaces::start(settings, &mut ebpf, Some(pins))?;
         Ok(Self { maps, interfaces, messages, _sockets: sockets, ebpf, directory: None })
@@ -247,7 +247,9 @@ fn announce(features: Features, cgroup: &Path, interfaces: &Interfaces) {
             "this kernel has no bpf_loop (since 5.17): bytes, connections and users are counted, requests are not"
         );
     }
-    if !features.knows_holders() {
-        tracing::warn!("this kernel does not tell which services are in use (since 5.11): idle ones stay");
+    if !features.lets_services_leave() {
+        tracing::warn!(
+            "this kernel has no bpf_for_each_map_elem (since 5.13): what is idle stays in its tables"
+        );
     }
 }

@@ -37,6 +37,17 @@ pub struct Features {
     pub heads: Heads,
     /// Which hierarchies of cgroups there are.
     pub cgroups: Cgroups,
+    /// Whether what is idle leaves the kernel's tables.
+    pub departures: Departures,
+}
+
+/// Whether services, series and peers to which nothing happens leave the kernel's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Departures {
+    /// They do, by `bpf_for_each_map_elem` (kernel 5.13).
+    ByOrders,
+    /// They stay.
+    None,
 }
 
 /// Which hierarchies of cgroups a host has.
@@ -73,10 +84,13 @@ impl Features {
         let tracepoint = at_least(KernelVersion::new(5, 11, 0));
         // An error of the trial itself says nothing of the helper: then the loading shall tell.
         let heads = is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_loop).unwrap_or(true);
+        let orders = is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_for_each_map_elem)
+            .unwrap_or(true);
         Self {
             states: if tracepoint { StateSource::Tracepoint } else { StateSource::SockOps },
             heads: if heads { Heads::Read } else { Heads::PassedOver },
             cgroups: if cgroup1_is_mounted() { Cgroups::Hybrid } else { Cgroups::Unified },
+            departures: if orders { Departures::ByOrders } else { Departures::None },
         }
     }
 
@@ -89,14 +103,14 @@ impl Features {
         }
     }
 
-    /// Whether it is known when an application reads, and which request is the oldest.
-    pub(super) fn tells_reads(self) -> bool {
-        self.states == StateSource::Tracepoint && self.heads == Heads::Read
+    /// Whether requests are counted.
+    pub(super) fn reads_heads(self) -> bool {
+        self.heads == Heads::Read
     }
 
-    /// Whether it can be known which services sockets belong to.
-    pub(super) fn knows_holders(self) -> bool {
-        self.states == StateSource::Tracepoint
+    /// Whether what is idle can leave the kernel's tables (`bpf_for_each_map_elem`, kernel 5.13).
+    pub(super) fn lets_services_leave(self) -> bool {
+        self.departures == Departures::ByOrders
     }
 
     /// The programs at tracepoints, with the kernel's function at which each is called.
@@ -119,10 +133,7 @@ pub(super) fn at_least(version: KernelVersion) -> bool {
 // The programs that are the same on every kernel.
 pub(super) const CONNECTIONS: &str = "connections";
 pub(super) const DATAGRAM_SOCKETS: &str = "datagram_sockets";
-pub(super) const OLDEST_REQUEST: &str = "oldest_request_of_each_service";
-pub(super) const SERVICES_OF_CONNECTIONS: &str = "services_of_connections";
-pub(super) const SERVICES_OF_DATAGRAM_SOCKETS: &str = "services_of_datagram_sockets";
-pub(super) const SERIES_THAT_LEAVE: &str = "series_that_leave";
+pub(super) const CARRY_OUT_ORDERS: &str = "carry_out_orders";
 pub(super) const ADOPT: &str = "adopt";
 pub(super) const INTERFACE_RECEIVE: &str = "interface_receive";
 pub(super) const INTERFACE_TRANSMIT: &str = "interface_transmit";
@@ -161,18 +172,13 @@ pub fn load(features: Features, capacities: Capacities, networks: Networks<'_>) 
     let everywhere =
         [receive, transmit, CONNECTIONS, DATAGRAM_SOCKETS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
     for program in everywhere {
-        load_program(&mut ebpf, program, &btf)?;
+        load_program(&mut ebpf, program)?;
     }
     for (program, tracepoint) in features.tracepoint_programs() {
         load_tracepoint(&mut ebpf, program, tracepoint, &btf)?;
     }
-    if features.tells_reads() {
-        load_program(&mut ebpf, OLDEST_REQUEST, &btf)?;
-    }
-    if features.knows_holders() {
-        load_program(&mut ebpf, SERVICES_OF_CONNECTIONS, &btf)?;
-        load_program(&mut ebpf, SERVICES_OF_DATAGRAM_SOCKETS, &btf)?;
-        load_program(&mut ebpf, SERIES_THAT_LEAVE, &btf)?;
+    if features.lets_services_leave() {
+        load_program(&mut ebpf, CARRY_OUT_ORDERS)?;
     }
     hand_out_indices(&mut ebpf, capacities.services)?;
     Ok(ebpf)
@@ -233,6 +239,8 @@ struct Globals {
     /// 0: peers are not counted.
     peers_per_service: u32,
     peer_networks: u8,
+    /// For how many services requests may be in flight.
+    services_with_requests: u32,
 }
 
 impl Globals {
@@ -246,6 +254,7 @@ impl Globals {
             series_per_service: capacities.series_per_service,
             peers_per_service: capacities.peers.map_or(0, |limits| limits.per_service),
             peer_networks: u8::from(!networks.peers.are_none()),
+            services_with_requests: if features.reads_heads() { capacities.services } else { 1 },
         }
     }
 }
@@ -279,8 +288,8 @@ fn loader<'a>(globals: &'a Globals, capacities: Capacities, networks: Networks<'
         .map_max_entries("SERVICES", capacities.services)
         .map_max_entries("FREE_SERVICES", capacities.services)
         .map_max_entries("COUNTERS", capacities.services)
-        .map_max_entries("OLDEST_REQUESTS", capacities.services)
-        .map_max_entries("HOLDERS", capacities.services)
+        .map_max_entries("AGES", globals.services_with_requests)
+        .map_max_entries("INDEX_STATES", capacities.services)
         .map_max_entries("LATENCIES", capacities.series)
         .map_max_entries("SERVICE_ENTRIES", capacities.services)
         .map_max_entries("CLIENTS", capacities.clients);
@@ -288,12 +297,11 @@ fn loader<'a>(globals: &'a Globals, capacities: Capacities, networks: Networks<'
 }
 
 /// Loads one program.
-pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str, btf: &Btf) -> Result<(), StartError> {
+pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), StartError> {
     let loaded = match ebpf.program_mut(name) {
         Some(Program::CgroupSkb(program)) => program.load(),
         Some(Program::SockOps(program)) => program.load(),
         Some(Program::CgroupSock(program)) => program.load(),
-        Some(Program::Iter(program)) => program.load(elements_of(name), btf),
         Some(Program::SchedClassifier(program)) => program.load(),
         Some(Program::Xdp(program)) => program.load(),
         _ => {
@@ -301,11 +309,6 @@ pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str, btf: &Btf) -> Re
         }
     };
     loaded.map_err(|error| StartError::Program { program: name, reason: reason(&error) })
-}
-
-/// What an iterator's program is shown, as the kernel calls it.
-fn elements_of(program: &str) -> &'static str {
-    if program == SERIES_THAT_LEAVE { "bpf_map_elem" } else { "bpf_sk_storage_map" }
 }
 
 /// Loads the program of a BTF tracepoint.

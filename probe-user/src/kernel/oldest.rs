@@ -1,59 +1,51 @@
-//! The oldest request in flight of each service, found by an iterator of the kernel over all sockets.
-//!
-//! The kernel side could keep it up to date only with work on every request; so it is looked for when somebody wants to
-//! know, and only while there are requests in flight.
+//! How old the oldest requests in flight are: see [`probe_common::ages`].
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use aya::{
     Ebpf,
-    maps::{Array, MapData},
+    maps::{MapData, PerCpuArray},
 };
+use probe_common::ages::{Ages, MOST_IN_FLIGHT};
 
 use super::{
-    collector::take,
+    clock,
     error::{CollectError, StartError},
-    iterator::MapIterator,
-    object::OLDEST_REQUEST,
-    pinning::Pins,
+    sharing::shared,
 };
 
-const MAP: &str = "OLDEST_REQUESTS";
+const MAP: &str = "AGES";
 
-/// Finds the oldest requests.
-pub(super) struct OldestRequests {
-    sockets: MapIterator,
-    began: Array<MapData, u64>,
+/// Requests of a service that have no answer yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    /// The service's index.
+    pub(super) service: u32,
+    /// How many.
+    pub(super) requests: u64,
 }
 
+/// Tells how old the oldest requests are.
+pub(super) struct OldestRequests(PerCpuArray<MapData, Ages>);
+
 impl OldestRequests {
-    /// Makes ready; the program must have been loaded.
-    pub(super) fn prepare(ebpf: &mut Ebpf, pins: Option<&Pins>) -> Result<Self, StartError> {
-        let sockets = MapIterator::prepare(ebpf, OLDEST_REQUEST, "SOCKETS", pins)?;
-        Ok(Self { sockets, began: take(ebpf, MAP)? })
+    /// Of services that leave, others clear them away.
+    pub(super) fn take(ebpf: &Ebpf) -> Result<Self, StartError> {
+        shared(ebpf, MAP).map(Self)
     }
 
-    /// Takes up the iterator that an earlier agent made.
-    pub(super) fn take_up(ebpf: &mut Ebpf, pins: &Pins) -> Result<Self, StartError> {
-        Ok(Self { sockets: MapIterator::take_up(OLDEST_REQUEST, pins)?, began: take(ebpf, MAP)? })
-    }
-
-    /// Looks at all sockets: afterwards [`OldestRequests::found`] tells of these services.
-    pub(super) fn visit(&mut self, services: &[u32]) -> Result<(), CollectError> {
-        for service in services {
-            self.began.set(*service, 0, 0).map_err(CollectError::of_map(MAP))?;
-        }
-        self.sockets.visit_all()
-    }
-
-    /// When the oldest request of each of these services began, in nanoseconds of the monotonic clock. One whose last
-    /// request has just been answered is not in the result.
-    pub(super) fn found(&self, services: &[u32]) -> Result<HashMap<u32, u64>, CollectError> {
+    /// The age of the oldest request of each of these services. One whose last request has just been answered is not in the
+    /// result, nor is one with more requests in flight than can be told apart.
+    pub(super) fn ages(&self, waiting: &[Waiting]) -> Result<HashMap<u32, Duration>, CollectError> {
         let mut found = HashMap::new();
-        for service in services {
-            let began = self.began.get(service, 0).map_err(CollectError::of_map(MAP))?;
-            if began != 0 {
-                found.insert(*service, began);
+        for &Waiting { service, .. } in waiting.iter().filter(|waiting| waiting.requests < MOST_IN_FLIGHT) {
+            let mut sum = Ages::default();
+            let of_cpus = self.0.get(&service, 0).map_err(CollectError::of_map(MAP))?;
+            of_cpus.iter().for_each(|ages| sum.add(ages));
+            // Behind the reading, or a request would be younger than nothing.
+            let now = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
+            if let Some(started) = sum.oldest(now) {
+                found.insert(service, Duration::from_nanos(now.saturating_sub(started)));
             }
         }
         Ok(found)

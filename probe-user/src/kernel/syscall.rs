@@ -1,9 +1,8 @@
-//! What aya does not offer of `bpf(2)`: an iterator over the sockets of a map, links by their descriptors, maps of maps, and
-//! many entries of a map at once.
+//! What aya does not offer of `bpf(2)`: links and programs by their descriptors, maps of maps, and many entries of a map at
+//! once.
 
 use std::{
     ffi::CString,
-    fs::File,
     io,
     mem::MaybeUninit,
     os::{
@@ -18,13 +17,10 @@ use aya::Pod;
 // `enum bpf_cmd`, `enum bpf_attach_type` and `enum bpf_map_type` of `include/uapi/linux/bpf.h`.
 const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
-const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_PROG_TEST_RUN: libc::c_int = 10;
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
-const BPF_LINK_CREATE: libc::c_int = 28;
-const BPF_ITER_CREATE: libc::c_int = 33;
 const BPF_LINK_DETACH: libc::c_int = 34;
-const BPF_TRACE_ITER: u32 = 28;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
 
@@ -56,38 +52,20 @@ struct MapElement {
     flags: u64,
 }
 
-/// The part of `union bpf_attr` that `BPF_LINK_CREATE` takes for an iterator.
+/// The part of `union bpf_attr` that `BPF_PROG_TEST_RUN` takes, as far as kernel 5.10 has it.
 #[repr(C)]
-struct LinkCreate {
+struct TestRun {
     program: u32,
-    target: u32,
-    attach_type: u32,
-    flags: u32,
-    info: u64,
-    info_length: u32,
-    padding: u32,
+    returned: u32,
+    packet_length: u32,
+    output_length: u32,
+    packet: u64,
+    output: u64,
+    repeat: u32,
+    duration: u32,
 }
 
-/// `union bpf_iter_link_info`, for an iterator over a map.
-#[repr(C)]
-struct IteratorInfo {
-    map: u32,
-}
-
-impl IteratorInfo {
-    const LENGTH: u32 = 4;
-}
-
-const _: () = assert!(size_of::<IteratorInfo>() == IteratorInfo::LENGTH as usize);
-
-/// The part of `union bpf_attr` that `BPF_ITER_CREATE` takes.
-#[repr(C)]
-struct IteratorCreate {
-    link: u32,
-    flags: u32,
-}
-
-/// The part of `union bpf_attr` that `BPF_OBJ_PIN` and `BPF_OBJ_GET` take.
+/// The part of `union bpf_attr` that `BPF_OBJ_GET` takes.
 #[repr(C)]
 struct Object {
     path: u64,
@@ -195,14 +173,6 @@ pub(super) fn look_up_batch<K: Pod, V: Pod>(
     Ok(went)
 }
 
-/// Gives an object a path on a bpffs, which holds it when nobody else does.
-pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    let attributes =
-        Object { path: path.as_ptr().addr() as u64, descriptor: number(object.as_raw_fd()), flags: 0 };
-    call(BPF_OBJ_PIN, &attributes).map(drop)
-}
-
 /// Opens the object at a path on a bpffs.
 pub(super) fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
@@ -215,25 +185,21 @@ pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
     call(BPF_LINK_DETACH, &LinkDetach { link: number(link.as_raw_fd()) }).map(drop)
 }
 
-/// Makes an iterator of a program over a map's elements (kernel 5.9). Nothing runs yet.
-pub(super) fn link_iterator(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let info = IteratorInfo { map: number(map.as_raw_fd()) };
-    let attributes = LinkCreate {
+/// Runs a program for packets once, over a packet that says nothing.
+pub(super) fn run_once(program: BorrowedFd<'_>) -> io::Result<()> {
+    // An Ethernet header, and enough behind it for any kernel to take it for a packet.
+    let packet = [0_u8; 64];
+    let mut attributes = TestRun {
         program: number(program.as_raw_fd()),
-        target: 0,
-        attach_type: BPF_TRACE_ITER,
-        flags: 0,
-        info: (&raw const info).addr() as u64,
-        info_length: IteratorInfo::LENGTH,
-        padding: 0,
+        returned: 0,
+        packet_length: packet.len() as u32,
+        output_length: 0,
+        packet: packet.as_ptr().expose_provenance() as u64,
+        output: 0,
+        repeat: 1,
+        duration: 0,
     };
-    bpf(BPF_LINK_CREATE, &attributes)
-}
-
-/// Opens a run over all elements: reading it to its end runs the program once for each.
-pub(super) fn open_iterator(link: BorrowedFd<'_>) -> io::Result<File> {
-    let attributes = IteratorCreate { link: number(link.as_raw_fd()), flags: 0 };
-    bpf(BPF_ITER_CREATE, &attributes).map(File::from)
+    call_and_be_told(BPF_PROG_TEST_RUN, &mut attributes).map(drop)
 }
 
 /// Makes an array of one number.

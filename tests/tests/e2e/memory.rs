@@ -14,15 +14,7 @@ use probe_tests::{
 const TABLES: [(&str, &[&str]); 5] = [
     (
         "services",
-        &[
-            "SERVICES",
-            "FREE_SERVICES",
-            "COUNTERS",
-            "SERVICE_ENTRIES",
-            "OLDEST_REQUESTS",
-            "HOLDERS",
-            "ROUTE_COUNTS",
-        ],
+        &["SERVICES", "FREE_SERVICES", "COUNTERS", "SERVICE_ENTRIES", "AGES", "INDEX_STATES", "ROUTE_COUNTS"],
     ),
     ("series", &["LATENCIES"]),
     ("clients", &["CLIENTS"]),

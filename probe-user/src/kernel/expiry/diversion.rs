@@ -13,9 +13,9 @@ use crate::kernel::{
     collector::take,
     error::{CollectError, StartError},
     grace::Grace,
-    iterator::MapIterator,
-    object::SERIES_THAT_LEAVE,
+    object::CARRY_OUT_ORDERS,
     pinning::Pins,
+    run_once::RunOnce,
 };
 
 const LEAVING: &str = "LEAVING";
@@ -27,7 +27,7 @@ pub(super) struct Diversion {
     leaving: HashMap<MapData, LatencyKey, LatencyCell>,
     flag: Array<MapData, u64>,
     orders: Array<MapData, Order>,
-    carry_out: MapIterator,
+    carry_out: RunOnce,
     /// Whether it was left in the middle.
     broken: bool,
 }
@@ -35,19 +35,19 @@ pub(super) struct Diversion {
 impl Diversion {
     /// Makes ready; the program must have been loaded.
     pub(super) fn prepare(ebpf: &mut Ebpf, pins: Option<&Pins>) -> Result<Self, StartError> {
-        let carry_out = MapIterator::prepare(ebpf, SERIES_THAT_LEAVE, ORDERS, pins)?;
+        let carry_out = RunOnce::prepare(ebpf, CARRY_OUT_ORDERS, pins)?;
         Self::with(ebpf, carry_out)
     }
 
     /// Takes up what an earlier agent made, and sets right what it may have left in the middle.
     pub(super) fn take_up(ebpf: &mut Ebpf, pins: &Pins, grace: &Grace) -> Result<Self, StartError> {
-        let mut diversion = Self::with(ebpf, MapIterator::take_up(SERIES_THAT_LEAVE, pins)?)?;
+        let mut diversion = Self::with(ebpf, RunOnce::take_up(CARRY_OUT_ORDERS, pins)?)?;
         diversion.broken = true;
         diversion.mend(grace).map_err(|source| StartError::Expiry { source })?;
         Ok(diversion)
     }
 
-    fn with(ebpf: &mut Ebpf, carry_out: MapIterator) -> Result<Self, StartError> {
+    fn with(ebpf: &mut Ebpf, carry_out: RunOnce) -> Result<Self, StartError> {
         Ok(Self {
             leaving: take(ebpf, LEAVING)?,
             flag: take(ebpf, FLAG)?,
@@ -95,7 +95,7 @@ impl Diversion {
         for (number, order) in (0..).zip(orders) {
             self.orders.set(number, order, 0).map_err(CollectError::of_map(ORDERS))?;
         }
-        self.carry_out.visit_all()
+        self.carry_out.run()
     }
 
     /// Puts back what was counted meanwhile.

@@ -39,12 +39,12 @@ impl Filling {
 
 impl Expiry {
     /// Finds those whose pods are gone, as many as the table has too many of: they go the way that idle ones do.
-    pub(super) fn let_gone_leave(&mut self, leaving: &Leaving<'_>, attribution: &Attribution, now: Instant) {
+    pub(super) fn let_gone_leave(&mut self, leaving: &Leaving<'_>, attribution: &Attribution) {
         let Leaving { keys, filling, shown, .. } = leaving;
         let Some(shown) = filling.shown(*shown).filter(|_| self.removes()) else { return };
         // A program may have been at work while the pass that saw the last change went by: what it did is in the next one.
         let is_shown = |(index, key): (&u32, &(ServiceKey, ServiceEntry))| {
-            let since = self.idleness.at_rest_since(*index, now).filter(|since| *since < shown)?;
+            let since = self.idleness.at_rest_since(*index).filter(|since| *since < shown)?;
             Some((since, *index, key.0))
         };
         let mut at_rest: Vec<_> =

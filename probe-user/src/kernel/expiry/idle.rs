@@ -19,15 +19,13 @@ struct Seen {
     since: Instant,
     /// Since when its counters have been these, and nothing of it was open or waited: whoever was heard lately is no matter.
     unchanged: Instant,
-    /// Not to be looked at before, since a socket belonged to it.
-    not_before: Instant,
     /// Whether it need not have been idle for the time.
     may_leave: bool,
 }
 
 impl Seen {
     const fn first(counters: ServiceCounters, now: Instant) -> Self {
-        Self { counters, since: now, unchanged: now, not_before: now, may_leave: false }
+        Self { counters, since: now, unchanged: now, may_leave: false }
     }
 }
 
@@ -43,15 +41,15 @@ impl Idleness {
         }
     }
 
-    /// Whether nothing has happened for so long, or it may leave before, and it is time to look.
+    /// Whether nothing has happened for so long, or it may leave before.
     pub(super) fn is_idle(&self, index: u32, after: Duration, now: Instant) -> bool {
         let is_due = |seen: &Seen| seen.may_leave || now.saturating_duration_since(seen.since) >= after;
-        self.seen.get(&index).is_some_and(|seen| is_due(seen) && now >= seen.not_before)
+        self.seen.get(&index).is_some_and(is_due)
     }
 
-    /// Since when a service has been at rest; none if it may leave as it is, or was found to be held a moment ago.
-    pub(super) fn at_rest_since(&self, index: u32, now: Instant) -> Option<Instant> {
-        let seen = self.seen.get(&index).filter(|seen| !seen.may_leave && now >= seen.not_before)?;
+    /// Since when a service has been at rest; none if it may leave as it is.
+    pub(super) fn at_rest_since(&self, index: u32) -> Option<Instant> {
+        let seen = self.seen.get(&index).filter(|seen| !seen.may_leave)?;
         Some(seen.unchanged)
     }
 
@@ -70,13 +68,6 @@ impl Idleness {
     /// Whether the counters are what the latest pass saw.
     pub(super) fn is_unchanged(&self, index: u32, counters: &ServiceCounters) -> bool {
         self.seen.get(&index).is_some_and(|seen| seen.counters == *counters)
-    }
-
-    /// Puts off the next look.
-    pub(super) fn put_off(&mut self, index: u32, until: Instant) {
-        if let Some(seen) = self.seen.get_mut(&index) {
-            seen.not_before = until;
-        }
     }
 
     pub(super) fn forget(&mut self, index: u32) {
@@ -109,9 +100,6 @@ mod tests {
         assert!(!idleness.is_idle(1, HOUR, begin));
         idleness.note(1, with_opened(1, 1), 0, begin + HOUR);
         assert!(idleness.is_idle(1, HOUR, begin + HOUR));
-        idleness.put_off(1, begin + HOUR * 2);
-        assert!(!idleness.is_idle(1, HOUR, begin + HOUR));
-        assert!(idleness.is_idle(1, HOUR, begin + HOUR * 2));
         idleness.note(1, with_opened(2, 2), 0, begin + HOUR * 2);
         assert!(!idleness.is_idle(1, HOUR, begin + HOUR * 2), "a connection has come and gone");
     }
@@ -123,17 +111,15 @@ mod tests {
         let later = begin + HOUR / 60;
         idleness.note(1, with_opened(1, 1), 1, begin);
         idleness.note(1, with_opened(1, 1), 1, later);
-        assert_eq!(idleness.at_rest_since(1, later), Some(begin), "who was heard lately is no matter");
+        assert_eq!(idleness.at_rest_since(1), Some(begin), "who was heard lately is no matter");
         idleness.let_leave(1);
-        assert!(idleness.is_idle(1, HOUR, later) && idleness.at_rest_since(1, later).is_none());
-        idleness.put_off(1, later + HOUR / 60);
-        assert!(!idleness.is_idle(1, HOUR, later), "a socket belongs to it");
+        assert!(idleness.is_idle(1, HOUR, later) && idleness.at_rest_since(1).is_none());
         idleness.note(1, with_opened(2, 2), 0, later);
         assert!(!idleness.is_idle(1, HOUR, later) && !idleness.may_leave(1));
-        assert_eq!(idleness.at_rest_since(1, later), Some(later));
+        assert_eq!(idleness.at_rest_since(1), Some(later));
         idleness.note(1, with_opened(3, 2), 0, later);
         idleness.note(1, with_opened(3, 2), 0, later + HOUR);
-        assert_eq!(idleness.at_rest_since(1, later + HOUR), Some(later + HOUR), "a connection is open");
+        assert_eq!(idleness.at_rest_since(1), Some(later + HOUR), "a connection is open");
     }
 
     #[test]

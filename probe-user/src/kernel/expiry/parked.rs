@@ -47,7 +47,9 @@ impl Parked {
     /// Those whose counters are still theirs.
     pub(in crate::kernel) fn staying(&self) -> impl Iterator<Item = (&ServiceKey, ServiceEntry)> {
         let staying = self.services.iter().filter(|(_, parked)| parked.going == 0);
-        staying.map(|(&index, parked)| (&parked.key, ServiceEntry { index, process: parked.process }))
+        staying.map(|(&index, parked)| {
+            (&parked.key, ServiceEntry { index, process: parked.process, ..ServiceEntry::default() })
+        })
     }
 
     /// Those whose counters may have been cleared away in part.

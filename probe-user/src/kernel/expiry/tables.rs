@@ -8,6 +8,7 @@ use aya::{
     util::nr_cpus,
 };
 use probe_common::{
+    ages::Ages,
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey},
     peer::{PeerCell, PeerKey},
@@ -29,6 +30,7 @@ pub(super) struct Tables {
     services: HashMap<MapData, ServiceKey, ServiceEntry>,
     free: Queue<MapData, u32>,
     counters: PerCpuArray<MapData, ServiceCounters>,
+    ages: PerCpuArray<MapData, Ages>,
     latencies: PerCpuHashMap<MapData, LatencyKey, LatencyCell>,
     all_latencies: Batched<LatencyKey, LatencyCell>,
     entries: Array<MapData, u64>,
@@ -64,6 +66,7 @@ impl Tables {
             services: shared(ebpf, "SERVICES")?,
             free: shared(ebpf, "FREE_SERVICES")?,
             counters: shared(ebpf, "COUNTERS")?,
+            ages: shared(ebpf, "AGES")?,
             latencies: shared(ebpf, "LATENCIES")?,
             all_latencies: Batched::of(ebpf, "LATENCIES")?,
             entries: shared(ebpf, "SERVICE_ENTRIES")?,
@@ -114,6 +117,11 @@ impl Tables {
             let zeros = PerCpuValues::try_from(vec![ServiceCounters::default(); cpus]);
             let zeros = zeros.map_err(MapError::IoError).map_err(CollectError::of_map("COUNTERS"))?;
             self.counters.set(index, zeros, 0).map_err(CollectError::of_map("COUNTERS"))?;
+            if index < self.ages.len() {
+                let zeros = PerCpuValues::try_from(vec![Ages::default(); cpus]);
+                let zeros = zeros.map_err(MapError::IoError).map_err(CollectError::of_map("AGES"))?;
+                self.ages.set(index, zeros, 0).map_err(CollectError::of_map("AGES"))?;
+            }
             self.entries.set(index, 0, 0).map_err(CollectError::of_map("SERVICE_ENTRIES"))?;
             if index < self.route_counts.len() {
                 self.route_counts.set(index, 0, 0).map_err(CollectError::of_map("ROUTE_COUNTS"))?;

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -102,10 +102,10 @@ impl Pins {
         self.demand(name)
     }
 
-    /// The same of a link that aya does not know.
-    pub(in crate::kernel) fn pin_descriptor(&self, link: BorrowedFd<'_>, name: &str) -> Result<(), PinError> {
-        let path = self.link(name);
-        syscall::pin(link, &path).map_err(PinError::file("pin a link at", path))
+    /// Opens a program that must be there.
+    pub(in crate::kernel) fn demand_program(&self, name: &str) -> Result<OwnedFd, PinError> {
+        let path = self.program(name);
+        syscall::open_pinned(&path).map_err(PinError::file("open the program pinned at", path))
     }
 
     /// Opens a link that must be there.
@@ -145,11 +145,6 @@ impl Pin {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(PinError::File { what: "open the link pinned at", path, source }),
         }
-    }
-
-    /// The descriptor of the link.
-    pub(in crate::kernel) fn into_link(self) -> OwnedFd {
-        self.link
     }
 
     /// The interface that the link is at; none if that has gone, or if it is at no interface.
