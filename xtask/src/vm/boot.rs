@@ -14,12 +14,18 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::guest::Line;
-use crate::{exec, setup::Machine};
+use crate::{
+    exec,
+    harness::{self, Watch},
+    setup::Machine,
+};
 
 /// The guest's memory. What it writes is in there, too.
 const MEMORY: &str = "2G";
 /// How long virtiofsd may take to listen.
 const START: Duration = Duration::from_secs(10);
+/// How often we look whether a test hangs.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What runs the guest's instructions.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,6 +56,14 @@ impl Accelerator {
         match self {
             Self::Kvm => Duration::from_secs(5),
             Self::Emulation => Duration::from_secs(90),
+        }
+    }
+
+    /// How many times as long as on a processor anything takes, so that a test that goes on is not taken for one that hangs.
+    const fn slowness(self) -> u32 {
+        match self {
+            Self::Kvm => 1,
+            Self::Emulation => 4,
         }
     }
 
@@ -101,12 +115,21 @@ impl Boot<'_> {
         let mut qemu = Kept(self.qemu(&socket).spawn().context("could not start qemu-system-x86_64")?);
         let lines = lines(qemu.0.stdout.take().context("qemu has no output")?);
         let mut up = false;
+        let mut watch = Watch::new(harness::limit(self.accelerator.slowness()), started);
         // The firmware's words and the kernel's: of interest only if that is all there is.
         let mut before = Vec::new();
         loop {
             let deadline = if up { limit } else { self.accelerator.patience() };
-            let line = match lines.recv_timeout(deadline.saturating_sub(started.elapsed())) {
+            let left = deadline.saturating_sub(started.elapsed());
+            let line = match lines.recv_timeout(left.min(LOOK)) {
                 Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) if left > LOOK => {
+                    if let Some(why) = watch.overdue(Instant::now()).filter(|_| up) {
+                        print!("{}", harness::hanging(&self.tag, &why, &[]));
+                        return Ok(Ended::Status(harness::FAILED));
+                    }
+                    continue;
+                }
                 Err(RecvTimeoutError::Timeout) if up => {
                     bail!("what ran under {} was not done after {} s", self.release(), limit.as_secs())
                 }
@@ -120,7 +143,10 @@ impl Boot<'_> {
                 }
                 Line::Broken(why) => bail!("the virtual machine with {} is of no use: {why}", self.release()),
                 Line::Ended(status) => return Ok(Ended::Status(status)),
-                Line::Said(words) if up => println!("{}{words}", self.tag),
+                Line::Said(words) if up => {
+                    watch.hear(format!("{words}\n").as_bytes(), Instant::now());
+                    println!("{}{words}", self.tag);
+                }
                 Line::Said(words) => before.push(format!("{words}\n")),
             }
         }
