@@ -141,10 +141,8 @@ fn prepare(options: &Options, rings: &[Ring]) -> Result<Prepared> {
         let images = image::ForTests::prepare()?;
         variables.extend(images.variables().into_iter().map(|(name, path)| named(name, path)));
     }
-    for ring in rings {
-        if let Some(mut cargo) = ring.compile() {
-            exec::run(cargo.envs(privilege::agent_settings()).envs(variables.clone()))?;
-        }
+    if let Some(mut cargo) = Ring::compile(rings) {
+        exec::run(cargo.envs(privilege::agent_settings()).envs(variables.clone()))?;
     }
     Ok(Prepared { variables, impossible })
 }

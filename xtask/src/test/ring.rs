@@ -32,50 +32,46 @@ pub(crate) enum Ring {
 
 impl Ring {
     /// Those that run where none is named.
-    pub(crate) fn usual() -> Vec<Self> {
+    pub(super) fn usual() -> Vec<Self> {
         vec![Self::Unit, Self::Prog, Self::Fuzz, Self::Kernels, Self::E2e, Self::Packages]
     }
 
     /// Whether its tests need root.
-    pub(crate) fn needs_root(self) -> bool {
+    pub(super) fn needs_root(self) -> bool {
         self != Self::Unit
     }
 
-    /// Which packages and which of their tests it has.
-    fn selection(self) -> &'static [&'static str] {
+    /// Which programs of tests it has: none where it compiles something of its own.
+    fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Unit | Self::Fuzz => {
-                &["-p", "probe-common", "-p", "probe-fuzz", "-p", "probe-user", "-p", "xtask"]
-            }
-            Self::Prog => &["-p", "probe-tests", "--test", "prog"],
-            Self::E2e | Self::Long | Self::Kernels => &["-p", "probe-tests", "--test", "e2e"],
-            Self::Packages => &["-p", "probe-tests", "--test", "packages"],
-            Self::Image => &["-p", "probe-tests", "--test", "image"],
-            Self::Kubernetes => &["-p", "probe-tests", "--test", "kubernetes"],
+            // No example in a comment is a test, or `--doc` would be missing here.
+            Self::Unit => &["--lib", "--bins", "--test", "conversations", "--test", "routes"],
+            Self::Fuzz => &[],
+            Self::Prog => &["--test", "prog"],
+            Self::Kernels => &["--test", "prog", "--test", "e2e"],
+            Self::E2e | Self::Long => &["--test", "e2e"],
+            Self::Packages => &["--test", "packages"],
+            Self::Image => &["--test", "image"],
+            Self::Kubernetes => &["--test", "kubernetes"],
         }
     }
 
     /// A cargo that runs it.
-    pub(crate) fn cargo(self) -> Command {
-        let mut cargo = workspace::host_cargo("test");
-        cargo.args(self.selection());
+    pub(super) fn cargo(self) -> Command {
+        let mut cargo = cargo();
+        cargo.args(self.programs());
         if self == Self::Unit {
             cargo.arg("--no-fail-fast");
         }
         cargo
     }
 
-    /// A cargo that compiles it; none for what compiles in a way of its own.
-    pub(super) fn compile(self) -> Option<Command> {
-        let mut cargo = workspace::host_cargo("test");
-        match self {
-            Self::Fuzz => return None,
-            // Programs and agents.
-            Self::Kernels => cargo.args(Self::Prog.selection()).args(&Self::E2e.selection()[2..]),
-            _ => cargo.args(self.selection()),
-        };
-        cargo.arg("--no-run");
-        Some(cargo)
+    /// A cargo that compiles what rings run, if there is anything.
+    pub(super) fn compile(rings: &[Self]) -> Option<Command> {
+        let programs: Vec<_> = rings.iter().flat_map(|ring| ring.programs()).collect();
+        let mut cargo = cargo();
+        cargo.args(&programs).arg("--no-run");
+        (!programs.is_empty()).then_some(cargo)
     }
 
     /// Which of its tests run, as libtest takes it.
@@ -100,6 +96,16 @@ impl fmt::Display for Ring {
     }
 }
 
+/// A cargo that tests. The packages are always the same, whatever of them runs: which features a dependency has depends on them, and
+/// each choice would have many compiled once more.
+fn cargo() -> Command {
+    let mut cargo = workspace::host_cargo("test");
+    for package in ["probe-common", "probe-fuzz", "probe-user", "probe-tests", "xtask"] {
+        cargo.args(["-p", package]);
+    }
+    cargo
+}
+
 /// Has cargo start tests through sudo, and there by another program if one is given: compiling, and what it leaves in `target`,
 /// stays the user's.
 pub(crate) fn start_by_sudo(cargo: &mut Command, then: &[String]) {
@@ -114,7 +120,7 @@ pub(crate) fn start_by_sudo(cargo: &mut Command, then: &[String]) {
 }
 
 /// Has cargo start the tests by a program with its arguments.
-pub(crate) fn start_by(cargo: &mut Command, words: &[String]) {
+pub(super) fn start_by(cargo: &mut Command, words: &[String]) {
     // Debug's quoting of a list of strings is TOML's, too.
     cargo.arg("--config").arg(format!("target.'cfg(all())'.runner={words:?}"));
 }
