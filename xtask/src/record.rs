@@ -1,10 +1,12 @@
 //! What a run of tests leaves to be told at its end: how long each test took, and cargo's closing line.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+use anyhow::{Result, ensure};
 
 /// How many of the slowest tests are told.
 const SLOWEST: usize = 20;
@@ -44,9 +46,19 @@ impl Record {
         std::mem::take(&mut self.noted().closing)
     }
 
-    /// Whether a test was heard of.
-    pub(crate) fn has(&self, ring: &str, test: &str) -> bool {
-        self.noted().tests.iter().any(|(of, name, _)| of == ring && name == test)
+    /// Fails unless each of these tests of a ring ran: one that was given another name would otherwise be left out without a word.
+    pub(crate) fn demand(&self, ring: impl fmt::Display, tag: &str, tests: &[&str]) -> Result<()> {
+        let (ring, noted) = (ring.to_string(), self.noted());
+        let ran = |test: &str| {
+            noted.tests.iter().any(|(of, name, _)| *of == ring && name.strip_prefix(tag) == Some(test))
+        };
+        let missing: Vec<_> = tests.iter().filter(|test| !ran(test)).copied().collect();
+        ensure!(
+            missing.is_empty(),
+            "the ring `{ring}` has tests in its list (xtask/src/test/{ring}.rs) that are not there any more: {}",
+            missing.join(", ")
+        );
+        Ok(())
     }
 
     /// A table of the slowest tests.
@@ -103,7 +115,14 @@ mod tests {
         let table = record.slowest();
         assert_eq!(table.lines().count(), SLOWEST);
         assert!(table.starts_with("     29.5 s  unit       t29\n"), "{table}");
-        assert!(record.has("unit", "t3") && !record.has("e2e", "t3"));
+        record.hear("kernels", "6.1: test a::b ... ok <1.0s>");
+        assert!(record.demand("kernels", "6.1: ", &["a::b"]).is_ok());
+        for (ring, tag, test) in
+            [("kernels", "6.12: ", "a::b"), ("e2e", "6.1: ", "a::b"), ("kernels", "6.1: ", "a::c")]
+        {
+            let error = record.demand(ring, tag, &[test]).unwrap_err().to_string();
+            assert!(error.ends_with(test) && error.contains(ring), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The rings of tests, each run to its end even if one before it failed.
 
 mod kernels;
+mod long;
 mod ring;
 mod verdict;
 
@@ -11,7 +12,7 @@ use clap::Args;
 
 pub(crate) use self::ring::{Ring, start_by_sudo};
 use self::{
-    ring::start_by,
+    ring::{named, start_by},
     verdict::{Verdict, sum_up, timed},
 };
 use crate::{
@@ -151,6 +152,9 @@ impl Prepared {
     /// A cargo that runs a ring.
     fn cargo(&self, ring: Ring) -> Command {
         let mut cargo = ring.cargo();
+        if ring == Ring::Long {
+            cargo.envs(long::SIZES);
+        }
         // Kept on the way through sudo: what the user asks of the tests.
         cargo.envs(privilege::agent_settings()).envs(self.variables.clone());
         cargo
@@ -186,11 +190,15 @@ impl Prepared {
         if ring == Ring::Kubernetes {
             return timed(|| cluster::ring(cargo, arguments, record));
         }
-        cargo.arg("--").args(ring.choice(arguments));
+        cargo.arg("--").args(ring.options(arguments));
         if by_sudo && let Err(refusal) = privilege::offer(&format!("the ring `{ring}`"), &cargo) {
             return Verdict::Skipped(refusal.to_string());
         }
-        timed(|| libtest::run(&mut cargo, &ring.to_string(), record))
+        timed(|| {
+            libtest::run(&mut cargo, &ring.to_string(), record)?;
+            let named = if ring == Ring::Long { named(&long::TESTS, arguments) } else { Vec::new() };
+            record.demand(ring, "", &named)
+        })
     }
 }
 

@@ -1,9 +1,10 @@
 //! The rings, and how cargo is called on each.
 
-use std::{ffi::OsStr, fmt, process::Command};
+use std::{ffi::OsStr, fmt, num::NonZeroUsize, process::Command, thread};
 
 use clap::ValueEnum;
 
+use super::long;
 use crate::{privilege, workspace};
 
 /// From the cheapest to the dearest, which is also the order they run in.
@@ -21,7 +22,7 @@ pub(crate) enum Ring {
     E2e,
     /// The packages and the systemd unit, installed and removed by dpkg and rpm
     Packages,
-    /// The tests of the ring `e2e` that take long and rarely fail; only if asked for
+    /// Tests of the ring `e2e` in their full size; only if asked for, since they take long and rarely fail
     Long,
     /// The container image, by podman and runc, with the rights that it asks for and with fewer; only if asked for, since the agent
     /// is compiled for it once more
@@ -74,9 +75,21 @@ impl Ring {
         (!programs.is_empty()).then_some(cargo)
     }
 
-    /// Which of its tests run, as libtest takes it.
-    pub(super) fn choice(self, arguments: &[String]) -> Vec<String> {
-        arguments.to_vec()
+    /// What libtest is told: which tests, and how many at a time.
+    pub(super) fn options(self, arguments: &[String]) -> Vec<String> {
+        let mut options = arguments.to_vec();
+        let says = |flag: &str| arguments.iter().any(|argument| argument.starts_with(flag));
+        if self == Self::Long {
+            options.retain(|argument| argument.starts_with("--"));
+            options.push("--exact".into());
+            options.extend(named(&long::TESTS, arguments).into_iter().map(String::from));
+        }
+        if self == Self::E2e && !says("--test-threads") {
+            // Most of the time tests wait, for a tick or for the end of a window. Those that measure have the machine alone.
+            let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+            options.push(format!("--test-threads={}", 2 * processors));
+        }
+        options
     }
 }
 
@@ -94,6 +107,13 @@ impl fmt::Display for Ring {
             Self::Kubernetes => "kubernetes",
         })
     }
+}
+
+/// Those tests whose names have one of the user's words in them, flags left aside; all of them if there is no word.
+pub(super) fn named(tests: &[&'static str], words: &[String]) -> Vec<&'static str> {
+    let parts: Vec<_> = words.iter().filter(|word| !word.starts_with('-')).collect();
+    let wanted = |test: &&str| parts.is_empty() || parts.iter().any(|part| test.contains(part.as_str()));
+    tests.iter().copied().filter(wanted).collect()
 }
 
 /// A cargo that tests. The packages are always the same, whatever of them runs: which features a dependency has depends on them, and
@@ -128,6 +148,19 @@ pub(super) fn start_by(cargo: &mut Command, words: &[String]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_user_s_words_reach_the_tests() {
+        let options = |ring: Ring, words: &[&str]| {
+            ring.options(&words.iter().map(ToString::to_string).collect::<Vec<_>>()).join(" ")
+        };
+        assert_eq!(options(Ring::Prog, &["a", "--nocapture"]), "a --nocapture");
+        assert!(options(Ring::E2e, &["a"]).starts_with("a --test-threads="));
+        assert_eq!(options(Ring::E2e, &["--test-threads=1"]), "--test-threads=1");
+        assert_eq!(options(Ring::Long, &["churn"]), format!("--exact {}", long::TESTS[0]));
+        assert_eq!(named(&["a::b", "c"], &["--nocapture".into()]), ["a::b", "c"]);
+        assert_eq!(options(Ring::Long, &[]).split(' ').count(), 1 + long::TESTS.len());
+    }
 
     #[test]
     fn only_the_tests_run_by_sudo() {

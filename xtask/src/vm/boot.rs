@@ -55,7 +55,8 @@ impl Accelerator {
     const fn patience(self) -> Duration {
         match self {
             Self::Kvm => Duration::from_secs(5),
-            Self::Emulation => Duration::from_secs(90),
+            // Ten seconds, unless it has only what others leave of the processors.
+            Self::Emulation => Duration::from_mins(5),
         }
     }
 
