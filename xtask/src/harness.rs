@@ -25,8 +25,9 @@ pub(crate) const UNSTABLE: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
 
 /// How long a single test may run, in seconds, where somebody knows better: for the long forms of some tests.
 const LIMIT_VARIABLE: &str = "TRAFFIC_PROBE_TEST_LIMIT";
-/// How long otherwise. The slowest test takes less than a third of it on two busy cores.
-const LIMIT: Duration = Duration::from_mins(5);
+/// How long otherwise: three times what the slowest test takes on two busy cores, with what it waits for others that have the
+/// machine to themselves.
+const LIMIT: Duration = Duration::from_mins(10);
 /// How often we look whether the program has ended: a server that it left behind may keep its output open.
 const LOOK: Duration = Duration::from_secs(1);
 /// What libtest itself ends with when a test has failed.
