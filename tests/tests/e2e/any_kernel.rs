@@ -24,10 +24,10 @@ const REQUESTS_EACH: u64 = 5;
 /// What the agent logs where requests are not counted.
 const NO_REQUESTS: &str = "bpf_loop";
 
-fn serve(stream: TcpStream) -> Result<()> {
+fn serve(mut stream: TcpStream) -> Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     while http1::head(&mut reader)?.is_some() {
-        (&stream).write_all(OK)?;
+        stream.write_all(OK)?;
     }
     Ok(())
 }

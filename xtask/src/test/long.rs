@@ -19,7 +19,7 @@ pub(super) const SIZES: [(&str, &str); 7] = [
     ("TRAFFIC_PROBE_CROWD", "1000000"),
     ("TRAFFIC_PROBE_FLOOD", "10000000"),
     ("TRAFFIC_PROBE_MANY_PODS", "1"),
-    ("TRAFFIC_PROBE_MUTATIONS", "30000"),
+    ("TRAFFIC_PROBE_MUTATIONS", "10000"),
     ("TRAFFIC_PROBE_SERVICES_IN_SEQUENCE", "5000"),
     // How long one of them may take, in seconds.
     ("TRAFFIC_PROBE_TEST_LIMIT", "1800"),
