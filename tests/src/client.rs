@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::http1::{self, Framing};
+use crate::{
+    http1::{self, Framing},
+    poll,
+};
 
 /// No answer in a test takes longer.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -105,8 +108,8 @@ impl Client {
         prepare(&socket)?;
         socket.connect(&server.into()).with_context(|| format!("cannot connect to {server}"))?;
         socket.set_tcp_nodelay(true)?;
-        socket.set_read_timeout(Some(TIMEOUT))?;
-        socket.set_write_timeout(Some(TIMEOUT))?;
+        socket.set_read_timeout(Some(poll::here(TIMEOUT)))?;
+        socket.set_write_timeout(Some(poll::here(TIMEOUT)))?;
         Ok(Self { reader: BufReader::with_capacity(64 << 10, socket.into()) })
     }
 

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{
     machine::{self, Turn, Use},
     metrics::{Scrape, Series},
-    poll,
+    poll, process,
 };
 
 /// Where the release is installed.
@@ -25,6 +25,8 @@ pub const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kustomize
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// How long a single command may take; those that wait have limits of their own, which are shorter.
+const LIMIT: Duration = Duration::from_mins(4);
 
 /// The cluster that the ring `kubernetes` started.
 #[derive(Clone, Debug)]
@@ -294,13 +296,5 @@ impl Drop for Namespace<'_> {
 }
 
 fn said(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(
-        output.status.success(),
-        "{command:?} ended with {}:\n{text}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(text)
+    process::run_well(command, LIMIT)
 }

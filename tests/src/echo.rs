@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::{ports, process::complain};
+use crate::{poll, ports, process::complain};
 
 /// No answer on the loopback device takes longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ fn serve(socket: &UdpSocket, ending: &AtomicBool) -> Result<()> {
 /// A client's socket at an address of its own, with a port that the kernel gives.
 pub fn client(address: impl Into<IpAddr>) -> Result<UdpSocket> {
     let socket = UdpSocket::bind(SocketAddr::new(address.into(), 0))?;
-    socket.set_read_timeout(Some(TIMEOUT))?;
+    socket.set_read_timeout(Some(poll::here(TIMEOUT)))?;
     Ok(socket)
 }
 

@@ -3,18 +3,24 @@
 //! scheduler. Those have the machine alone: also from another run of the suite, say of another clone.
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     io,
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
 use nix::libc;
 
+use crate::poll;
+
 static MACHINE: RwLock<()> = RwLock::new(());
 
 /// What runs of the suite lock against each other: a directory that is there, so that no file is left behind.
 const DOOR: &str = "/run";
+
+/// How long another run of the suite may keep it. Within this run a test that keeps it is ended by its own limit.
+const LIMIT: Duration = Duration::from_mins(4);
 
 /// How a test uses the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +53,17 @@ pub fn take(how: Use) -> Result<Turn> {
         Use::Alone => Kind::Alone(MACHINE.write().unwrap_or_else(PoisonError::into_inner)),
     };
     let door = File::open(DOOR).with_context(|| format!("cannot open {DOOR}"))?;
-    match how {
-        Use::Shared => door.lock_shared(),
-        Use::Alone => door.lock(),
-    }
-    .with_context(|| format!("cannot lock {DOOR}"))?;
+    poll::until_within(LIMIT, "the machine: another run of the tests has it (`lslocks` says which)", || {
+        let locked = match how {
+            Use::Shared => door.try_lock_shared(),
+            Use::Alone => door.try_lock(),
+        };
+        match locked {
+            Ok(()) => Ok(Some(())),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {DOOR}")),
+        }
+    })?;
     Ok(Turn(door, kind))
 }
 

@@ -103,6 +103,9 @@ impl Pod {
 
     fn says(&mut self, word: &str) -> Result<()> {
         let mut line = String::new();
+        if self.said.buffer().is_empty() {
+            poll::readable(self.said.get_ref(), &format!("the pod {} to say {word}", self.uid))?;
+        }
         self.said.read_line(&mut line)?;
         ensure!(line.trim() == word, "the pod {} said {line:?}, not {word}", self.uid);
         Ok(())

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::{ports, process::complain};
+use crate::{poll, ports, process::complain};
 
 /// No client in a test keeps a server waiting for longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -99,8 +99,8 @@ where
             // It was shut down.
             Err(_) => break,
         };
-        socket.set_read_timeout(Some(TIMEOUT))?;
-        socket.set_write_timeout(Some(TIMEOUT))?;
+        socket.set_read_timeout(Some(poll::here(TIMEOUT)))?;
+        socket.set_write_timeout(Some(poll::here(TIMEOUT)))?;
         socket.set_tcp_nodelay(true)?;
         let serve = Arc::clone(serve);
         connections.push(thread::spawn(move || serve(socket.into())));

@@ -2,8 +2,24 @@
 
 use std::{
     io::{Read, Result, Write},
+    net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
+
+use crate::poll;
+
+/// No server in a test keeps a client waiting for longer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connects, and waits for nothing without an end: neither for the connection nor, later, to read or to write.
+pub fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let timeout = poll::here(TIMEOUT);
+    let stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    Ok(stream)
+}
 
 /// What went through the streams that count here.
 #[derive(Debug, Default)]

@@ -59,7 +59,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     cargo.env("TRAFFIC_PROBE_BENCH_OUT", workspace::target().join("bench"));
     let root = privilege::is_root();
     if !root {
-        test::start_by_sudo(&mut cargo);
+        test::start_by_sudo(&mut cargo, &[]);
     }
     cargo.arg("--").args(arguments(options)?);
     if !root {

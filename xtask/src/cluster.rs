@@ -27,6 +27,7 @@ use clap::Subcommand;
 use self::cgroups::Cgroups;
 use crate::{
     exec, libtest, privilege,
+    record::Record,
     setup::{self, Group, Kubernetes},
     workspace,
 };
@@ -282,7 +283,7 @@ impl Cluster {
 
 /// The ring `kubernetes`: brings a cluster with the image of this tree, has cargo run the tests in it, and ends it. One that
 /// is up already is used, and stays.
-pub(crate) fn ring(mut cargo: Command, arguments: &[String]) -> Result<()> {
+pub(crate) fn ring(mut cargo: Command, arguments: &[String], record: &Record) -> Result<()> {
     let us = std::env::current_exe().context("could not find out where this program lies")?;
     let xtask = |words: &[&str]| exec::run(Command::new(&us).args(words));
     let archive = workspace::target().join("image/traffic-probe.tar");
@@ -298,7 +299,7 @@ pub(crate) fn ring(mut cargo: Command, arguments: &[String]) -> Result<()> {
         cargo.arg("--").arg("--test-threads=1").args(arguments).env("TRAFFIC_PROBE_XTASK", &us);
         // For the test that starts an agent on the node itself.
         cargo.env("TRAFFIC_PROBE_BIN", workspace::target().join("image/traffic-probe"));
-        libtest::run(&mut cargo)
+        libtest::run(&mut cargo, "kubernetes", record)
     });
     let ended = if was_up { Ok(()) } else { xtask(&["cluster", "down"]) };
     ran.and(ended)

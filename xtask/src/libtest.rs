@@ -8,14 +8,14 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::exec;
+use crate::{exec, record::Record};
 
 /// What is kept of one run, in lines: a test's own words may be the whole log of an agent.
 const KEPT: usize = 200;
 
-/// Has cargo, whose last arguments are the tests', run them to their end, with their output passed on as it comes. Anything but
-/// success is an error, which has what was said of each failure.
-pub(crate) fn run(cargo: &mut Command) -> Result<()> {
+/// Has cargo, whose last arguments are the tests', run them to their end, with their output passed on as it comes, and notes it
+/// as a ring's. Anything but success is an error, which has what was said of each failure.
+pub(crate) fn run(cargo: &mut Command, ring: &str, record: &Record) -> Result<()> {
     if io::stdout().is_terminal() {
         // They talk to a pipe, and would leave colours out.
         cargo.arg("--color=always");
@@ -23,13 +23,20 @@ pub(crate) fn run(cargo: &mut Command) -> Result<()> {
     cargo.stdout(Stdio::piped());
     let mut child = cargo.spawn().with_context(|| format!("could not start `{}`", exec::quoted(cargo)))?;
     let mut output = BufReader::new(child.stdout.take().context("the tests have no output")?);
-    let (mut failures, mut line) = (Failures::default(), Vec::new());
+    let (mut failures, mut line, mut closing) = (Failures::default(), Vec::new(), String::new());
     while output.read_until(b'\n', &mut line).context("could not read what the tests say")? > 0 {
         let words = String::from_utf8_lossy(&line);
-        print!("{words}");
         failures.hear(words.trim_end());
+        record.hear(ring, &words);
+        // Held back with the empty lines behind it: it may be the last.
+        if words.contains("test result: ") || (!closing.is_empty() && words.trim().is_empty()) {
+            closing.push_str(&words);
+        } else {
+            print!("{}{words}", std::mem::take(&mut closing));
+        }
         line.clear();
     }
+    record.close(closing);
     let status = child.wait().context("could not wait for the tests")?;
     exec::succeeded(status, cargo).map_err(|error| anyhow!("{failures}{error}"))
 }
@@ -118,7 +125,7 @@ test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
         let say = |words: &str, status: u8| {
             let mut shell = Command::new("sh");
             shell.args(["-c", &format!("printf '%s\\n' '{words}'; exit {status}")]);
-            run(&mut shell)
+            run(&mut shell, "unit", &Record::default())
         };
         assert!(say("test good ... ok", 0).is_ok());
         let error = say("failures:\n---- bad stdout ----", 101).unwrap_err().to_string();

@@ -8,12 +8,14 @@ mod clean;
 mod cluster;
 mod exec;
 mod fuzz;
+mod harness;
 mod image;
 mod libtest;
 mod lint;
 mod manifests;
 mod package;
 mod privilege;
+mod record;
 mod remap;
 mod run;
 mod setup;
@@ -43,7 +45,7 @@ enum Command {
     /// Builds the agent and becomes it: `cargo xtask run -- --listen 0.0.0.0:9464`
     Run(run::Options),
     /// Runs the tests: on the host (unit), on single programs (prog), on real traffic (e2e),
-    /// by fuzzing (fuzz), on single programs under other kernels (kernels)
+    /// by fuzzing (fuzz), under other kernels (kernels)
     Test(test::Options),
     /// Measures what the probe costs, beside empty programs and beside nothing
     Bench(bench::Options),
@@ -68,6 +70,9 @@ enum Command {
     /// Runs a program under another kernel: cargo starts tests by it
     #[command(hide = true)]
     InKernel(vm::Options),
+    /// Runs a program of tests, and ends it when a test hangs: cargo starts tests by it
+    #[command(hide = true)]
+    Watched(harness::Options),
 }
 
 fn main() -> ExitCode {
@@ -96,5 +101,6 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Clean(options) => clean::clean(options),
         Command::AsRoot(changes) => changes.apply(),
         Command::InKernel(options) => vm::in_kernel(options),
+        Command::Watched(options) => harness::watched(options),
     }
 }

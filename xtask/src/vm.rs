@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use self::boot::{Accelerator, Ended};
-use crate::{exec, setup};
+use crate::{exec, harness, setup};
 
 /// The longest that a program may run there.
 const LIMIT: Duration = Duration::from_mins(30);
@@ -24,9 +24,9 @@ const LIMIT: Duration = Duration::from_mins(30);
 /// What `in-kernel` takes.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Say in each line of what runs which kernel it is
+    /// It is a program of tests: say in each line which kernel it is, tell times, and end it when a test hangs
     #[arg(long)]
-    tagged: bool,
+    tests: bool,
     /// The kernel's series, such as 6.1
     series: String,
     /// What to run under it
@@ -35,10 +35,8 @@ pub(crate) struct Options {
 }
 
 /// How cargo is to start a test: through us, under a kernel.
-pub(crate) fn runner(series: &str) -> Result<[String; 4]> {
-    let xtask =
-        env::current_exe().context("could not find out where this program lies, to have cargo start it")?;
-    Ok([xtask.display().to_string(), "in-kernel".into(), "--tagged".into(), series.into()])
+pub(crate) fn runner(series: &str) -> Result<Vec<String>> {
+    Ok(vec![harness::own_path()?, "in-kernel".into(), "--tests".into(), series.into()])
 }
 
 /// Runs a program under a kernel, and ends with its status.
@@ -48,9 +46,9 @@ pub(crate) fn in_kernel(options: &Options) -> Result<()> {
     let init = guest::init(&command(options)?, &machine.kernel.modules(), LIMIT)?;
     let initramfs = initramfs::pack(&machine, &init, &scratch.0)?;
     for accelerator in Accelerator::candidates() {
-        let tag = if options.tagged { format!("{}: ", options.series) } else { String::new() };
-        let boot =
-            boot::Boot { machine: &machine, initramfs: &initramfs, accelerator, scratch: &scratch.0, tag };
+        let tag = if options.tests { format!("{}: ", options.series) } else { String::new() };
+        let (machine, initramfs) = (&machine, &initramfs);
+        let boot = boot::Boot { machine, initramfs, accelerator, scratch: &scratch.0, tag };
         match boot.run(LIMIT)? {
             Ended::Status(0) => return Ok(()),
             // As if it had been started here: cargo says the rest.
@@ -78,6 +76,9 @@ fn command(options: &Options) -> Result<Command> {
     let passed =
         |name: &str| ["TRAFFIC_PROBE_", "RUST_", "PROPTEST_"].iter().any(|prefix| name.starts_with(prefix));
     command.envs(env::vars().filter(|(name, _)| passed(name)));
+    if options.tests {
+        command.args(harness::TIMES).env(harness::UNSTABLE.0, harness::UNSTABLE.1);
+    }
     Ok(command)
 }
 

@@ -87,7 +87,7 @@ fn serve(stream: &TcpStream, tally: &Tally) -> Result<()> {
 
 /// Every size, one after the other on a connection, and as large an answer.
 fn ask(server: SocketAddr, framing: Framing, tally: &Tally) -> Result<()> {
-    let stream = TcpStream::connect(server)?;
+    let stream = probe_tests::stream::connect(server)?;
     stream.set_nodelay(true)?;
     let mut reader = BufReader::with_capacity(64 << 10, tally.of(&stream));
     let mut writer = tally.of(Writer::new(Writing::Segment, &stream)?);

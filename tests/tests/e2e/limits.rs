@@ -29,7 +29,7 @@ fn resident(agent: &Agent<'_>) -> Result<f64> {
 
 /// A connection on which something was said.
 fn saying(agent: &Agent<'_>, words: &str) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(agent.address())?;
+    let mut stream = probe_tests::stream::connect(agent.address())?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.write_all(words.as_bytes())?;
     Ok(stream)

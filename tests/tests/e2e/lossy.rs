@@ -64,7 +64,8 @@ fn serve(stream: &TcpStream, tally: &Tally) -> Result<()> {
 
 /// Asks one request after the other on a connection.
 fn ask(server: SocketAddr, seed: u64, tally: &Tally) -> Result<()> {
-    let stream = TcpStream::connect(server).with_context(|| format!("cannot connect to {server}"))?;
+    let stream =
+        probe_tests::stream::connect(server).with_context(|| format!("cannot connect to {server}"))?;
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(tally.of(&stream));
     let mut writer = tally.of(&stream);

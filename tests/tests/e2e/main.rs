@@ -2,6 +2,7 @@
 //!
 //! | module | holds the agent to |
 //! |---|---|
+//! | `any_kernel` | what it owes under kernels that lack something, too |
 //! | `requests` | every request, once, by method, status, protocol and role |
 //! | `responses` | every way in which a response can end |
 //! | `access_log` | nginx's own log: counts by method and status, and times |
@@ -61,6 +62,7 @@
 
 mod access_log;
 mod alerting;
+mod any_kernel;
 mod api;
 mod bandwidth;
 mod bodies;

@@ -176,7 +176,7 @@ fn what_cannot_be_a_route_is_other() -> Result<()> {
     ];
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
     for (pieces, route) in lines {
-        let mut stream = std::net::TcpStream::connect(nginx.ipv4())?;
+        let mut stream = probe_tests::stream::connect(nginx.ipv4())?;
         stream.set_nodelay(true)?;
         for piece in pieces {
             stream.write_all(piece)?;

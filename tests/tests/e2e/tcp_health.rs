@@ -189,7 +189,7 @@ fn a_reset_is_told_from_a_farewell() -> Result<()> {
     // What the server ends by a reset: it closes with something unread.
     let server =
         Server::start(Ipv4Addr::LOCALHOST, |stream| (&stream).read_exact(&mut [0]).context("no byte"))?;
-    let mut rude = TcpStream::connect(server.address())?;
+    let mut rude = probe_tests::stream::connect(server.address())?;
     rude.write_all(b"more than one byte")?;
     let ended = rude.read(&mut [0]);
     ensure!(ended.is_err(), "the server closed without a reset: {ended:?}");

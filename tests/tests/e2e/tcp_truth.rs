@@ -83,7 +83,7 @@ fn conversations(
     let server = Server::start(Ipv4Addr::LOCALHOST, serve)?;
     let port = server.port();
     for _ in 0..TIMES {
-        call(TcpStream::connect(server.address())?)?;
+        call(probe_tests::stream::connect(server.address())?)?;
     }
     server.finish()?;
     counted(agent, &mark, port, kinds, TIMES)
@@ -239,7 +239,7 @@ fn a_connection_that_changes_hands_stays_with_its_service() -> Result<()> {
     let server = Server::start(Ipv4Addr::LOCALHOST, |stream| shell(SERVE, stream))?;
     let port = server.port();
     for _ in 0..TIMES {
-        shell(ASK, TcpStream::connect(server.address())?)?;
+        shell(ASK, probe_tests::stream::connect(server.address())?)?;
     }
     server.finish()?;
     counted(&agent, &mark, port, &[("GET", "200", 3 * TIMES)], TIMES)?;
@@ -283,7 +283,7 @@ fn a_connection_that_both_ends_close_at_once_closes_once() -> Result<()> {
     };
     let server = far.inside(|| Server::start(Ipv4Addr::new(192, 0, 2, 2), serve))?;
     let port = server.port();
-    let client = near.inside(|| Ok(TcpStream::connect(server.address())?))?;
+    let client = near.inside(|| Ok(probe_tests::stream::connect(server.address())?))?;
     ask(&client, OK.len())?;
     together.wait();
     client.shutdown(Shutdown::Both)?;
@@ -315,7 +315,7 @@ fn a_client_that_is_gone_without_a_farewell_has_its_request_aborted() -> Result<
     };
     let server = far.inside(|| Server::start(Ipv4Addr::new(192, 0, 2, 2), serve))?;
     let port = server.port();
-    let mut client = near.inside(|| Ok(TcpStream::connect(server.address())?))?;
+    let mut client = near.inside(|| Ok(probe_tests::stream::connect(server.address())?))?;
     SockRef::from(&client).set_tcp_keepalive(&alive)?;
     client.write_all(GET)?;
     // What is lost here would be sent again for minutes: the request must have come.

@@ -122,7 +122,7 @@ fn the_bandwidth_of_one_request_changes_the_tier_once_at_each_threshold() -> Res
     let pace = Pace::default();
     let serving = pace.clone();
     let server = Server::start(Ipv4Addr::LOCALHOST, move |stream| streams(&stream, &serving))?;
-    let mut reader = TcpStream::connect(server.address())?;
+    let mut reader = probe_tests::stream::connect(server.address())?;
     reader.write_all(b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")?;
     let reading = thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
     let (low, normal) = (("low", false), ("normal", false));

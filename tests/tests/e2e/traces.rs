@@ -2,13 +2,14 @@
 
 use std::{panic, path::Path, sync::mpsc, thread};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use probe_tests::{
     agent::Setup,
     bpf::Footprint,
     client::{Client, Request},
     netns::Netns,
     nginx::Nginx,
+    poll,
 };
 
 /// What the test that fails has made.
@@ -37,7 +38,7 @@ fn a_test_that_panics_leaves_nothing_behind() -> Result<()> {
         // Not `panic!`: this one is expected, and says nothing.
         panic::resume_unwind(Box::new("on purpose"));
     });
-    let made = told.recv().context("the test that is to fail on purpose failed before")?;
+    let made = poll::word(&told, "the test that is to fail on purpose to say what it made")?;
     ensure!(failing.join().is_err(), "it did not fail");
     ensure!(!Path::new("/run/netns").join(&made.namespace).exists(), "{} is left", made.namespace);
     for process in made.processes {

@@ -61,7 +61,7 @@ fn serve(stream: &TcpStream, (writing, reading): (Writing, Reading), tally: &Tal
 }
 
 fn ask(server: SocketAddr, (writing, reading): (Writing, Reading), tally: &Tally) -> Result<()> {
-    let stream = TcpStream::connect(server)?;
+    let stream = probe_tests::stream::connect(server)?;
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(tally.of(Reader::new(reading, &stream)?));
     let mut writer = tally.of(Writer::new(writing, &stream)?);

@@ -83,8 +83,8 @@ pub(crate) enum Group {
     Cluster,
 }
 
-/// The kernels that the tests run under beside the machine's own: Debian's last stable releases.
-pub(crate) const TESTED: [&str; 2] = ["6.1", "6.12"];
+/// The kernels that the tests run under beside the machine's own: those of Debian's last three stable releases.
+pub(crate) const TESTED: [&str; 3] = ["5.10", "6.1", "6.12"];
 
 /// `cargo xtask setup`: a line for every step, also where there is nothing to do.
 pub(crate) fn setup(options: &Options) -> Result<()> {

@@ -172,7 +172,7 @@ fn attacked(scene: &Scene, address: IpAddr, forger: Forger, attack: Attack) -> R
     let server = scene.server.inside(|| Server::start(address, move |stream| answer_all(&stream, &tally)))?;
     let port = server.port();
     println!("port {port}: {attack:?} in the name of the {forger:?}, to {address}");
-    let stream = scene.client.inside(|| Ok(TcpStream::connect(server.address())?))?;
+    let stream = scene.client.inside(|| Ok(probe_tests::stream::connect(server.address())?))?;
     stream.set_nodelay(true)?;
     let numbers = ask(&stream, &near)?;
     scene.forge(forger, attack, [stream.local_addr()?, server.address()], &numbers)?;

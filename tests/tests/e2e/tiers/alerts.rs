@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write as _},
-    net::{Ipv4Addr, TcpStream},
+    net::Ipv4Addr,
     thread,
     time::{Duration, Instant},
 };
@@ -109,7 +109,7 @@ fn the_bandwidth_of_one_request_raises_each_alert_once() -> Result<()> {
     pace.set(4 * MEGABIT);
     let serving = pace.clone();
     let server = Server::start(Ipv4Addr::LOCALHOST, move |stream| streams(&stream, &serving))?;
-    let mut reader = TcpStream::connect(server.address())?;
+    let mut reader = probe_tests::stream::connect(server.address())?;
     reader.write_all(b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")?;
     let reading = thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
     let steps = [(40, "TrafficTierNormal"), (250, "TrafficTierRising")];
