@@ -7,8 +7,8 @@ use crate::{
     order::Order,
     peer::{PeerCell, PeerKey},
     route::RouteKey,
+    sample::SampledClient,
     service::{ParkedService, ServiceEntry, ServiceKey},
-    sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
 
@@ -31,8 +31,7 @@ pod!(
     InterfaceCounters,
     RouteKey,
     Order,
-    SketchKey,
-    Sketch,
+    SampledClient,
     PeerKey,
     PeerCell
 );

@@ -17,4 +17,5 @@ pub mod socket_iterator;
 pub mod socket_state;
 pub mod socket_traffic;
 pub mod trial;
+pub mod trial_client;
 pub mod trial_count;

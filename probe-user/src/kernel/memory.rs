@@ -8,8 +8,8 @@ use probe_common::{
     exchange::{LatencyCell, LatencyKey},
     peer::{DEPARTURES, PeerCell, PeerKey},
     route::RouteKey,
+    sample::{ROOM, SampledClient},
     service::{ServiceEntry, ServiceKey},
-    sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
 
@@ -41,8 +41,8 @@ impl Memory {
         // Free indices: a queue has a place more than it holds.
         let free = (services + 1) * 4;
         let counters = services * (POINTER + size::<ServiceCounters>() * self.cpus);
-        // Entries in LATENCIES, the oldest request, who holds it; and with routes how many it has.
-        let numbers = if self.capacities.routes.is_some() { 4 } else { 3 };
+        // Entries in LATENCIES and in SAMPLED, the oldest request, who holds it; and with routes how many it has.
+        let numbers = if self.capacities.routes.is_some() { 5 } else { 4 };
         table + free + counters + services * 8 * numbers
     }
 
@@ -73,9 +73,9 @@ impl Memory {
         table + services * (of_cpus + 8) + self.hash::<PeerKey, u32>(DEPARTURES.into())
     }
 
-    /// Of sketches, which are made on demand: so many as there are, in a table for so many.
-    pub(super) fn sketches(entries: u64, capacity: u64) -> u64 {
-        buckets(capacity) + entries * (ELEMENT + size::<SketchKey>() + size::<Sketch>())
+    /// Of the sample of those for whom the table of clients has no room, whose size is fixed.
+    pub(super) fn sampled_clients(&self) -> u64 {
+        self.hash::<ClientKey, SampledClient>(ROOM.into())
     }
 
     /// A hash map whose elements are allocated with it, one more for each CPU.
@@ -106,7 +106,7 @@ mod tests {
         };
         let (one, two) = (of(1 << 10, 1 << 10, 1 << 10, 2), of(1 << 11, 1 << 11, 1 << 11, 2));
         let an_entry = |bytes: fn(&Memory) -> u64| (bytes(&two) - bytes(&one)) / 1024;
-        assert_eq!(an_entry(Memory::services), 364);
+        assert_eq!(an_entry(Memory::services), 372);
         assert_eq!(an_entry(Memory::series), 120);
         assert_eq!(an_entry(Memory::clients), 104);
         let more = of(1 << 10, 1 << 10, 1 << 10, 3);

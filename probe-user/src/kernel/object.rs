@@ -1,5 +1,7 @@
 //! The object with the programs and maps, and what of it a kernel can have.
 
+use std::hash::{BuildHasher, RandomState};
+
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{
@@ -233,6 +235,7 @@ struct Globals {
     /// 0: peers are not counted.
     peers_per_service: u32,
     peer_networks: u8,
+    sample_seed: u64,
 }
 
 impl Globals {
@@ -246,6 +249,8 @@ impl Globals {
             series_per_service: capacities.series_per_service,
             peers_per_service: capacities.peers.map_or(0, |limits| limits.per_service),
             peer_networks: u8::from(!networks.peers.are_none()),
+            // What hash tables of the standard library are seeded with is random.
+            sample_seed: RandomState::new().hash_one(()),
         }
     }
 }
@@ -274,6 +279,7 @@ fn loader<'a>(globals: &'a Globals, capacities: Capacities, networks: Networks<'
         .override_global("LAST_GIVEN_PORT", &globals.given_ports[1], true)
         .override_global("PROXIES_CONFIGURED", &globals.proxies, true)
         .override_global("PEER_NETWORKS_NAMED", &globals.peer_networks, true)
+        .override_global("SAMPLE_SEED", &globals.sample_seed, true)
         .map_max_entries("PROXIES", entries(networks.proxies.entries().len()))
         .map_max_entries("PEER_NETWORKS", entries(networks.peers.entries().len()))
         .map_max_entries("SERVICES", capacities.services)
@@ -283,6 +289,7 @@ fn loader<'a>(globals: &'a Globals, capacities: Capacities, networks: Networks<'
         .map_max_entries("HOLDERS", capacities.services)
         .map_max_entries("LATENCIES", capacities.series)
         .map_max_entries("SERVICE_ENTRIES", capacities.services)
+        .map_max_entries("SAMPLED_ENTRIES", capacities.services)
         .map_max_entries("CLIENTS", capacities.clients);
     loader
 }

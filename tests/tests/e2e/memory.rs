@@ -11,7 +11,7 @@ use probe_tests::{
 };
 
 /// The maps that have the size of each setting.
-const TABLES: [(&str, &[&str]); 5] = [
+const TABLES: [(&str, &[&str]); 6] = [
     (
         "services",
         &[
@@ -19,6 +19,7 @@ const TABLES: [(&str, &[&str]); 5] = [
             "FREE_SERVICES",
             "COUNTERS",
             "SERVICE_ENTRIES",
+            "SAMPLED_ENTRIES",
             "OLDEST_REQUESTS",
             "HOLDERS",
             "ROUTE_COUNTS",
@@ -26,6 +27,7 @@ const TABLES: [(&str, &[&str]); 5] = [
     ),
     ("series", &["LATENCIES"]),
     ("clients", &["CLIENTS"]),
+    ("sampled_clients", &["SAMPLED"]),
     ("routes", &["ROUTES"]),
     ("peers", &["PEERS", "OTHER_PEERS", "PEER_COUNTS", "LEAVING_PEERS"]),
 ];

@@ -12,8 +12,8 @@ use probe_common::{
     exchange::{LatencyCell, LatencyKey},
     peer::{PeerCell, PeerKey},
     route::RouteKey,
+    sample::SampledClient,
     service::{ServiceEntry, ServiceKey},
-    sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
 
@@ -39,7 +39,9 @@ pub(super) struct Tables {
     peer_counts: Array<MapData, u64>,
     clients: HashMap<MapData, ClientKey, Client>,
     all_clients: Batched<ClientKey, Client>,
-    sketches: HashMap<MapData, SketchKey, Sketch>,
+    sampled: HashMap<MapData, ClientKey, SampledClient>,
+    all_sampled: Batched<ClientKey, SampledClient>,
+    sampled_entries: Array<MapData, u64>,
 }
 
 /// A deletion of what is gone is none.
@@ -74,7 +76,9 @@ impl Tables {
             peer_counts: shared(ebpf, "PEER_COUNTS")?,
             clients: shared(ebpf, "CLIENTS")?,
             all_clients: Batched::of(ebpf, "CLIENTS")?,
-            sketches: shared(ebpf, "SKETCHES")?,
+            sampled: shared(ebpf, "SAMPLED")?,
+            all_sampled: Batched::of(ebpf, "SAMPLED")?,
+            sampled_entries: shared(ebpf, "SAMPLED_ENTRIES")?,
         })
     }
 
@@ -106,7 +110,7 @@ impl Tables {
         self.clear_routes(indices).map_err(CollectError::of_map("ROUTES"))?;
         self.clear_peers(indices).map_err(CollectError::of_map("PEERS"))?;
         self.clear_clients(indices).map_err(CollectError::of_map("CLIENTS"))?;
-        self.clear_sketches(indices).map_err(CollectError::of_map("SKETCHES"))?;
+        self.clear_sampled(indices).map_err(CollectError::of_map("SAMPLED"))?;
         let cpus = nr_cpus()
             .map_err(|(_, source)| MapError::IoError(source))
             .map_err(CollectError::of_map("COUNTERS"))?;
@@ -115,6 +119,7 @@ impl Tables {
             let zeros = zeros.map_err(MapError::IoError).map_err(CollectError::of_map("COUNTERS"))?;
             self.counters.set(index, zeros, 0).map_err(CollectError::of_map("COUNTERS"))?;
             self.entries.set(index, 0, 0).map_err(CollectError::of_map("SERVICE_ENTRIES"))?;
+            self.sampled_entries.set(index, 0, 0).map_err(CollectError::of_map("SAMPLED_ENTRIES"))?;
             if index < self.route_counts.len() {
                 self.route_counts.set(index, 0, 0).map_err(CollectError::of_map("ROUTE_COUNTS"))?;
             }
@@ -171,9 +176,9 @@ impl Tables {
         gone.iter().try_for_each(|key| deleted(self.clients.remove(key)))
     }
 
-    fn clear_sketches(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
-        let gone = chosen(self.sketches.keys(), |key| indices.contains(&key.service))?;
-        gone.iter().try_for_each(|key| deleted(self.sketches.remove(key)))
+    fn clear_sampled(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
+        let gone = self.all_sampled.keys(|key| indices.contains(&key.service)).map_err(MapError::IoError)?;
+        gone.iter().try_for_each(|key| deleted(self.sampled.remove(key)))
     }
 
     /// Gives an index to whoever comes next.
