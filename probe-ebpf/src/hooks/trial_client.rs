@@ -10,26 +10,24 @@ use crate::{clients, maps::TRIAL};
 const ETHERNET_HEADER: usize = 14;
 
 /// What a packet says of a client that comes. Of one that goes it says how it was counted.
-const COMES: u8 = 255;
+const COMES: u64 = 255;
 
-/// Does what a packet says: 16 bytes of address, 32 bits of service, 64 of the last request's time, 8 of what is to be done. Tells
-/// how the client is counted.
+/// Does what a packet says, in words of eight bytes: two of address, then service, time of the last request, and what is to be
+/// done. Tells how the client is counted.
 #[inline(always)]
 pub fn observe(ctx: &TcContext) -> i32 {
-    let at = |offset| ETHERNET_HEADER + offset;
-    let (Ok(address), Ok(service), Ok(last_request), Ok(action)) = (
-        ctx.load::<[u8; 16]>(at(0)),
-        ctx.load::<u32>(at(16)),
-        ctx.load::<u64>(at(20)),
-        ctx.load::<u8>(at(28)),
-    ) else {
+    let word = |number: usize| ctx.load::<u64>(ETHERNET_HEADER + 8 * number);
+    let (Ok(first), Ok(second), Ok(service), Ok(last_request), Ok(action)) =
+        (word(0), word(1), word(2), word(3), word(4))
+    else {
         return -1;
     };
     let Some(connection) = TRIAL.get_ptr_mut(0) else { return -1 };
     // SAFETY: the map's value, valid for the program's run, which no other run uses.
     let connection = unsafe { &mut *connection };
-    connection.client = address;
-    connection.service = service;
+    // SAFETY: two words have the size of the address.
+    unsafe { (&raw mut connection.client).cast::<[u64; 2]>().write_unaligned([first, second]) };
+    connection.service = service as u32;
     connection.last_request = last_request;
     connection.counting = match action {
         1 => Counting::Sampled,

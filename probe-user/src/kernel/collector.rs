@@ -89,8 +89,8 @@ impl Maps {
     ) -> Result<Self, StartError> {
         let sizes = settings.capacities;
         let capacity = |ebpf: &Ebpf, map| capacity(ebpf, map).unwrap_or_default();
-        let capacities = ["SERVICES", "LATENCIES", "CLIENTS", "SAMPLED", "ROUTES", "PEERS"]
-            .map(|map| capacity(ebpf, map));
+        let capacities =
+            ["SERVICES", "LATENCIES", "CLIENTS", "SAMPLED", "ROUTES", "PEERS"].map(|map| capacity(ebpf, map));
         let cpus = nr_cpus().map_err(|(_, error)| MapError::IoError(error));
         let cpus = cpus.map_err(|source| StartError::Map { map: "COUNTERS", source })?;
         let memory = Memory::of(sizes, cpus);
@@ -171,8 +171,8 @@ impl Maps {
     /// How full the tables are that have so many entries.
     fn tables(&self, entries: [u64; 6]) -> Vec<Table> {
         let memory = &self.memory;
-        let clients = [memory.clients(), memory.sampled_clients()];
-        let bytes = [memory.services(), memory.series(), clients[0], clients[1], memory.routes(), memory.peers()];
+        let (clients, sampled) = (memory.clients(), memory.sampled_clients());
+        let bytes = [memory.services(), memory.series(), clients, sampled, memory.routes(), memory.peers()];
         ["services", "series", "clients", "sampled_clients", "routes", "peers"]
             .into_iter()
             .zip(entries)

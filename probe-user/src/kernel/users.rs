@@ -85,7 +85,8 @@ impl UserMaps {
     fn read_sample(&mut self, since: u64) -> Result<Sample, MapError> {
         let mut sample = Sample::default();
         let read = self.all_sampled.for_each(|key, members| {
-            members.iter().for_each(|member| sample.note(key, member, since));
+            let [member] = members else { return };
+            sample.note(key, member, since);
         });
         read.map_err(MapError::IoError)?;
         for key in sample.gone.drain(..) {

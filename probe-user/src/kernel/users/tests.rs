@@ -8,7 +8,7 @@ use probe_common::{
 
 use super::*;
 
-/// Three times the standard error that `docs/metrics.md` states.
+/// Three times the standard error that `docs/metrics.md` states, by the largest number of clients that there were.
 const BOUND: f64 = 0.06;
 
 /// How often each case is run, each time with another choice of members.
@@ -84,8 +84,8 @@ impl Kernel {
         users
     }
 
-    fn users_of_all(&mut self, since: u64) -> f64 {
-        self.users(since).values().sum::<u64>() as f64
+    fn users_of_all(&mut self, since: u64) -> u64 {
+        self.users(since).values().sum()
     }
 }
 
@@ -98,27 +98,30 @@ fn client(number: u32) -> ClientKey {
     ClientKey { address: mapped((0x0a00_0000 + number).to_be_bytes()), service: 1 }
 }
 
-/// Runs a case with several choices of members, each of which must be within the bound, and their average so much nearer:
-/// an estimate that is biased by a standard error would not be.
+/// Runs a case with several choices of members, each of which must be within the bound, and their average the nearer the more
+/// there are: a biased estimate would not be.
 #[track_caller]
-fn is_close(what: &str, rounds: u64, truth: f64, estimate: impl Fn(u64) -> f64) {
+fn is_close(what: &str, rounds: u64, truth: u32, bound: f64, estimate: impl Fn(u64) -> u64) {
     let mut sum = 0.0;
     for seed in 1..=rounds {
-        let off = estimate(seed) / truth - 1.0;
-        assert!(off.abs() <= BOUND, "{what}: {:.2} % off, by seed {seed}", off * 100.0);
+        let off = estimate(seed) as f64 / f64::from(truth) - 1.0;
+        assert!(off.abs() <= bound, "{what}: {:.2} % off, by seed {seed}", off * 100.0);
         sum += off;
     }
     let average = sum / rounds as f64;
     println!("{what}: {:+.2} % off on average of {rounds}", average * 100.0);
-    let bound = BOUND / (rounds as f64).sqrt();
-    assert!(average.abs() <= bound, "{what}: {:.2} % off on average", average * 100.0);
+    assert!(
+        average.abs() <= bound / (rounds as f64).sqrt(),
+        "{what}: {:.2} % off on average",
+        average * 100.0
+    );
 }
 
 #[test]
 fn any_number_of_clients_is_estimated_within_the_bound() {
-    for count in [1_u32, 10, 100, 1_000, 2_000, 5_000, 10_000, 30_000, 100_000, 300_000, 1_000_000] {
-        let rounds = if count > 100_000 { 2 } else { ROUNDS };
-        is_close(&format!("{count} clients"), rounds, f64::from(count), |seed| {
+    for count in [1_u32, 10, 100, 1_000, 2_000, 5_000, 10_000, 30_000, 100_000, 1_000_000] {
+        let rounds = if count > 100_000 { 1 } else { ROUNDS };
+        is_close(&format!("{count} clients"), rounds, count, BOUND, |seed| {
             let mut kernel = Kernel::new(seed, 0);
             (0..count).for_each(|number| _ = kernel.enter(client(number), 1, 0));
             kernel.users_of_all(0)
@@ -128,7 +131,7 @@ fn any_number_of_clients_is_estimated_within_the_bound() {
 
 #[test]
 fn those_whose_addresses_differ_in_the_prefix_are_as_well() {
-    is_close("IPv6 prefixes", ROUNDS, 50_000.0, |seed| {
+    is_close("IPv6 prefixes", ROUNDS, 50_000, BOUND, |seed| {
         let mut kernel = Kernel::new(seed, 0);
         for number in 0..50_000_u64 {
             let mut address = [0; 16];
@@ -144,31 +147,31 @@ fn up_to_two_thousand_without_room_are_exact() {
     for count in [0, 1, 500, 2_048] {
         let mut kernel = Kernel::new(9, 100);
         (0..100 + count).for_each(|number| _ = kernel.enter(client(number), 1, 0));
-        assert_eq!(kernel.users_of_all(0), f64::from(100 + count));
+        assert_eq!(kernel.users_of_all(0), u64::from(100 + count));
     }
 }
 
 /// No time has to pass, and no socket to be looked at: those that are left are estimated as before, and none is left at last.
 #[test]
 fn who_leaves_is_no_user_and_who_stays_is() {
-    for (what, stays) in [
-        ("the early ones leave", (|number| number >= 60_000) as fn(u32) -> bool),
-        ("the late ones leave", |number| number < 60_000),
-        ("every other one leaves", |number| number % 2 == 0),
+    const ALL: u32 = 100_000;
+    for (what, left, stays) in [
+        ("the early ones leave", 40_000, (|number| number >= 60_000) as fn(u32) -> bool),
+        ("the late ones leave", 60_000, |number| number < 60_000),
+        ("every other one leaves", 50_000, |number| number % 2 == 0),
     ] {
-        let left = (0..100_000).filter(|number| stays(*number)).count();
-        is_close(what, ROUNDS, left as f64, |seed| {
+        is_close(what, ROUNDS, left, BOUND * f64::from(ALL) / f64::from(left), |seed| {
             let mut kernel = Kernel::new(seed, 0);
-            let counted: Vec<_> = (0..100_000).map(|number| kernel.enter(client(number), 1, 0)).collect();
-            let mut leave = |kernel: &mut Kernel, going: &dyn Fn(u32) -> bool| {
-                for number in (0..100_000).filter(|number| going(*number)) {
+            let counted: Vec<_> = (0..ALL).map(|number| kernel.enter(client(number), 1, 0)).collect();
+            let leave = |kernel: &mut Kernel, going: &dyn Fn(u32) -> bool| {
+                for number in (0..ALL).filter(|number| going(*number)) {
                     kernel.leave(client(number), counted[number as usize], 0);
                 }
             };
             leave(&mut kernel, &|number| !stays(number));
             let users = kernel.users_of_all(0);
             leave(&mut kernel, &stays);
-            assert_eq!(kernel.users_of_all(0), 0.0);
+            assert_eq!(kernel.users_of_all(0), 0);
             assert!(kernel.sampled.is_empty(), "members stay that nobody needs");
             users
         });
@@ -180,11 +183,12 @@ fn who_leaves_is_no_user_and_who_stays_is() {
 #[test]
 fn levels_rise_and_fall_and_everybody_is_counted_once() {
     const STAY: u32 = 20_000;
-    is_close("after a crowd of 500,000", ROUNDS, f64::from(3 * STAY), |seed| {
+    // Who comes again finds the sample fuller than those did who came first.
+    is_close("after a crowd of 200,000", ROUNDS, 3 * STAY, 2.0 * BOUND, |seed| {
         let mut kernel = Kernel::new(seed, 0);
         // Heard, as over UDP: they are users until the window has passed.
         (0..STAY).for_each(|number| _ = kernel.enter(client(number), 1, 1));
-        (100_000..600_000).for_each(|number| _ = kernel.enter(client(number), 0, 2));
+        (100_000..300_000).for_each(|number| _ = kernel.enter(client(number), 0, 2));
         let risen = sample::level(kernel.members[&1], kernel.members[&1]);
         (STAY..2 * STAY).for_each(|number| _ = kernel.enter(client(number), 1, 3));
         let _ = kernel.users(3);
@@ -200,7 +204,7 @@ fn levels_rise_and_fall_and_everybody_is_counted_once() {
 #[test]
 fn who_is_in_the_table_is_not_estimated_as_well() {
     const ALL: u32 = 50_000;
-    is_close("half of them in the table by now", ROUNDS, f64::from(ALL), |seed| {
+    is_close("half of them in the table by now", ROUNDS, ALL, BOUND, |seed| {
         let mut kernel = Kernel::new(seed, 0);
         (0..ALL).for_each(|number| _ = kernel.enter(client(number), 1, 0));
         kernel.room = ALL as usize / 2;
@@ -214,7 +218,7 @@ fn who_is_in_the_table_is_not_estimated_as_well() {
 #[test]
 fn a_crowded_sample_has_room_for_all_and_a_small_service_is_exact() {
     const LARGE: u32 = 12;
-    const EACH: u32 = 100_000;
+    const EACH: u32 = 40_000;
     const SMALL: u32 = 60;
     let mut kernel = Kernel::new(5, 0);
     for number in 0..EACH {
@@ -226,8 +230,9 @@ fn a_crowded_sample_has_room_for_all_and_a_small_service_is_exact() {
     assert_eq!(users[&99], u64::from(SMALL));
     for service in 1..=LARGE {
         let off = users[&service] as f64 / f64::from(EACH) - 1.0;
-        // In a crowd a service has fewer members than the bound takes.
-        assert!(off.abs() < 4.0 * BOUND, "service {service}: {:.2} % off", off * 100.0);
+        println!("service {service}: {:+.2} % off", off * 100.0);
+        // One standard error is 9 % here.
+        assert!(off.abs() < 0.27, "service {service}: {:.2} % off", off * 100.0);
     }
 }
 
