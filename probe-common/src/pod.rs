@@ -8,8 +8,8 @@ use crate::{
     order::Order,
     peer::{PeerCell, PeerKey},
     route::RouteKey,
+    sample::SampledClient,
     service::{IndexState, ParkedService, ServiceEntry, ServiceKey},
-    sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
 
@@ -34,8 +34,7 @@ pod!(
     InterfaceCounters,
     RouteKey,
     Order,
-    SketchKey,
-    Sketch,
+    SampledClient,
     PeerKey,
     PeerCell
 );

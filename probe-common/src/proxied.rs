@@ -19,10 +19,12 @@ pub enum Counting {
     /// As a client with an open connection.
     #[default]
     Connected = 0,
-    /// The same, in the estimate, for want of room in the table: see [`crate::sketch`].
-    Estimated = 1,
+    /// The same, in the sample, for want of room in the table: see [`crate::sample`].
+    Sampled = 1,
     /// The peer is a proxy that is believed: by its requests, each for a client of its own.
     ByRequest = 2,
+    /// For want of room in the table, by others in the sample.
+    LeftOut = 3,
 }
 
 /// Something that the caller has to decide or to count: see [`crate::connection::Connection::tell_client`].

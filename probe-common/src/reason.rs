@@ -10,7 +10,7 @@ pub enum Reason {
     ServicesFull = 1,
     /// The table of latency buckets was full: the request is not counted.
     LatencyFull = 2,
-    /// The table of clients was full: the user is in an estimate.
+    /// The table of clients was full: the user is estimated from a sample.
     ClientsFull = 3,
     /// More requests in flight on a connection than the engine keeps times of.
     PipelineTooDeep = 4,
@@ -36,8 +36,9 @@ pub enum Reason {
     DeliveriesFull = 14,
     /// A connection ended before the client had acknowledged an answer: no delivery time.
     Undelivered = 15,
-    /// More services with full tables of clients than there are estimates: the user is not counted.
-    SketchesFull = 16,
+    /// The sample of those for whom the table of clients has no room was full too: users are missing from the estimate, as
+    /// many as are told.
+    SampleFull = 16,
     /// No room for another route of a service: counted under the route `other`.
     RoutesFull = 17,
     /// A PROXY header that makes no sense: the connection is taken for the proxy's own.
@@ -71,7 +72,7 @@ impl Reason {
         Self::KernelTooOld,
         Self::DeliveriesFull,
         Self::Undelivered,
-        Self::SketchesFull,
+        Self::SampleFull,
         Self::RoutesFull,
         Self::ProxyHeader,
         Self::ForwardedUnread,
@@ -103,7 +104,7 @@ impl Reason {
             Self::KernelTooOld => "kernel_too_old",
             Self::DeliveriesFull => "deliveries_full",
             Self::Undelivered => "undelivered",
-            Self::SketchesFull => "sketches_full",
+            Self::SampleFull => "sample_full",
             Self::RoutesFull => "routes_full",
             Self::ProxyHeader => "proxy_header",
             Self::ForwardedUnread => "forwarded_unread",

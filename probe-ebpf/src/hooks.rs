@@ -14,4 +14,5 @@ pub mod segment;
 pub mod socket_state;
 pub mod socket_traffic;
 pub mod trial;
+pub mod trial_client;
 pub mod trial_count;

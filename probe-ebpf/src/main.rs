@@ -42,7 +42,7 @@ use probe_common::interface::Way;
 
 use crate::hooks::{
     adoption, application_read, connection_life, datagram, interface, orders, segment::Heads, socket_state,
-    socket_traffic, trial, trial_count,
+    socket_traffic, trial, trial_client, trial_count,
 };
 
 /// A cgroup program's verdict: let the packet pass.
@@ -153,6 +153,12 @@ pub fn trial_request(ctx: TcContext) -> i32 {
 pub fn trial_interrupt(_: PerfEventContext) -> u32 {
     trial_count::interrupt();
     0
+}
+
+/// Has a client come or go, for tests. Kernel 5.10.
+#[classifier]
+pub fn trial_client(ctx: TcContext) -> i32 {
+    trial_client::observe(&ctx)
 }
 
 /// Packets that an interface receives. Kernel 5.10 (clsact), 6.6 (TCX).

@@ -19,10 +19,10 @@
 //! | `LEAVING` | `LatencyKey` | `LatencyCell` | 80 | agent, socket programs | `carry_out_orders` | cannot be: the agent makes the entries |
 //! | `DIVERTED` | 0 | whether to look there first | 8 | agent | never | cannot be |
 //! | `ORDERS` | number | `Order` | 56 | agent, `carry_out_orders` | never | cannot be |
-//! | `CLIENTS` | `ClientKey` | `Client` | 100 | connection programs | agent | `clients_full`, and to `SKETCHES` |
-//! | `SKETCHES` | `SketchKey` | `Sketch` | 2.1 KiB | connection programs | agent | `sketches_full` |
-//! | `EMPTY_SKETCH` | 0 | `Sketch` | 2 KiB | nobody | never | cannot be |
-//! | `EPOCH` | 0 | number | 4 | agent | never | cannot be |
+//! | `CLIENTS` | `ClientKey` | `Client` | 100 | connection programs | agent | `clients_full`, and to `SAMPLED` |
+//! | `SAMPLED` | `ClientKey` | `SampledClient` | 112 | socket and connection programs | agent | `sample_full` |
+//! | `SAMPLED_ENTRIES` | service index | entries in `SAMPLED` | 8 | socket and connection programs, agent | agent, with the service | cannot be |
+//! | `SAMPLED_TOTAL` | 0 | entries in `SAMPLED` | 8 | socket and connection programs, agent | never | cannot be |
 //! | `PEERS` | `PeerKey` | `PeerCell` | 72 + 48 a CPU | socket and connection programs | agent, when idle or with the service | `peers_full`, and to `OTHER_PEERS` |
 //! | `OTHER_PEERS` | service index | `PeerCell` | 40 a CPU | socket and connection programs | agent, with the service | cannot be |
 //! | `PEER_COUNTS` | service index | entries in `PEERS` | 8 | socket and connection programs | agent, as it deletes those | cannot be |
@@ -61,8 +61,8 @@ use probe_common::{
     proxied::Proxied,
     reason::Reason,
     route::RouteKey,
+    sample::{ROOM as SAMPLE_ROOM, SampledClient},
     service::{IndexState, ServiceEntry, ServiceKey},
-    sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
 
@@ -164,17 +164,21 @@ pub static ORDERS: Array<Order> = Array::with_max_entries(MOST_ORDERS, 0);
 #[map]
 pub static CLIENTS: HashMap<ClientKey, Client> = HashMap::with_max_entries(262_144, 0);
 
-/// Clients that found no room in `CLIENTS`. Made on demand: there are none as long as there is room.
+/// A sample of the clients that found no room in `CLIENTS`: see [`probe_common::sample`].
 #[map]
-pub static SKETCHES: HashMap<SketchKey, Sketch> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static SAMPLED: HashMap<ClientKey, SampledClient> = HashMap::with_max_entries(SAMPLE_ROOM, 0);
 
-/// What a new sketch is copied from: it is larger than a program's stack.
+/// How many of them each service has. Counted when one is made, set right by the agent, once a pass.
 #[map]
-pub static EMPTY_SKETCH: Array<Sketch> = Array::with_max_entries(1, 0);
+pub static SAMPLED_ENTRIES: Array<u64> = Array::with_max_entries(4096, 0);
 
-/// Which part of the users' window it is.
+/// How many there are.
 #[map]
-pub static EPOCH: Array<u32> = Array::with_max_entries(1, 0);
+pub static SAMPLED_TOTAL: Array<u64> = Array::with_max_entries(1, 0);
+
+/// What the choice of them depends on beside the address: a number that nobody can guess.
+#[unsafe(no_mangle)]
+pub static SAMPLE_SEED: Global<u64> = Global::new(0);
 
 /// Who the services talk with. One entry, as are the others of peers, unless these are counted.
 #[map]

@@ -165,7 +165,7 @@ daemon off;
 user root;
 worker_processes 2;
 pid {root}/pid;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 8192; }}
 http {{
     log_format counted '$request_method $status $request_time $remote_addr';
     access_log {root}/access.log counted;

@@ -149,7 +149,7 @@ fn enter_client(
         let address = begun.client().unwrap_or(connection.client);
         let client = ClientKey { address, service: connection.service };
         if !clients::enter(&client, 0, connection.last_request) {
-            clients::estimate(&client);
+            clients::sample(&client, 0, connection.last_request);
         }
     }
     // SAFETY: a field of the context.

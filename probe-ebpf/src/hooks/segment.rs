@@ -397,7 +397,7 @@ fn step(context: *mut c_void, side: Side) -> i64 {
     if proxies::may_tell(connection, side) {
         proxies::note_step(connection, scratch);
         if scratch.task.asked != 0 && !clients::enter(&scratch.client, 0, connection.request.started) {
-            clients::estimate(&scratch.client);
+            clients::sample(&scratch.client, 0, connection.request.started);
         }
     }
     if matches!(side, Side::Request) && routes::are_counted() && began != 0 {

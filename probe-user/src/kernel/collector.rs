@@ -89,8 +89,8 @@ impl Maps {
     ) -> Result<Self, StartError> {
         let sizes = settings.capacities;
         let capacity = |ebpf: &Ebpf, map| capacity(ebpf, map).unwrap_or_default();
-        let capacities = ["SERVICES", "LATENCIES", "CLIENTS", "SKETCHES", "ROUTES", "PEERS"]
-            .map(|map| capacity(ebpf, map));
+        let capacities =
+            ["SERVICES", "LATENCIES", "CLIENTS", "SAMPLED", "ROUTES", "PEERS"].map(|map| capacity(ebpf, map));
         let cpus = nr_cpus().map_err(|(_, error)| MapError::IoError(error));
         let cpus = cpus.map_err(|source| StartError::Map { map: "COUNTERS", source })?;
         let memory = Memory::of(sizes, cpus);
@@ -155,7 +155,7 @@ impl Maps {
         self.expire(&leaving, attribution, &mut services, taken);
         let routes = self.routes.as_ref().map_or(0, Routes::entries);
         let peers = self.peers.as_ref().map_or(0, Peers::entries);
-        let tables = self.tables([entries, series, users.entries, users.sketches, routes, peers]);
+        let tables = self.tables([entries, series, users.entries, users.sampled, routes, peers]);
         let (interfaces, node) = interfaces.volumes().map_err(CollectError::of_map("INTERFACES"))?;
         Ok(Snapshot {
             taken,
@@ -171,10 +171,9 @@ impl Maps {
     /// How full the tables are that have so many entries.
     fn tables(&self, entries: [u64; 6]) -> Vec<Table> {
         let memory = &self.memory;
-        let sketches = Memory::sketches(entries[3], self.capacities[3]);
-        let bytes =
-            [memory.services(), memory.series(), memory.clients(), sketches, memory.routes(), memory.peers()];
-        ["services", "series", "clients", "sketches", "routes", "peers"]
+        let (clients, sampled) = (memory.clients(), memory.sampled_clients());
+        let bytes = [memory.services(), memory.series(), clients, sampled, memory.routes(), memory.peers()];
+        ["services", "series", "clients", "sampled_clients", "routes", "peers"]
             .into_iter()
             .zip(entries)
             .zip(self.capacities)

@@ -9,8 +9,8 @@ use probe_common::{
     exchange::{LatencyCell, LatencyKey},
     peer::{DEPARTURES, PeerCell, PeerKey},
     route::RouteKey,
+    sample::{ROOM, SampledClient},
     service::{IndexState, ServiceEntry, ServiceKey},
-    sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
 
@@ -43,8 +43,8 @@ impl Memory {
         let free = (services + 1) * 4;
         let counters = services * (POINTER + size::<ServiceCounters>() * self.cpus);
         let ages = services * (POINTER + size::<Ages>() * self.cpus);
-        // Entries in LATENCIES, and with routes how many it has.
-        let numbers = if self.capacities.routes.is_some() { 2 } else { 1 };
+        // Entries in LATENCIES and in SAMPLED, and with routes how many it has.
+        let numbers = if self.capacities.routes.is_some() { 3 } else { 2 };
         table + free + counters + ages + services * (size::<IndexState>() + 8 * numbers)
     }
 
@@ -75,9 +75,9 @@ impl Memory {
         table + services * (of_cpus + 8) + self.hash::<PeerKey, u32>(DEPARTURES.into())
     }
 
-    /// Of sketches, which are made on demand: so many as there are, in a table for so many.
-    pub(super) fn sketches(entries: u64, capacity: u64) -> u64 {
-        buckets(capacity) + entries * (ELEMENT + size::<SketchKey>() + size::<Sketch>())
+    /// Of the sample of those for whom the table of clients has no room, whose size is fixed.
+    pub(super) fn sampled_clients(&self) -> u64 {
+        self.hash::<ClientKey, SampledClient>(ROOM.into())
     }
 
     /// A hash map whose elements are allocated with it, one more for each CPU.
@@ -108,7 +108,7 @@ mod tests {
         };
         let (one, two) = (of(1 << 10, 1 << 10, 1 << 10, 2), of(1 << 11, 1 << 11, 1 << 11, 2));
         let an_entry = |bytes: fn(&Memory) -> u64| (bytes(&two) - bytes(&one)) / 1024;
-        assert_eq!(an_entry(Memory::services), 1068);
+        assert_eq!(an_entry(Memory::services), 1076);
         assert_eq!(an_entry(Memory::series), 120);
         assert_eq!(an_entry(Memory::clients), 104);
         let more = of(1 << 10, 1 << 10, 1 << 10, 3);

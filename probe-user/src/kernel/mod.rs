@@ -6,7 +6,6 @@ mod clock;
 mod clsact;
 mod collector;
 mod error;
-mod estimate;
 mod expiry;
 mod given_ports;
 mod grace;

@@ -1,5 +1,7 @@
 //! The object with the programs and maps, and what of it a kernel can have.
 
+use std::hash::{BuildHasher, RandomState};
+
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{
@@ -241,6 +243,7 @@ struct Globals {
     peer_networks: u8,
     /// For how many services requests may be in flight.
     services_with_requests: u32,
+    sample_seed: u64,
 }
 
 impl Globals {
@@ -255,6 +258,8 @@ impl Globals {
             peers_per_service: capacities.peers.map_or(0, |limits| limits.per_service),
             peer_networks: u8::from(!networks.peers.are_none()),
             services_with_requests: if features.reads_heads() { capacities.services } else { 1 },
+            // What hash tables of the standard library are seeded with is random.
+            sample_seed: RandomState::new().hash_one(()),
         }
     }
 }
@@ -283,6 +288,7 @@ fn loader<'a>(globals: &'a Globals, capacities: Capacities, networks: Networks<'
         .override_global("LAST_GIVEN_PORT", &globals.given_ports[1], true)
         .override_global("PROXIES_CONFIGURED", &globals.proxies, true)
         .override_global("PEER_NETWORKS_NAMED", &globals.peer_networks, true)
+        .override_global("SAMPLE_SEED", &globals.sample_seed, true)
         .map_max_entries("PROXIES", entries(networks.proxies.entries().len()))
         .map_max_entries("PEER_NETWORKS", entries(networks.peers.entries().len()))
         .map_max_entries("SERVICES", capacities.services)
@@ -292,6 +298,7 @@ fn loader<'a>(globals: &'a Globals, capacities: Capacities, networks: Networks<'
         .map_max_entries("INDEX_STATES", capacities.services)
         .map_max_entries("LATENCIES", capacities.series)
         .map_max_entries("SERVICE_ENTRIES", capacities.services)
+        .map_max_entries("SAMPLED_ENTRIES", capacities.services)
         .map_max_entries("CLIENTS", capacities.clients);
     loader
 }

@@ -1,38 +1,39 @@
 //! The clients of services: who counts as a user now, and who can be forgotten.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use aya::{
     Ebpf,
     maps::{self, Array, MapData, MapError},
 };
 use probe_common::{
-    sketch::{Sketch, SketchKey},
+    sample::SampledClient,
     user::{Client, ClientKey},
 };
 
-use super::{batch::Batched, collector::take, error::StartError, estimate};
+use super::{batch::Batched, collector::take, error::StartError, expiry::deleted};
 
-/// Parts of the users' window that have sketches of their own: who is in a sketch counts for a window, and for a part of
-/// it more at most.
-const PARTS: u32 = 4;
-
-/// Users by service, and how full their table is.
+/// Users by service, and how full their tables are.
 #[derive(Debug, Default)]
 pub(super) struct Users {
     pub(super) by_service: HashMap<u32, u64>,
     /// Entries of the table.
     pub(super) entries: u64,
-    /// Sketches of those that the table had no room for.
-    pub(super) sketches: u64,
+    /// Members of the sample of those that the table had no room for.
+    pub(super) sampled: u64,
 }
 
 /// The maps that tell of users.
 pub(super) struct UserMaps {
     clients: maps::HashMap<MapData, ClientKey, Client>,
     all_clients: Batched<ClientKey, Client>,
-    sketches: maps::HashMap<MapData, SketchKey, Sketch>,
-    epoch: Array<MapData, u32>,
+    sampled: maps::HashMap<MapData, ClientKey, SampledClient>,
+    all_sampled: Batched<ClientKey, SampledClient>,
+    sampled_entries: Array<MapData, u64>,
+    sampled_total: Array<MapData, u64>,
 }
 
 impl UserMaps {
@@ -40,8 +41,10 @@ impl UserMaps {
         Ok(Self {
             all_clients: Batched::of(ebpf, "CLIENTS")?,
             clients: take(ebpf, "CLIENTS")?,
-            sketches: take(ebpf, "SKETCHES")?,
-            epoch: take(ebpf, "EPOCH")?,
+            all_sampled: Batched::of(ebpf, "SAMPLED")?,
+            sampled: take(ebpf, "SAMPLED")?,
+            sampled_entries: take(ebpf, "SAMPLED_ENTRIES")?,
+            sampled_total: take(ebpf, "SAMPLED_TOTAL")?,
         })
     }
 
@@ -49,19 +52,22 @@ impl UserMaps {
     ///
     /// A client that comes back in the instant between the look and the deletion is not counted until it connects again.
     pub(super) fn count(&mut self, now: Duration, window: Duration) -> Result<Users, MapError> {
-        let mut users = Users::default();
-        self.count_known(&mut users, now, window)?;
-        self.estimate_others(&mut users, now, window)?;
+        let since = u64::try_from(now.saturating_sub(window).as_nanos()).unwrap_or(u64::MAX);
+        let mut sample = self.read_sample(since)?;
+        let mut users = Users { sampled: sample.members.values().sum(), ..Users::default() };
+        self.count_known(&mut users, &mut sample, since)?;
+        sample.add_to(&mut users.by_service);
         Ok(users)
     }
 
-    fn count_known(&mut self, users: &mut Users, now: Duration, window: Duration) -> Result<(), MapError> {
-        let since = u64::try_from(now.saturating_sub(window).as_nanos()).unwrap_or(u64::MAX);
+    /// Counts those in the table, each of which is one.
+    fn count_known(&mut self, users: &mut Users, sample: &mut Sample, since: u64) -> Result<(), MapError> {
         let mut gone = Vec::new();
         let read = self.all_clients.for_each(|key, clients| {
             users.entries += 1;
             if clients.iter().any(|client| is_user(client, since)) {
                 *users.by_service.entry(key.service).or_default() += 1;
+                sample.is_known(key);
             } else {
                 gone.push(*key);
             }
@@ -75,42 +81,63 @@ impl UserMaps {
         Ok(())
     }
 
-    /// Adds those that found no room, and throws sketches away that no user of now can be in.
-    fn estimate_others(
-        &mut self,
-        users: &mut Users,
-        now: Duration,
-        window: Duration,
-    ) -> Result<(), MapError> {
-        let epoch = epoch(now, window);
-        self.epoch.set(0, epoch, 0)?;
-        let mut old = Vec::new();
-        let mut by_service: HashMap<u32, Sketch> = HashMap::new();
-        for entry in &self.sketches {
-            let (key, sketch) = entry?;
-            if epoch.wrapping_sub(key.epoch) > PARTS {
-                old.push(key);
-                continue;
-            }
-            users.sketches += 1;
-            by_service.entry(key.service).or_default().merge(&sketch);
+    /// Reads the sample, forgets the members that are no users, and tells the programs how many there are.
+    fn read_sample(&mut self, since: u64) -> Result<Sample, MapError> {
+        let mut sample = Sample::default();
+        let read = self.all_sampled.for_each(|key, members| {
+            let [member] = members else { return };
+            sample.note(key, member, since);
+        });
+        read.map_err(MapError::IoError)?;
+        for key in sample.gone.drain(..) {
+            deleted(self.sampled.remove(&key))?;
         }
-        for key in old {
-            // Gone is as good.
-            let _ = self.sketches.remove(&key);
+        // A service that has members has its number written in each pass, in that which sees the last of them go too.
+        for (&service, &members) in &sample.members {
+            self.sampled_entries.set(service, members, 0)?;
         }
-        for (service, sketch) in by_service {
-            *users.by_service.entry(service).or_default() += estimate::distinct(&sketch);
+        if !sample.members.is_empty() {
+            self.sampled_total.set(0, sample.members.values().sum::<u64>(), 0)?;
         }
-        Ok(())
+        Ok(sample)
     }
 }
 
-/// Which part of the window it is.
-fn epoch(now: Duration, window: Duration) -> u32 {
-    let part = (window / PARTS).as_nanos().max(1);
-    // It wraps, in years.
-    u32::try_from(now.as_nanos() / part % (1 << 32)).unwrap_or_default()
+/// What a pass sees of the sample.
+#[derive(Debug, Default)]
+struct Sample {
+    /// How many clients each member counts for that is a user.
+    weights: HashMap<ClientKey, u64>,
+    /// How many members each service has that stay: none, if all that it had are gone.
+    members: BTreeMap<u32, u64>,
+    /// Members that are no users.
+    gone: Vec<ClientKey>,
+}
+
+impl Sample {
+    fn note(&mut self, key: &ClientKey, member: &SampledClient, since: u64) {
+        let members = self.members.entry(key.service).or_default();
+        if is_user(&member.client, since) {
+            *members += 1;
+            self.weights.insert(*key, member.weight());
+        } else {
+            self.gone.push(*key);
+        }
+    }
+
+    /// A client that came again, and found room in the table by then, is counted there. So are those that it stood for and
+    /// that did the same: what is left stands for those that did not.
+    fn is_known(&mut self, client: &ClientKey) {
+        if !self.weights.is_empty() {
+            self.weights.remove(client);
+        }
+    }
+
+    fn add_to(&self, users: &mut HashMap<u32, u64>) {
+        for (key, weight) in &self.weights {
+            *users.entry(key.service).or_default() += weight;
+        }
+    }
 }
 
 fn is_user(client: &Client, since: u64) -> bool {
@@ -118,23 +145,4 @@ fn is_user(client: &Client, since: u64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_window_has_four_parts() {
-        let at = |seconds| epoch(Duration::from_secs(seconds), Duration::from_mins(1));
-        assert_eq!((at(0), at(14), at(15), at(61)), (0, 0, 1, 4));
-        assert_eq!(epoch(Duration::from_secs(1), Duration::ZERO), 1_000_000_000, "no window is a short one");
-    }
-
-    #[test]
-    fn a_user_is_connected_or_was_lately_heard() {
-        let client = |open, last_request| Client { open, last_request };
-        assert!(is_user(&client(1, 0), 100), "connected, silent");
-        assert!(is_user(&client(0, 100), 100), "heard within the window");
-        assert!(!is_user(&client(0, 99), 100), "heard before it");
-        assert!(!is_user(&client(0, 0), 0), "never heard, gone");
-        assert!(!is_user(&client(-1, 0), 0), "a close that met a forgotten entry");
-    }
-}
+mod tests;

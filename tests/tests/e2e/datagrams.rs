@@ -199,7 +199,7 @@ fn a_client_is_one_user_whatever_its_sockets_and_leaves_with_the_window() -> Res
 fn users_beyond_the_table_are_estimated() -> Result<()> {
     const USERS: u16 = 5000;
     /// Three standard errors.
-    const BOUND: f64 = 0.07;
+    const BOUND: f64 = 0.06;
     let agent = Setup::default().flags(&["--users-window", "10m", "--max-clients", "500"]).start()?;
     let echo = Echo::start(Ipv4Addr::LOCALHOST)?;
     for user in 0..USERS {

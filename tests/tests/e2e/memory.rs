@@ -11,13 +11,23 @@ use probe_tests::{
 };
 
 /// The maps that have the size of each setting.
-const TABLES: [(&str, &[&str]); 5] = [
+const TABLES: [(&str, &[&str]); 6] = [
     (
         "services",
-        &["SERVICES", "FREE_SERVICES", "COUNTERS", "SERVICE_ENTRIES", "AGES", "INDEX_STATES", "ROUTE_COUNTS"],
+        &[
+            "SERVICES",
+            "FREE_SERVICES",
+            "COUNTERS",
+            "SERVICE_ENTRIES",
+            "SAMPLED_ENTRIES",
+            "AGES",
+            "INDEX_STATES",
+            "ROUTE_COUNTS",
+        ],
     ),
     ("series", &["LATENCIES"]),
     ("clients", &["CLIENTS"]),
+    ("sampled_clients", &["SAMPLED"]),
     ("routes", &["ROUTES"]),
     ("peers", &["PEERS", "OTHER_PEERS", "PEER_COUNTS", "LEAVING_PEERS"]),
 ];

@@ -14,6 +14,7 @@ mod loaded;
 mod peers;
 mod resources;
 mod routes;
+mod sample;
 mod sockets;
 mod trial;
 mod verifier;

@@ -13,8 +13,8 @@ use probe_common::{
     exchange::{LatencyCell, LatencyKey},
     peer::{PeerCell, PeerKey},
     route::RouteKey,
+    sample::SampledClient,
     service::{ServiceEntry, ServiceKey},
-    sketch::{Sketch, SketchKey},
     user::{Client, ClientKey},
 };
 
@@ -41,7 +41,9 @@ pub(super) struct Tables {
     peer_counts: Array<MapData, u64>,
     clients: HashMap<MapData, ClientKey, Client>,
     all_clients: Batched<ClientKey, Client>,
-    sketches: HashMap<MapData, SketchKey, Sketch>,
+    sampled: HashMap<MapData, ClientKey, SampledClient>,
+    all_sampled: Batched<ClientKey, SampledClient>,
+    sampled_entries: Array<MapData, u64>,
 }
 
 /// A deletion of what is gone is none.
@@ -77,7 +79,9 @@ impl Tables {
             peer_counts: shared(ebpf, "PEER_COUNTS")?,
             clients: shared(ebpf, "CLIENTS")?,
             all_clients: Batched::of(ebpf, "CLIENTS")?,
-            sketches: shared(ebpf, "SKETCHES")?,
+            sampled: shared(ebpf, "SAMPLED")?,
+            all_sampled: Batched::of(ebpf, "SAMPLED")?,
+            sampled_entries: shared(ebpf, "SAMPLED_ENTRIES")?,
         })
     }
 
@@ -109,7 +113,7 @@ impl Tables {
         self.clear_routes(indices).map_err(CollectError::of_map("ROUTES"))?;
         self.clear_peers(indices).map_err(CollectError::of_map("PEERS"))?;
         self.clear_clients(indices).map_err(CollectError::of_map("CLIENTS"))?;
-        self.clear_sketches(indices).map_err(CollectError::of_map("SKETCHES"))?;
+        self.clear_sampled(indices).map_err(CollectError::of_map("SAMPLED"))?;
         let cpus = nr_cpus()
             .map_err(|(_, source)| MapError::IoError(source))
             .map_err(CollectError::of_map("COUNTERS"))?;
@@ -123,6 +127,7 @@ impl Tables {
                 self.ages.set(index, zeros, 0).map_err(CollectError::of_map("AGES"))?;
             }
             self.entries.set(index, 0, 0).map_err(CollectError::of_map("SERVICE_ENTRIES"))?;
+            self.sampled_entries.set(index, 0, 0).map_err(CollectError::of_map("SAMPLED_ENTRIES"))?;
             if index < self.route_counts.len() {
                 self.route_counts.set(index, 0, 0).map_err(CollectError::of_map("ROUTE_COUNTS"))?;
             }
@@ -179,9 +184,9 @@ impl Tables {
         gone.iter().try_for_each(|key| deleted(self.clients.remove(key)))
     }
 
-    fn clear_sketches(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
-        let gone = chosen(self.sketches.keys(), |key| indices.contains(&key.service))?;
-        gone.iter().try_for_each(|key| deleted(self.sketches.remove(key)))
+    fn clear_sampled(&mut self, indices: &BTreeSet<u32>) -> Result<(), MapError> {
+        let gone = self.all_sampled.keys(|key| indices.contains(&key.service)).map_err(MapError::IoError)?;
+        gone.iter().try_for_each(|key| deleted(self.sampled.remove(key)))
     }
 
     /// Gives an index to whoever comes next.
