@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
 use super::pinning::PinError;
-use crate::causes::with_causes;
+use crate::{causes::with_causes, feature::Feature};
 
 /// Why the probe could not be put in place.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +33,7 @@ pub enum StartError {
         name: &'static str,
     },
     /// A program was refused.
-    #[error(
-        "the kernel refused the program `{program}`: {reason}; `traffic-probe check` says what it allows"
-    )]
+    #[error("the kernel refused the program `{program}`: {reason}")]
     Program {
         /// Its name.
         program: &'static str,
@@ -52,6 +50,30 @@ pub enum StartError {
         /// What the kernel said.
         reason: String,
     },
+    /// A map was refused.
+    #[error(
+        "the kernel refused the map `{map}`: {source}; if it lacks the memory for it, {}",
+        how_to_shrink(*.flag)
+    )]
+    MapRefused {
+        /// Its name.
+        map: String,
+        /// The flag that says how large it is, if one does.
+        flag: Option<&'static str>,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something without which it goes on: the feature is lost, and the start tried again.
+    #[error("the feature `{}` cannot be had: {why}", feature.name())]
+    Without {
+        /// Which one.
+        feature: Feature,
+        /// Why.
+        why: String,
+    },
+    /// A thread panicked.
+    #[error("a thread failed: this is a bug, please report it with the log")]
+    Failed,
     /// The kernel does not tell of its interfaces.
     #[error("cannot ask the kernel for the network interfaces by rtnetlink: {0}")]
     Links(#[source] std::io::Error),
@@ -83,6 +105,13 @@ pub enum StartError {
         /// Why.
         source: CollectError,
     },
+}
+
+/// What gives a map room.
+fn how_to_shrink(flag: Option<&str>) -> String {
+    let more =
+        "give the probe more memory (the cgroup's memory.max, and before kernel 5.11 `ulimit -l unlimited`)";
+    flag.map_or_else(|| more.to_owned(), |flag| format!("lower {flag}, or {more}"))
 }
 
 /// Why a pass over the maps failed.

@@ -54,6 +54,7 @@
 //! | `quickstart_postman` | the quick start with Postman, word for word, and the examples that start a monitor |
 //! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
+//! | `refused` | each feature refused in turn: what it still counts, and that it tells what is missing |
 //! | `ending` | leaving nothing in the kernel |
 //! | `survival` | state that is pinned: nothing missed and nothing counted twice, whatever becomes of the agent |
 //! | `errors` | one clear sentence for each way in which it cannot start |
@@ -99,6 +100,7 @@ mod proxied;
 mod proxied_fields;
 mod quickstart_postman;
 mod quota;
+mod refused;
 mod replay;
 mod report;
 mod requests;

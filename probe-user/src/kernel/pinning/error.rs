@@ -51,6 +51,11 @@ pub enum PinError {
 }
 
 impl PinError {
+    /// Whether the place is at fault, so that the probe counts without it: not what was typed, nor another agent.
+    pub(in crate::kernel) const fn is_of_place(&self) -> bool {
+        !matches!(self, Self::Dot(_) | Self::Running(_))
+    }
+
     pub(in crate::kernel) fn unpinnable(link: &str, error: &LinkError) -> Self {
         Self::Unpinnable { link: link.to_owned(), reason: error.to_string() }
     }
