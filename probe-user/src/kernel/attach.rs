@@ -45,10 +45,7 @@ pub(super) fn sockets(
             Ok(link) => links.push(hold(link, program, pins)?),
             Err(Unlinked::Refused(reason)) => {
                 let why = format!("the kernel refused to attach `{program}` to its tracepoint: {reason}");
-                if feature == Feature::States {
-                    return Err(StartError::Without { feature, why });
-                }
-                features.lose(feature, why);
+                return Err(StartError::Without { feature, why });
             }
             Err(Unlinked::Missing) => return Err(StartError::Missing { what: "program", name: program }),
         }

@@ -12,7 +12,8 @@ use crate::{causes::with_causes, feature::Feature};
 pub enum StartError {
     /// The object was refused as a whole.
     #[error(
-        "cannot load the kernel side: {0}; `traffic-probe check` says what this kernel and these privileges allow"
+        "cannot load the kernel side: {}; `traffic-probe check` says what this kernel and these privileges allow",
+        with_causes(.0)
     )]
     Object(#[source] EbpfError),
     /// The kernel has no type information.
@@ -63,6 +64,23 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// There is not enough memory, which is better known before than found out.
+    #[error(
+        "the kernel's tables take {needed} MiB{}, but {limit}, of which too little is free: give the probe more memory, or lower \
+         {flag}, which makes {largest} MiB of it", and_start(*.start)
+    )]
+    Cramped {
+        /// What the tables take, in MiB.
+        needed: u64,
+        /// What a start takes beside that, in MiB.
+        start: u64,
+        /// What limits it.
+        limit: String,
+        /// The flag that makes most of it.
+        flag: &'static str,
+        /// What that is, in MiB.
+        largest: u64,
+    },
     /// Something without which it goes on: the feature is lost, and the start tried again.
     #[error("the feature `{}` cannot be had: {why}", feature.name())]
     Without {
@@ -92,7 +110,7 @@ pub enum StartError {
     #[error(transparent)]
     Pin(#[from] PinError),
     /// A map could not be prepared.
-    #[error("cannot prepare the map `{map}`: {source}")]
+    #[error("cannot prepare the map `{map}`: {}", with_causes(.source))]
     Map {
         /// Its name.
         map: &'static str,
@@ -107,6 +125,11 @@ pub enum StartError {
     },
 }
 
+/// What a start takes of the same limit.
+fn and_start(mebibytes: u64) -> String {
+    if mebibytes == 0 { String::new() } else { format!(" and a start {mebibytes} MiB beside them") }
+}
+
 /// What gives a map room.
 fn how_to_shrink(flag: Option<&str>) -> String {
     let more =
@@ -118,7 +141,7 @@ fn how_to_shrink(flag: Option<&str>) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
     /// A map could not be read, or not written.
-    #[error("cannot use the map `{map}`: {source}")]
+    #[error("cannot use the map `{map}`: {}", with_causes(.source))]
     Map {
         /// Its name.
         map: &'static str,

@@ -24,7 +24,7 @@ const LOADED: [Feature; 9] = [
 ];
 
 /// Those whose programs are at hooks, or have links, from the start until the end.
-const LINKED: [Feature; 4] = [Feature::Reads, Feature::Oldest, Feature::Datagrams, Feature::Expiry];
+const LINKED: [Feature; 3] = [Feature::Oldest, Feature::Datagrams, Feature::Expiry];
 
 /// What was wanted, and what of it is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]

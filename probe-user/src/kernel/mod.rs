@@ -26,6 +26,7 @@ mod oldest;
 mod peers;
 mod pinning;
 mod removal;
+mod room;
 mod routes;
 mod rtnetlink;
 mod sharing;
@@ -329,7 +330,7 @@ fn pin_directory(settings: &Settings, features: &mut Features) -> Result<Option<
 /// Why nothing can be pinned, where that is all that went wrong.
 fn place_at_fault(error: StartError) -> Result<String, StartError> {
     match error {
-        StartError::Pin(error) if error.is_of_place() => Ok(error.to_string()),
+        StartError::Pin(error) if error.is_of_place() => Ok(error.of_place()),
         StartError::Without { feature: Feature::Pin, why } => Ok(why),
         error => Err(error),
     }

@@ -15,6 +15,7 @@ use super::{
     features::{Features, Tracepoint},
     given_ports::given_ports,
     pinning::{Layout, Making, Pins},
+    room,
 };
 use crate::{
     feature::Feature,
@@ -74,6 +75,7 @@ pub fn load(
     capacities: Capacities,
     networks: Networks<'_>,
 ) -> Result<Ebpf, StartError> {
+    room::demand(features.sizes(capacities))?;
     let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
     loop {
         match try_load(features, capacities, networks, &btf) {
@@ -97,9 +99,8 @@ fn try_load(
     believe(&mut ebpf, networks.proxies)?;
     number(&mut ebpf, networks.peers)?;
     load_requests(&mut ebpf, features, btf)?;
-    load_states(&mut ebpf, features, btf)?;
+    load_tracepoints(&mut ebpf, features, btf)?;
     let others = [
-        Feature::Reads,
         Feature::Oldest,
         Feature::Datagrams,
         Feature::Older,
@@ -134,12 +135,10 @@ fn load_requests(ebpf: &mut Ebpf, features: &mut Features, btf: &Btf) -> Result<
     Ok(())
 }
 
-/// Loads the program that tells of states; without it the others have to be told by a constant.
-fn load_states(ebpf: &mut Ebpf, features: &Features, btf: &Btf) -> Result<(), StartError> {
-    for Tracepoint { feature, program, .. } in features.tracepoint_programs() {
-        if feature == Feature::States
-            && let Err(why) = load_all(ebpf, &[program], btf)?
-        {
+/// Loads the programs at tracepoints; without one of them the others have to be told by a constant.
+fn load_tracepoints(ebpf: &mut Ebpf, features: &Features, btf: &Btf) -> Result<(), StartError> {
+    for Tracepoint { feature, program } in features.tracepoint_programs() {
+        if let Err(why) = load_all(ebpf, &[program], btf)? {
             return Err(StartError::Without { feature, why });
         }
     }
@@ -240,6 +239,7 @@ pub(super) fn layout(how: &Making) -> Layout {
 /// What the programs find set when they are loaded.
 struct Globals {
     by_sock_ops: u8,
+    reads_are_told: u8,
     cgroups_of_two_versions: u8,
     given_ports: [u16; 2],
     proxies: u8,
@@ -255,6 +255,7 @@ impl Globals {
     fn of(features: &Features, capacities: Capacities, networks: Networks<'_>) -> Self {
         Self {
             by_sock_ops: u8::from(!features.has(Feature::States)),
+            reads_are_told: u8::from(features.has(Feature::Reads)),
             cgroups_of_two_versions: u8::from(features.cgroups == Cgroups::Hybrid),
             given_ports: given_ports(),
             proxies: u8::from(!networks.proxies.are_none()),
@@ -287,6 +288,7 @@ fn loader<'a>(
     }
     loader
         .override_global("STATES_BY_SOCK_OPS", &globals.by_sock_ops, true)
+        .override_global("READS_ARE_TOLD", &globals.reads_are_told, true)
         .override_global("CGROUPS_OF_TWO_VERSIONS", &globals.cgroups_of_two_versions, true)
         .override_global("ROUTES_PER_SERVICE", &globals.routes_per_service, true)
         .override_global("SERIES_QUOTA", &globals.series_per_service, true)

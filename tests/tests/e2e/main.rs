@@ -55,6 +55,7 @@
 //! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
 //! | `refused` | each feature refused in turn: what it still counts, and that it tells what is missing |
+//! | `cramped` | places that lack a file system, or memory |
 //! | `ending` | leaving nothing in the kernel |
 //! | `survival` | state that is pinned: nothing missed and nothing counted twice, whatever becomes of the agent |
 //! | `errors` | one clear sentence for each way in which it cannot start |
@@ -67,6 +68,7 @@ mod bandwidth;
 mod bodies;
 mod churn;
 mod compose;
+mod cramped;
 mod crowd;
 mod dashboards;
 mod datagrams;
