@@ -1,10 +1,12 @@
 //! The hooks of an interface: where packets queue (TCX, or TC before it), and at its driver (XDP). With `--pin`, what holds
 //! a program there is pinned by the interface's index, and taken up by the next agent.
 
+use std::io;
+
 use aya::{
     Btf, Ebpf,
     programs::{
-        LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
         links::FdLink,
         tc::{NlOptions, SchedClassifierLink, TcAttachOptions},
         xdp::XdpLink,
@@ -115,15 +117,36 @@ pub(super) enum Queue {
 impl Queue {
     /// Finds out which way this kernel has, by a program that is at the loopback device for a moment, where it counts nothing.
     pub(super) fn find(ebpf: &mut Ebpf, features: &mut Features) -> Self {
-        if features.has(Feature::Tcx) {
-            let options = TcAttachOptions::TcxOrder(LinkOrder::last());
-            match attach_queue(ebpf, INTERFACE_TRANSMIT, LOOPBACK, TcAttachType::Egress, options) {
-                Ok(_) => return Self::Tcx,
-                Err(error) => features.lose(Feature::Tcx, error.to_string()),
+        if !features.has(Feature::Tcx) {
+            return Self::Clsact;
+        }
+        let Ok(classifier) = classifier(ebpf, INTERFACE_TRANSMIT) else { return Self::Clsact };
+        let options = TcAttachOptions::TcxOrder(LinkOrder::last());
+        let attached = classifier.attach_with_options(LOOPBACK, TcAttachType::Egress, options);
+        match attached.and_then(|link| classifier.take_link(link)) {
+            Ok(_) => Self::Tcx,
+            // An earlier agent pinned it there: a program is at an interface once.
+            Err(error) if is_there_already(&error) => Self::Tcx,
+            Err(error) => {
+                let reason = reason(&error);
+                features.lose(Feature::Tcx, format!("TCX is refused on the interface {LOOPBACK}: {reason}"));
+                Self::Clsact
             }
         }
-        Self::Clsact
     }
+}
+
+/// Whether the kernel answered that the same program is there.
+fn is_there_already(error: &ProgramError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Every network namespace has it.
@@ -216,6 +239,11 @@ where
     Ok(Hook::Pinned(pins.pin(link, &name)?))
 }
 
+fn classifier<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, StartError> {
+    let program = ebpf.program_mut(name).and_then(|program| program.try_into().ok());
+    program.ok_or(StartError::Missing { what: "program", name })
+}
+
 fn attach_queue(
     ebpf: &mut Ebpf,
     program: &'static str,
@@ -224,10 +252,7 @@ fn attach_queue(
     options: TcAttachOptions,
 ) -> Result<SchedClassifierLink, StartError> {
     let place = || format!("the interface {interface}");
-    let classifier: &mut SchedClassifier = ebpf
-        .program_mut(program)
-        .and_then(|program| program.try_into().ok())
-        .ok_or(StartError::Missing { what: "program", name: program })?;
+    let classifier = classifier(ebpf, program)?;
     let failed = |error| StartError::Attach { program, place: place(), reason: reason(&error) };
     let link = classifier.attach_with_options(interface, way, options).map_err(failed)?;
     classifier.take_link(link).map_err(failed)

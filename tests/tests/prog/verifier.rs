@@ -73,7 +73,8 @@ fn series() -> String {
 /// The programs that the agent loads under this kernel, where there are both versions of cgroups: what a baseline has must
 /// not depend on the host.
 fn loaded() -> BTreeMap<String, Size> {
-    let features = Features { cgroups: Cgroups::Hybrid, ..Features::of_this_host() };
+    let mut features = Features::of_this_host();
+    features.cgroups = Cgroups::Hybrid;
     let mut programs = sizes(&Loaded::with_features(0, None, features.clone()));
     // The substitute for the tracepoint of states is in a program that does nothing of it otherwise.
     let mut without = features.clone();
