@@ -83,10 +83,18 @@ pub fn datagram_sockets(ctx: SockContext) -> i32 {
     ALLOW
 }
 
-/// Connections established. Kernel 5.10 (`bpf_sk_storage_get` in `sock_ops`: 5.2; `snd_nxt` and `sk`: 5.10).
+/// Connections established, and closed where no tracepoint tells of that. Kernel 5.17 (`bpf_loop`).
 #[sock_ops]
 pub fn connections(ctx: SockOpsContext) -> u32 {
-    connection_life::observe(&ctx);
+    connection_life::observe(&ctx, Heads::Read);
+    1
+}
+
+/// The same where there is no `bpf_loop`, and so no request to end. Kernel 5.10 (`bpf_sk_storage_get` in `sock_ops`: 5.2;
+/// `snd_nxt` and `sk`: 5.10).
+#[sock_ops]
+pub fn connections_plain(ctx: SockOpsContext) -> u32 {
+    connection_life::observe(&ctx, Heads::PassOver);
     1
 }
 

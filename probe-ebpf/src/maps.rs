@@ -261,7 +261,11 @@ pub static FIRST_GIVEN_PORT: Global<u16> = Global::new(32_768);
 #[unsafe(no_mangle)]
 pub static LAST_GIVEN_PORT: Global<u16> = Global::new(60_999);
 
-/// Whether closes come from `sock_ops`, where tracing programs may not use socket storage (before kernel 5.11).
+/// Whether `application_reads` tells when an application has read; without it nobody knows the phases queue and service.
+#[unsafe(no_mangle)]
+pub static READS_ARE_TOLD: Global<u8> = Global::new(1);
+
+/// Whether closes come from `sock_ops`, where the tracepoint cannot be had (before kernel 5.11 it cannot use socket storage).
 #[unsafe(no_mangle)]
 pub static STATES_BY_SOCK_OPS: Global<u8> = Global::new(0);
 

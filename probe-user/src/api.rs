@@ -8,6 +8,7 @@ mod answer;
 mod description;
 mod documents;
 mod event;
+mod features;
 mod filter;
 mod interface;
 mod kubernetes;
@@ -21,6 +22,7 @@ mod tier;
 
 pub use answer::Problem;
 pub use event::{Event, NodeSummary, ServiceSummary};
+pub use features::{Feature, Features, Missing};
 pub use interface::{Interface, InterfaceTraffic, Interfaces, NodeBandwidth};
 pub use kubernetes::Kubernetes;
 pub use peer::Peer;

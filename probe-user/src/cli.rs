@@ -53,7 +53,7 @@ pub enum Command {
     Report(ReportArgs),
     /// Run a Postman collection against an API of yours, again and again or once, and tell how it went
     Monitor(MonitorArgs),
-    /// Show what this kernel and these privileges allow, what is missing, and how to mend it
+    /// Try what `run` would do with the same flags, and show what would be missing, and how to mend it
     Check(CheckArgs),
     /// Count a packet capture as this node's traffic would be counted, and show what it comes to
     Replay(ReplayArgs),
@@ -95,12 +95,15 @@ impl ConfigArgs {
     }
 }
 
-/// Flags of `traffic-probe check`.
-#[derive(Clone, Copy, Debug, Args)]
+/// Flags of `traffic-probe check`: those of `run`, since it says what would become of that.
+#[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
     /// How to show the findings
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_FORMAT")]
     pub format: OutputFormat,
+    /// What `run` would be given.
+    #[command(flatten)]
+    pub run: RunArgs,
 }
 
 /// How a command shows what it found.

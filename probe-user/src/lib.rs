@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod detach;
 pub mod exposition;
+pub mod feature;
 pub mod figures;
 mod heap;
 pub mod histogram;

@@ -29,7 +29,10 @@ fn main() -> ExitCode {
         },
         Command::Report(flags) => reporting::report(&flags).map(|()| ExitCode::SUCCESS),
         Command::Monitor(flags) => monitor::monitor(&flags),
-        Command::Check(flags) => check::check(flags).context("cannot show the findings"),
+        Command::Check(flags) => match flags.run.settings() {
+            Ok(settings) => check::check(&settings, flags.format).context("cannot show the findings"),
+            Err(error) => Ok(usage(&error)),
+        },
         Command::Replay(flags) => replay::replay(&flags),
         Command::Config(flags) => match flags.show(&mut std::io::stdout().lock()) {
             Ok(shown) => shown.map(|()| ExitCode::SUCCESS).context("cannot show the settings"),

@@ -15,6 +15,7 @@ use crate::{
     attribution::{Attribution, cgroup2_root},
     check::privileges,
     exposition::Exposition,
+    feature::Feature,
     heap,
     instance::Instance,
     kernel::{self, Probe},
@@ -58,7 +59,12 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
         .context("cannot start the thread that reads --web-config")?;
     let cluster = Cluster::join(&settings.cluster, &runtime);
     let owner = settings.cluster.owner.as_ref().map(|name| Owner::find(name, &runtime));
-    let mut attribution = Attribution::new(cgroup).listening().in_cluster(cluster);
+    let mut attribution = Attribution::new(cgroup.clone()).in_cluster(cluster);
+    if let Err(why) = attribution.listen() {
+        probe.lose(Feature::News, why);
+    }
+    probe.announce(&cgroup);
+    let is_pinned = probe.is_pinned();
     probe.recall_names(&mut attribution);
     probe.name_peers_by(peer_names(settings, &runtime));
     heap::give_back();
@@ -77,13 +83,13 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     ticking.stop.shut();
     let joined = ticking.thread.join();
     screen.finish();
-    let uninstalled = settings.pin.is_some() && owner.is_some_and(|owner| owner.is_gone(&runtime));
+    let uninstalled = is_pinned && owner.is_some_and(|owner| owner.is_gone(&runtime));
     runtime.shutdown_background();
     ended?;
     joined.map_err(|_| {
         anyhow!("the thread that collects failed: this is a bug, please report it with the log")
     })?;
-    match &settings.pin {
+    match settings.pin.as_ref().filter(|_| is_pinned) {
         None => tracing::info!("detached"),
         Some(directory) if uninstalled => {
             if let Some(removed) = kernel::remove_pinned(directory)? {

@@ -15,7 +15,7 @@ use probe_common::{
     service::Role,
 };
 
-use crate::{histogram::Histogram, identity::Identity, place::Place};
+use crate::{feature::FeatureState, histogram::Histogram, identity::Identity, place::Place};
 
 /// One pass over the kernel's maps, with the names of services joined to it. Counters are totals since the probe
 /// started.
@@ -29,12 +29,15 @@ pub struct Snapshot {
     pub services: BTreeMap<ServiceId, Service>,
     /// The interfaces that are counted, by name.
     pub interfaces: BTreeMap<String, InterfaceVolumes>,
-    /// Bytes that entered and left the node, each counted once however many interfaces it crossed.
-    pub node: NodeBytes,
+    /// Bytes that entered and left the node, each counted once however many interfaces it crossed; none where interfaces
+    /// cannot be counted.
+    pub node: Option<NodeBytes>,
     /// What escaped measurement, by reason; every reason is there.
     pub unmeasured: Vec<(Reason, u64)>,
     /// How full each of the kernel's tables is.
     pub tables: Vec<Table>,
+    /// The features that were wanted, and which of them are missing.
+    pub features: Vec<FeatureState>,
 }
 
 /// Who a service is: the identity labels of its metrics.
@@ -170,7 +173,7 @@ pub struct PeerTotals {
 pub struct InFlight {
     /// How many.
     pub requests: u64,
-    /// How long the oldest one has waited; none if nothing waits, or if nobody can tell.
+    /// How long the oldest one has waited, zero if nothing waits; none if nobody can tell.
     pub oldest: Option<Duration>,
 }
 

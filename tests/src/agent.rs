@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     process::{Command, ExitStatus},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
@@ -53,6 +54,8 @@ pub struct Setup<'a> {
     /// Time between two ticks.
     interval: String,
     flags: Vec<String>,
+    /// What starts it in its stead, with its arguments; nothing, if it is started itself.
+    behind: Vec<String>,
     variables: Vec<(&'static str, &'static str)>,
     netns: Option<&'a Netns>,
     pins: Option<&'a PinDirectory>,
@@ -64,8 +67,8 @@ impl Default for Setup<'_> {
     fn default() -> Self {
         // Short ticks, since tests wait for them.
         let interval = "200ms".to_owned();
-        let (flags, variables) = (Vec::new(), Vec::new());
-        Self { interval, flags, variables, netns: None, pins: None, usage: Some(Use::Shared) }
+        let (flags, behind, variables) = (Vec::new(), Vec::new(), Vec::new());
+        Self { interval, flags, behind, variables, netns: None, pins: None, usage: Some(Use::Shared) }
     }
 }
 
@@ -75,6 +78,12 @@ impl<'a> Setup<'a> {
     pub fn flags(mut self, flags: &[&str]) -> Self {
         self.flags.extend(flags.iter().map(|&flag| flag.to_owned()));
         self
+    }
+
+    /// Started by another program, which keeps its process number, and is given its command line behind its own arguments.
+    #[must_use]
+    pub fn behind(self, command: &[&str]) -> Self {
+        Self { behind: command.iter().map(|&part| part.to_owned()).collect(), ..self }
     }
 
     /// With a variable in its environment.
@@ -121,7 +130,7 @@ impl<'a> Setup<'a> {
         let usage = self.usage.filter(|_| self.pins.is_none());
         let turn = usage.map(machine::take).transpose()?;
         let lock = tempfile::tempdir()?;
-        let mut command = Command::new(tool::agent()?);
+        let mut command = behind(&self.behind, &tool::agent()?);
         command.arg("run").args(["--interval", &self.interval]).args(&self.flags);
         command.envs(self.variables);
         match self.pins {
@@ -158,6 +167,14 @@ impl<'a> Setup<'a> {
         }
         Ok(agent)
     }
+}
+
+/// A command that starts a program, perhaps by another one.
+fn behind(other: &[String], program: &Path) -> Command {
+    let Some((first, arguments)) = other.split_first() else { return Command::new(program) };
+    let mut command = Command::new(first);
+    command.args(arguments).arg(program);
+    command
 }
 
 /// The address in its log; an error if it has ended instead.

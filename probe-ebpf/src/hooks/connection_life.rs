@@ -1,4 +1,5 @@
-//! `sock_ops` at the root cgroup: connections established, and on kernels before 5.11 closed.
+//! `sock_ops` at the root cgroup: connections established, and closed where the tracepoint for that cannot be had (as before
+//! kernel 5.11).
 
 use core::ptr;
 
@@ -29,13 +30,13 @@ const AF_INET: u32 = 2;
 
 /// Notes what becomes of a connection.
 #[inline(always)]
-pub fn observe(ctx: &SockOpsContext) {
+pub fn observe(ctx: &SockOpsContext, heads: Heads) {
     let result = match ctx.op() {
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ctx, Role::Client),
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ctx, Role::Server),
         BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(ctx),
         BPF_SOCK_OPS_STATE_CB => {
-            changed(ctx);
+            changed(ctx, heads);
             Ok(())
         }
         _ => Ok(()),
@@ -192,7 +193,7 @@ fn remote(ops: *mut bpf_sock_ops) -> [u8; 16] {
     }
 }
 
-/// A connection is asked for: on old kernels, where no tracing program says so.
+/// A connection is asked for, where no tracing program says so.
 #[inline(always)]
 fn connecting(ctx: &SockOpsContext) -> Result<(), Reason> {
     if STATES_BY_SOCK_OPS.load() == 0 {
@@ -204,7 +205,7 @@ fn connecting(ctx: &SockOpsContext) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Asks to be told of a socket's further states, on old kernels.
+/// Asks to be told of a socket's further states, where no tracing program says so.
 #[inline(always)]
 fn follow_states(ctx: &SockOpsContext) {
     if STATES_BY_SOCK_OPS.load() != 0 {
@@ -213,14 +214,13 @@ fn follow_states(ctx: &SockOpsContext) {
     }
 }
 
-/// A socket's state has changed, on old kernels.
+/// A socket's state has changed, where no tracing program says so.
 #[inline(always)]
-fn changed(ctx: &SockOpsContext) {
+fn changed(ctx: &SockOpsContext, heads: Heads) {
     if STATES_BY_SOCK_OPS.load() == 0 || ctx.arg(1) != socket_state::TCP_CLOSE.cast_unsigned() {
         return;
     }
     if let Some(connection) = connection(ctx.ops, 0) {
-        // So old a kernel has no `bpf_loop` either, and so no requests.
-        socket_state::close(connection, Heads::PassOver);
+        socket_state::close(connection, heads);
     }
 }

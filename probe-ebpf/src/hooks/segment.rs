@@ -22,7 +22,7 @@ use probe_common::{
 use super::{delivery, lock};
 use crate::{
     ages, atomic, clients, complaint, latency,
-    maps::STATES_BY_SOCK_OPS,
+    maps::READS_ARE_TOLD,
     packet::Tcp,
     proxies::{self, Kept},
     routes,
@@ -411,8 +411,7 @@ fn step(context: *mut c_void, side: Side) -> i64 {
 #[inline(always)]
 pub fn record(connection: &Connection, exchange: &Exchange) {
     latency::record(connection.service, exchange);
-    // Before 5.11 nobody tells when an application reads.
-    if connection.role == Role::Server as u8 && STATES_BY_SOCK_OPS.load() == 0 {
+    if connection.role == Role::Server as u8 && READS_ARE_TOLD.load() != 0 {
         latency::record_phases(connection.service, exchange);
     }
     crate::peers::record(connection, exchange);

@@ -12,7 +12,7 @@ use axum::body::Bytes;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Event, Interfaces, Node, Service, Tick, Tiers};
+use super::{Event, Features, Interfaces, Node, Service, Tick, Tiers};
 use crate::{latest::Latest, report::Report, snapshot::ServiceId};
 
 /// The documents of the latest report.
@@ -112,6 +112,11 @@ impl Current {
     /// Not kept: it is short. None if the node cannot be read.
     pub(super) fn node(&self) -> serde_json::Result<Option<Bytes>> {
         Node::of(&self.report, self.rendered.tick).map(|node| json(&node)).transpose()
+    }
+
+    /// Not kept: it is short, and rarely asked for.
+    pub(super) fn features(&self) -> serde_json::Result<Bytes> {
+        json(&Features::of(&self.report, self.rendered.tick))
     }
 
     /// Not kept: it is short, and who asks for it asks for some of it.

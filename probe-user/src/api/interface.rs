@@ -15,8 +15,9 @@ use crate::{
 pub struct Interfaces {
     /// Of when they are.
     pub tick: Tick,
-    /// What entered and left the node, each byte once however many interfaces it crossed.
-    pub node: NodeBandwidth,
+    /// What entered and left the node, each byte once however many interfaces it crossed; null without the feature
+    /// `interfaces`.
+    pub node: Option<NodeBandwidth>,
     /// An interface each.
     pub interfaces: Vec<Interface>,
 }
@@ -59,12 +60,11 @@ pub struct InterfaceTraffic {
 impl Interfaces {
     pub(super) fn of(report: &Report, tick: Tick) -> Self {
         let rates = report.rates.as_ref();
-        let [receive, transmit] = report.snapshot.node;
-        let node = NodeBandwidth {
+        let node = report.snapshot.node.map(|[receive, transmit]| NodeBandwidth {
             bytes_total: Amounts { receive, transmit },
             bandwidth_bytes_per_second: rates
                 .map(|rates| Rates { receive: rates.node[0], transmit: rates.node[1] }),
-        };
+        });
         let interfaces = report
             .snapshot
             .interfaces

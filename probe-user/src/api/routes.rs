@@ -15,7 +15,7 @@ use utoipa::{OpenApi, openapi::OpenApi as Document};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Event, Interfaces, Node, Problem, Services, Tiers,
+    Event, Features, Interfaces, Node, Problem, Services, Tiers,
     answer::{self, Failure},
     description::Description,
     documents::{Current, Documents},
@@ -56,6 +56,7 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(service))
         .routes(routes!(interfaces))
         .routes(routes!(node))
+        .routes(routes!(features))
         .routes(routes!(tiers))
         .routes(routes!(follow))
         .routes(routes!(openapi))
@@ -130,6 +131,20 @@ async fn interfaces(State(api): State<Api>) -> Answer {
 )]
 async fn node(State(api): State<Api>) -> Answer {
     api.render(|current| current.node()?.ok_or(Failure::NoNode)).await
+}
+
+/// What of that which the probe can do is in force here
+///
+/// Of what is missing: why, what is lost, and how to get it.
+#[utoipa::path(
+    get, path = "/api/v1/features", tag = "traffic", operation_id = "features",
+    responses(
+        (status = 200, description = "The features that were wanted", body = Features),
+        (status = 503, description = "Nothing was collected yet", body = Problem),
+    ),
+)]
+async fn features(State(api): State<Api>) -> Answer {
+    api.render(|current| Ok(current.features()?)).await
 }
 
 /// The tier of each server, and what it calls for

@@ -136,8 +136,8 @@ pub struct Requests {
     pub request_phase_seconds: Vec<Phase>,
     /// Requests that wait for the end of their response now.
     pub requests_in_flight: u64,
-    /// How long the oldest of them has waited; 0 while there is none.
-    pub oldest_request_age_seconds: f64,
+    /// How long the oldest of them has waited; 0 while there is none, null without the feature `oldest`.
+    pub oldest_request_age_seconds: Option<f64>,
     /// Requests per second over the window, however they ended; null until there are rates.
     pub requests_per_second: Option<f64>,
     /// Requests per second over the window that did not fail; null until there are rates.
@@ -266,7 +266,7 @@ impl Requests {
             time_to_first_byte_seconds: totals.first_byte.get(&protocol).map(Summary::of),
             request_phase_seconds: phases(protocol, totals),
             requests_in_flight: waiting.requests,
-            oldest_request_age_seconds: waiting.oldest.unwrap_or_default().as_secs_f64(),
+            oldest_request_age_seconds: waiting.oldest.map(|age| age.as_secs_f64()),
             requests_per_second: rates.map(|rates| rates.requests),
             transactions_per_second: rates.map(|rates| rates.transactions),
             request_latency_seconds: rates.and_then(Latency::of),

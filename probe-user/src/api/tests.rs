@@ -107,6 +107,7 @@ fn before_there_are_rates_they_are_null() {
         let requests = &services[0].requests[0];
         assert_eq!((requests.requests_total, requests.requests_per_second), (100, None));
         let Interfaces { node, interfaces, .. } = found(address, "/api/v1/interfaces");
+        let node = node.expect("interfaces are counted");
         assert_eq!((node.bytes_total.transmit, node.bandwidth_bytes_per_second), (100_000, None));
         assert_eq!(interfaces[0].traffic[0].bandwidth_bytes_per_second, None);
         let Tiers { tiers, .. } = found(address, "/api/v1/tiers");

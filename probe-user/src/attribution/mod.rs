@@ -30,6 +30,7 @@ use probe_common::service::{OTHER, Role, ServiceEntry, ServiceKey};
 pub use cgroup_mount::{NoCgroup2, cgroup1_is_mounted, cgroup2_root};
 
 use crate::{
+    causes::with_causes,
     identity::{Identity, Kept},
     kubernetes::Cluster,
 };
@@ -86,16 +87,14 @@ impl Attribution {
         }
     }
 
-    /// The same, told by the kernel of cgroups as they come, so that those which live for less than a pass are known.
-    #[must_use]
-    pub fn listening(mut self) -> Self {
-        if let Err(error) = self.cgroups.listen() {
-            tracing::warn!(
-                "the kernel does not tell of new cgroups ({error}): containers that live for less than a second may go by \
-                 their process; see fs.inotify.max_user_watches in inotify(7)"
-            );
-        }
-        self
+    /// Has the kernel tell of cgroups as they come, so that those which live for less than a pass are known.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn listen(&mut self) -> Result<(), String> {
+        self.cgroups.listen().map_err(|error| {
+            format!("the kernel does not tell of cgroups that come and go (inotify): {}", with_causes(&error))
+        })
     }
 
     /// The same on a node of a Kubernetes cluster, if it is one.

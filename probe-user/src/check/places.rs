@@ -22,14 +22,14 @@ fn bpffs(mounts: &str) -> Finding {
         Some(Mount { place, read_only: true }) => Finding::lesser(
             "bpffs",
             format!(
-                "mounted read-only at {place}; `run` does without it, `run --pin` does not: mount it for writing, in a \
+                "mounted read-only at {place}; `run` does without it, and with --pin pins nothing: mount it for writing, in a \
                  container by a volume without `:ro`"
             ),
         ),
         Some(Mount { place, .. }) => Finding::good("bpffs", format!("mounted at {place}")),
         None => Finding::lesser(
             "bpffs",
-            "not mounted; `run` does without it, `run --pin` does not: `mount -t bpf bpf /sys/fs/bpf` mounts it",
+            "not mounted; `run` does without it, and with --pin pins nothing: `mount -t bpf bpf /sys/fs/bpf` mounts it",
         ),
     }
 }

@@ -2,7 +2,11 @@
 
 use std::{env, fmt::Write};
 
-use super::finding::{Finding, Verdict};
+use super::{
+    Findings,
+    finding::{Finding, Verdict},
+};
+use crate::api;
 
 /// The marks before each line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +65,9 @@ pub(super) fn text(findings: &[Finding], marks: Marks) -> String {
 }
 
 /// One document.
-pub(super) fn json(findings: &[Finding]) -> String {
+pub(super) fn json(findings: &Findings) -> String {
     let list: Vec<_> = findings
+        .all
         .iter()
         .map(
             |Finding {
@@ -74,12 +79,15 @@ pub(super) fn json(findings: &[Finding]) -> String {
             },
         )
         .collect();
-    format!("{:#}\n", serde_json::json!({ "would_run": super::would_run(findings), "findings": list }))
+    let features: Vec<_> = findings.features.iter().map(api::Feature::of).collect();
+    let would_run = findings.would_run();
+    format!("{:#}\n", serde_json::json!({ "would_run": would_run, "findings": list, "features": features }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feature::{Feature, FeatureState};
 
     fn findings() -> Vec<Finding> {
         vec![
@@ -101,8 +109,13 @@ mod tests {
 
     #[test]
     fn one_document_for_programs() {
-        let value: serde_json::Value = serde_json::from_str(&json(&findings())).unwrap();
+        let missing = Feature::Tcx.missing("refused (os error 22)");
+        let state = FeatureState { feature: Feature::Tcx, missing: Some(missing.into()) };
+        let found = Findings { all: findings(), features: vec![state] };
+        let value: serde_json::Value = serde_json::from_str(&json(&found)).unwrap();
         assert_eq!(value["would_run"], false);
         assert_eq!(value["findings"][1]["verdict"], "lesser");
+        assert_eq!(value["features"][0]["feature"], "tcx");
+        assert_eq!(value["features"][0]["missing"]["why"], "refused (os error 22)");
     }
 }

@@ -8,7 +8,7 @@ use super::{Cli, Command, RunArgs};
 use crate::config::{self, BadConfig, ConfigFile};
 
 /// The commands that a configuration file is for.
-const CONFIGURED: [&str; 2] = ["run", "config"];
+const CONFIGURED: [&str; 3] = ["run", "config", "check"];
 
 /// Flags that make no sense in the file, or are no setting of `run`.
 const NOT_IN_FILE: [&str; 5] = ["config", "tier", "format", "help", "version"];
@@ -49,7 +49,10 @@ impl Cli {
         let matches = definition.try_get_matches_from(&arguments)?;
         let mut cli = Self::from_arg_matches(&matches)?;
         let settings = settings(&matches, file.as_ref());
-        if let Command::Run(run) | Command::Config(super::ConfigArgs { run, .. }) = &mut cli.command {
+        if let Command::Run(run)
+        | Command::Config(super::ConfigArgs { run, .. })
+        | Command::Check(super::CheckArgs { run, .. }) = &mut cli.command
+        {
             run.settings_shown = settings;
             run.tiers_of_file = file.map(|file| file.tiers).unwrap_or_default();
         }
@@ -58,7 +61,9 @@ impl Cli {
 
     fn run_args(&self) -> Option<&RunArgs> {
         match &self.command {
-            Command::Run(run) | Command::Config(super::ConfigArgs { run, .. }) => Some(run),
+            Command::Run(run)
+            | Command::Config(super::ConfigArgs { run, .. })
+            | Command::Check(super::CheckArgs { run, .. }) => Some(run),
             _ => None,
         }
     }

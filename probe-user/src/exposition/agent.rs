@@ -11,6 +11,10 @@ pub(super) fn build_info(page: &mut Page<'_>) {
 }
 
 pub(super) fn write(page: &mut Page<'_>, snapshot: &Snapshot) {
+    let mut features = page.family(&names::FEATURE);
+    for state in &snapshot.features {
+        features.add(&[state.feature.name()], if state.missing.is_none() { 1.0 } else { 0.0 });
+    }
     let mut unmeasured = page.family(&names::UNMEASURED);
     for (reason, count) in &snapshot.unmeasured {
         unmeasured.add(&[reason.label()], *count as f64);

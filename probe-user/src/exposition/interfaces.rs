@@ -22,8 +22,8 @@ pub(super) fn totals(page: &mut Page<'_>, snapshot: &Snapshot) {
         });
     }
     let mut node = page.family(&names::NODE_BYTES);
-    for way in Way::ALL {
-        node.add(&[way.label()], snapshot.node[way as usize] as f64);
+    for (way, bytes) in Way::ALL.iter().zip(snapshot.node.iter().flatten()) {
+        node.add(&[way.label()], *bytes as f64);
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) fn rates(page: &mut Page<'_>, snapshot: &Snapshot, rates: &Rates) {
         }
     });
     let mut node = page.family(&names::NODE_BANDWIDTH);
-    for way in Way::ALL {
+    for way in Way::ALL.into_iter().filter(|_| snapshot.node.is_some()) {
         node.add(&[way.label()], rates.node[way as usize]);
     }
 }

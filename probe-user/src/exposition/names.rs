@@ -100,7 +100,7 @@ metrics! {
     REQUESTS_IN_FLIGHT = "traffic_requests_in_flight", Gauge, PROTOCOL, Count,
         "Requests that wait for the end of their response now.";
     OLDEST_REQUEST_AGE = "traffic_oldest_request_age_seconds", Gauge, PROTOCOL, Seconds,
-        "How long the oldest request in flight has waited; 0 while none is.";
+        "How long the oldest request in flight has waited; 0 while none is. Absent without the feature oldest.";
     REQUESTS_PER_SECOND = "traffic_requests_per_second", Gauge, PROTOCOL, PerSecond,
         "Requests per second over the window, however they ended.";
     TRANSACTIONS_PER_SECOND = "traffic_transactions_per_second", Gauge, PROTOCOL, PerSecond,
@@ -176,6 +176,8 @@ metrics! {
         "Tasks that ran, or waited for a CPU or a device, on average over a period.";
     NODE_PRESSURE = "traffic_node_pressure_seconds_total", Counter, &["resource", "extent"], Seconds,
         "How long some of the node's tasks, or all of them (full), waited for a resource.";
+    FEATURE = "traffic_probe_feature", Gauge, &["feature"], Count,
+        "1 for each feature that was wanted and is in force, 0 for one that this kernel or these rights do not allow.";
     UNMEASURED = "traffic_probe_unmeasured_total", Counter, &["reason"], Count,
         "What escaped measurement, by reason.";
     TABLE_ENTRIES = "traffic_probe_table_entries", Gauge, &["table"], Count,

@@ -65,7 +65,9 @@ fn waiting(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
         let [name, port, role] = identity.labels();
         for (protocol, waiting) in &service.in_flight {
             let labels = [name, port, role, protocol.label()];
-            oldest.add_at(identity.place, &labels, waiting.oldest.unwrap_or_default().as_secs_f64());
+            if let Some(age) = waiting.oldest {
+                oldest.add_at(identity.place, &labels, age.as_secs_f64());
+            }
         }
     }
 }

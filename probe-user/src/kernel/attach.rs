@@ -12,9 +12,11 @@ use aya::{
 
 use super::{
     error::{StartError, reason},
-    object::{CONNECTIONS, DATAGRAM_SOCKETS, Features},
+    features::{Features, Tracepoint},
+    object::DATAGRAM_SOCKETS,
     pinning::{Pin, Pins},
 };
+use crate::{causes::with_causes, feature::Feature};
 
 /// A link to a cgroup is one of many whatever its mode; with `AllowMultiple` the kernel refuses to make one.
 const MODE: CgroupAttachMode = CgroupAttachMode::Single;
@@ -26,25 +28,40 @@ pub(super) enum SocketLink {
     Pinned(Pin),
 }
 
-/// Attaches the programs that see sockets. States first: what they tell is asked for by the others.
+/// Attaches the programs that see sockets. States first: what they tell is asked for by the others. Those of a
+/// cgroup are left out where none is named.
+///
+/// What cannot be attached is lost with its feature, and the others go on without; but where they were loaded for it,
+/// that is the error, and all has to be loaded anew.
 pub(super) fn sockets(
     ebpf: &mut Ebpf,
-    features: Features,
-    cgroup: &Path,
+    features: &mut Features,
+    cgroup: Option<&Path>,
     pins: Option<&Pins>,
 ) -> Result<Vec<SocketLink>, StartError> {
-    let root = File::open(cgroup).map_err(|source| StartError::Cgroup { path: cgroup.to_owned(), source })?;
-    let place = || format!("the cgroup2 root {}", cgroup.display());
     let mut links = Vec::new();
-    for (name, tracepoint) in features.tracepoint_programs() {
-        let link = tracepoint_link(ebpf, name);
-        let link = link.map_err(|error| error.at(name, format!("the tracepoint {tracepoint}")))?;
-        links.push(hold(link, name, pins)?);
+    for Tracepoint { feature, program } in features.tracepoint_programs() {
+        match tracepoint_link(ebpf, program) {
+            Ok(link) => links.push(hold(link, program, pins)?),
+            Err(Unlinked::Refused(reason)) => {
+                let why = format!("the kernel refused to attach `{program}` to its tracepoint: {reason}");
+                return Err(StartError::Without { feature, why });
+            }
+            Err(Unlinked::Missing) => return Err(StartError::Missing { what: "program", name: program }),
+        }
     }
-    let link = datagram_sockets_link(ebpf, &root).map_err(|error| error.at(DATAGRAM_SOCKETS, place()))?;
-    links.push(hold(link, DATAGRAM_SOCKETS, pins)?);
-    let link = connections_link(ebpf, &root).map_err(|error| error.at(CONNECTIONS, place()))?;
-    links.push(hold(link, CONNECTIONS, pins)?);
+    let Some(cgroup) = cgroup else { return Ok(links) };
+    let root = File::open(cgroup).map_err(|source| StartError::Cgroup { path: cgroup.to_owned(), source })?;
+    let place = || "the cgroup2 hierarchy".to_owned();
+    if features.has(Feature::Datagrams) {
+        match datagram_sockets_link(ebpf, &root) {
+            Ok(link) => links.push(hold(link, DATAGRAM_SOCKETS, pins)?),
+            Err(error) => features.lose(Feature::Datagrams, error.at(DATAGRAM_SOCKETS, place()).to_string()),
+        }
+    }
+    let connections = features.connections_program();
+    let link = connections_link(ebpf, connections, &root).map_err(|error| error.at(connections, place()))?;
+    links.push(hold(link, connections, pins)?);
     let (receive, transmit) = features.socket_programs();
     for (name, way) in [(receive, CgroupSkbAttachType::Ingress), (transmit, CgroupSkbAttachType::Egress)] {
         let link = traffic_link(ebpf, name, &root, way).map_err(|error| error.at(name, place()))?;
@@ -54,11 +71,13 @@ pub(super) fn sockets(
 }
 
 /// Takes up the links that an earlier agent made.
-pub(super) fn take_up(features: Features, pins: &Pins) -> Result<Vec<SocketLink>, StartError> {
+pub(super) fn take_up(features: &Features, pins: &Pins) -> Result<Vec<SocketLink>, StartError> {
     let (receive, transmit) = features.socket_programs();
-    let tracepoints = features.tracepoint_programs().iter().map(|(name, _)| *name);
-    let names = tracepoints.chain([DATAGRAM_SOCKETS, CONNECTIONS, receive, transmit]);
-    names.map(|name| Ok(SocketLink::Pinned(pins.demand(name)?))).collect()
+    let mut names: Vec<_> =
+        features.tracepoint_programs().iter().map(|tracepoint| tracepoint.program).collect();
+    names.extend(features.has(Feature::Datagrams).then_some(DATAGRAM_SOCKETS));
+    names.extend([features.connections_program(), receive, transmit]);
+    names.into_iter().map(|name| Ok(SocketLink::Pinned(pins.demand(name)?))).collect()
 }
 
 fn hold(link: FdLink, name: &str, pins: Option<&Pins>) -> Result<SocketLink, StartError> {
@@ -91,7 +110,7 @@ impl From<ProgramError> for Unlinked {
 
 impl From<aya::programs::links::LinkError> for Unlinked {
     fn from(error: aya::programs::links::LinkError) -> Self {
-        Self::Refused(error.to_string())
+        Self::Refused(with_causes(&error))
     }
 }
 
@@ -110,8 +129,8 @@ fn datagram_sockets_link(ebpf: &mut Ebpf, root: &File) -> Result<FdLink, Unlinke
     Ok(program.take_link(link)?.try_into()?)
 }
 
-fn connections_link(ebpf: &mut Ebpf, root: &File) -> Result<FdLink, Unlinked> {
-    let program = ebpf.program_mut(CONNECTIONS).and_then(|program| program.try_into().ok());
+fn connections_link(ebpf: &mut Ebpf, name: &str, root: &File) -> Result<FdLink, Unlinked> {
+    let program = ebpf.program_mut(name).and_then(|program| program.try_into().ok());
     let program: &mut SockOps = program.ok_or(Unlinked::Missing)?;
     let link = program.attach(root, MODE)?;
     Ok(program.take_link(link)?.try_into()?)

@@ -34,6 +34,7 @@ use super::{
 };
 use crate::{
     attribution::Attribution,
+    feature::FeatureState,
     identity::{Identity, Kept},
     scrapers::Shown,
     settings::Settings,
@@ -123,7 +124,8 @@ impl Maps {
         users_window: Duration,
         shown: Shown,
         attribution: &mut Attribution,
-        interfaces: &mut Interfaces,
+        interfaces: Option<&mut Interfaces>,
+        features: Vec<FeatureState>,
     ) -> Result<Snapshot, CollectError> {
         let taken = Instant::now();
         let Named { names, keys, entries } = self.names(attribution)?;
@@ -156,7 +158,9 @@ impl Maps {
         let routes = self.routes.as_ref().map_or(0, Routes::entries);
         let peers = self.peers.as_ref().map_or(0, Peers::entries);
         let tables = self.tables([entries, series, users.entries, users.sampled, routes, peers]);
-        let (interfaces, node) = interfaces.volumes().map_err(CollectError::of_map("INTERFACES"))?;
+        let counted = interfaces.map(Interfaces::volumes).transpose();
+        let counted = counted.map_err(CollectError::of_map("INTERFACES"))?;
+        let (interfaces, node) = counted.map_or_else(Default::default, |(each, all)| (each, Some(all)));
         Ok(Snapshot {
             taken,
             services,
@@ -164,6 +168,7 @@ impl Maps {
             node,
             unmeasured: self.unmeasured()?,
             tables,
+            features,
             collection: taken.elapsed(),
         })
     }
@@ -245,6 +250,10 @@ impl Maps {
         services: &mut BTreeMap<ServiceId, Service>,
     ) -> Result<(), CollectError> {
         let Some(oldest) = &self.oldest else { return Ok(()) };
+        // It can be told: where nothing waits, that nothing does.
+        for waiting in services.values_mut().flat_map(|service| service.in_flight.values_mut()) {
+            waiting.oldest = Some(Duration::ZERO);
+        }
         for (index, age) in oldest.ages(waiting)? {
             let service = names.get(&index).and_then(|id| services.get_mut(id));
             let Some(service) = service else { continue };

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
 use super::pinning::PinError;
-use crate::causes::with_causes;
+use crate::{causes::with_causes, feature::Feature};
 
 /// Why the probe could not be put in place.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The object was refused as a whole.
     #[error(
-        "cannot load the kernel side: {0}; `traffic-probe check` says what this kernel and these privileges allow"
+        "cannot load the kernel side: {}; `traffic-probe check` says what this kernel and these privileges allow",
+        with_causes(.0)
     )]
     Object(#[source] EbpfError),
     /// The kernel has no type information.
@@ -33,9 +34,7 @@ pub enum StartError {
         name: &'static str,
     },
     /// A program was refused.
-    #[error(
-        "the kernel refused the program `{program}`: {reason}; `traffic-probe check` says what it allows"
-    )]
+    #[error("the kernel refused the program `{program}`: {reason}")]
     Program {
         /// Its name.
         program: &'static str,
@@ -52,6 +51,47 @@ pub enum StartError {
         /// What the kernel said.
         reason: String,
     },
+    /// A map was refused.
+    #[error(
+        "the kernel refused the map `{map}`: {source}; if it lacks the memory for it, {}",
+        how_to_shrink(*.flag)
+    )]
+    MapRefused {
+        /// Its name.
+        map: String,
+        /// The flag that says how large it is, if one does.
+        flag: Option<&'static str>,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is not enough memory, which is better known before than found out.
+    #[error(
+        "the kernel's tables take {needed} MiB{}, but {limit}, of which too little is free: give the probe more memory, or lower \
+         {flag}, which makes {largest} MiB of it", and_start(*.start)
+    )]
+    Cramped {
+        /// What the tables take, in MiB.
+        needed: u64,
+        /// What a start takes beside that, in MiB.
+        start: u64,
+        /// What limits it.
+        limit: String,
+        /// The flag that makes most of it.
+        flag: &'static str,
+        /// What that is, in MiB.
+        largest: u64,
+    },
+    /// Something without which it goes on: the feature is lost, and the start tried again.
+    #[error("the feature `{}` cannot be had: {why}", feature.name())]
+    Without {
+        /// Which one.
+        feature: Feature,
+        /// Why.
+        why: String,
+    },
+    /// A thread panicked.
+    #[error("a thread failed: this is a bug, please report it with the log")]
+    Failed,
     /// The kernel does not tell of its interfaces.
     #[error("cannot ask the kernel for the network interfaces by rtnetlink: {0}")]
     Links(#[source] std::io::Error),
@@ -70,7 +110,7 @@ pub enum StartError {
     #[error(transparent)]
     Pin(#[from] PinError),
     /// A map could not be prepared.
-    #[error("cannot prepare the map `{map}`: {source}")]
+    #[error("cannot prepare the map `{map}`: {}", with_causes(.source))]
     Map {
         /// Its name.
         map: &'static str,
@@ -85,11 +125,23 @@ pub enum StartError {
     },
 }
 
+/// What a start takes of the same limit.
+fn and_start(mebibytes: u64) -> String {
+    if mebibytes == 0 { String::new() } else { format!(" and a start {mebibytes} MiB beside them") }
+}
+
+/// What gives a map room.
+fn how_to_shrink(flag: Option<&str>) -> String {
+    let more =
+        "give the probe more memory (the cgroup's memory.max, and before kernel 5.11 `ulimit -l unlimited`)";
+    flag.map_or_else(|| more.to_owned(), |flag| format!("lower {flag}, or {more}"))
+}
+
 /// Why a pass over the maps failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
     /// A map could not be read, or not written.
-    #[error("cannot use the map `{map}`: {source}")]
+    #[error("cannot use the map `{map}`: {}", with_causes(.source))]
     Map {
         /// Its name.
         map: &'static str,

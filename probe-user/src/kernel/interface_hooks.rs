@@ -1,24 +1,29 @@
 //! The hooks of an interface: where packets queue (TCX, or TC before it), and at its driver (XDP). With `--pin`, what holds
 //! a program there is pinned by the interface's index, and taken up by the next agent.
 
+use std::io;
+
 use aya::{
-    Ebpf,
+    Btf, Ebpf,
     programs::{
-        LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
         links::FdLink,
         tc::{NlOptions, SchedClassifierLink, TcAttachOptions},
         xdp::XdpLink,
     },
-    util::KernelVersion,
 };
 
 use super::{
     clsact::{self, Clsact},
     error::{StartError, reason},
-    object::{INTERFACE_DRIVER, INTERFACE_RECEIVE, INTERFACE_TRANSMIT, at_least, load_program},
+    features::Features,
+    object::{INTERFACE_DRIVER, INTERFACE_RECEIVE, INTERFACE_TRANSMIT, load_program},
     pinning::{Pin, PinError, Pins},
 };
-use crate::settings::{TcAttachment, TcHook, TcxOrder};
+use crate::{
+    feature::Feature,
+    settings::{TcAttachment, TcxOrder},
+};
 
 /// What holds the programs at an interface; dropping it detaches those that are not pinned.
 pub(super) struct Hooks {
@@ -46,22 +51,24 @@ impl Hooks {
     /// Attaches the programs to the interface of an index and a name, or takes up those that are pinned there.
     pub(super) fn attach(
         ebpf: &mut Ebpf,
+        features: &mut Features,
         (index, name): (u32, &str),
         receive: ReceiveAt,
-        attachment: TcAttachment,
+        (queue, attachment): (Queue, TcAttachment),
         pins: Option<&Pins>,
     ) -> Result<Self, StartError> {
-        let clsact = if are_links(attachment) {
-            clsact::remove_left(index);
-            None
-        } else {
-            Some(Clsact::prepare(index, name))
+        let clsact = match queue {
+            Queue::Tcx => {
+                clsact::remove_left(index);
+                None
+            }
+            Queue::Clsact => Some(Clsact::prepare(index, name)),
         };
         let options = || options(attachment, clsact.as_ref());
         let receive = match receive {
             ReceiveAt::Driver => {
                 remove(pins, INTERFACE_RECEIVE, index)?;
-                hold(pins, INTERFACE_DRIVER, index, || attach_driver(ebpf, name))?
+                hold(pins, INTERFACE_DRIVER, index, || attach_driver(ebpf, features, name))?
             }
             ReceiveAt::Queue => {
                 remove(pins, INTERFACE_DRIVER, index)?;
@@ -98,10 +105,52 @@ impl From<XdpLink> for Hook {
     }
 }
 
-/// Whether programs are held at interfaces by links, which can be pinned; a filter of netlink cannot.
-pub(super) fn are_links(attachment: TcAttachment) -> bool {
-    attachment.hook == TcHook::Auto && at_least(KernelVersion::new(6, 6, 0))
+/// By which of the kernel's two ways programs are at the queues of interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queue {
+    /// By links, which can be pinned.
+    Tcx,
+    /// By filters of netlink.
+    Clsact,
 }
+
+impl Queue {
+    /// Finds out which way this kernel has, by a program that is at the loopback device for a moment, where it counts nothing.
+    pub(super) fn find(ebpf: &mut Ebpf, features: &mut Features) -> Self {
+        if !features.has(Feature::Tcx) {
+            return Self::Clsact;
+        }
+        let Ok(classifier) = classifier(ebpf, INTERFACE_TRANSMIT) else { return Self::Clsact };
+        let options = TcAttachOptions::TcxOrder(LinkOrder::last());
+        let attached = classifier.attach_with_options(LOOPBACK, TcAttachType::Egress, options);
+        match attached.and_then(|link| classifier.take_link(link)) {
+            Ok(_) => Self::Tcx,
+            // An earlier agent pinned it there: a program is at an interface once.
+            Err(error) if is_there_already(&error) => Self::Tcx,
+            Err(error) => {
+                let reason = reason(&error);
+                features.lose(Feature::Tcx, format!("TCX is refused on the interface {LOOPBACK}: {reason}"));
+                Self::Clsact
+            }
+        }
+    }
+}
+
+/// Whether the kernel answered that the same program is there.
+fn is_there_already(error: &ProgramError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Every network namespace has it.
+const LOOPBACK: &str = "lo";
 
 fn options(attachment: TcAttachment, clsact: Option<&Clsact>) -> TcAttachOptions {
     match (clsact, attachment.order) {
@@ -190,6 +239,11 @@ where
     Ok(Hook::Pinned(pins.pin(link, &name)?))
 }
 
+fn classifier<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, StartError> {
+    let program = ebpf.program_mut(name).and_then(|program| program.try_into().ok());
+    program.ok_or(StartError::Missing { what: "program", name })
+}
+
 fn attach_queue(
     ebpf: &mut Ebpf,
     program: &'static str,
@@ -198,31 +252,28 @@ fn attach_queue(
     options: TcAttachOptions,
 ) -> Result<SchedClassifierLink, StartError> {
     let place = || format!("the interface {interface}");
-    let classifier: &mut SchedClassifier = ebpf
-        .program_mut(program)
-        .and_then(|program| program.try_into().ok())
-        .ok_or(StartError::Missing { what: "program", name: program })?;
+    let classifier = classifier(ebpf, program)?;
     let failed = |error| StartError::Attach { program, place: place(), reason: reason(&error) };
     let link = classifier.attach_with_options(interface, way, options).map_err(failed)?;
     classifier.take_link(link).map_err(failed)
 }
 
-/// Attaches to the driver, loading the program if it is the first; or, where it cannot, to the stack behind it.
-fn attach_driver(ebpf: &mut Ebpf, interface: &str) -> Result<XdpLink, StartError> {
+/// Attaches to the driver, loading the program where an earlier agent had; or, if that cannot be, to the stack behind it.
+fn attach_driver(ebpf: &mut Ebpf, features: &mut Features, interface: &str) -> Result<XdpLink, StartError> {
     if ebpf.program(INTERFACE_DRIVER).is_some_and(|program| program.fd().is_err()) {
-        load_program(ebpf, INTERFACE_DRIVER)?;
+        let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
+        load_program(ebpf, INTERFACE_DRIVER, &btf)?;
     }
     let program: &mut Xdp = ebpf
         .program_mut(INTERFACE_DRIVER)
         .and_then(|program| program.try_into().ok())
         .ok_or(StartError::Missing { what: "program", name: INTERFACE_DRIVER })?;
     let attached = program.attach(interface, XdpMode::Driver).or_else(|error| {
-        tracing::warn!(
-            "the driver of {interface} has no native XDP ({}): counting it by generic XDP, which costs more than TC; \
-             leave out --xdp for this interface",
-            reason(&error)
+        let refused = reason(&error);
+        let why = format!(
+            "the driver of {interface} has no native XDP, and it is counted by generic XDP: {refused}"
         );
-        program.attach(interface, XdpMode::Skb)
+        program.attach(interface, XdpMode::Skb).inspect(|_| features.lose(Feature::Xdp, why))
     });
     let failed = |error| StartError::Attach {
         program: INTERFACE_DRIVER,

@@ -15,13 +15,15 @@ use probe_common::interface::{InterfaceCounters, Way};
 
 use super::{
     error::StartError,
-    interface_hooks::{self, Hooks, ReceiveAt},
+    features::Features,
+    interface_hooks::{self, Hooks, Queue, ReceiveAt},
     links::{self, Heard, Link, Listener, News},
     node_total::{NodeTotal, Share},
     pinning::Pins,
     stacking,
 };
 use crate::{
+    feature::Feature,
     interface_filter::InterfaceFilter,
     settings::{Settings, TcAttachment},
     snapshot::{InterfaceVolumes, NodeBytes},
@@ -34,20 +36,26 @@ const ROUNDS: u32 = 16;
 
 /// The interfaces that are counted.
 pub(super) struct Interfaces {
-    listener: Listener,
+    /// None where the kernel does not tell: then they are listed at each tick.
+    listener: Option<Listener>,
     /// All that are there, counted or not.
     present: BTreeMap<u32, Link>,
     counters: PerCpuHashMap<MapData, u32, InterfaceCounters>,
     attached: BTreeMap<u32, Attached>,
     node: NodeTotal,
     filter: InterfaceFilter,
-    attachment: TcAttachment,
+    attachment: (Queue, TcAttachment),
     /// Those whose packets are counted as the driver hands them over.
     by_driver: Vec<String>,
     /// Those that could not be attached to, so that each is complained of once.
-    refused: BTreeMap<u32, String>,
+    refused: BTreeMap<u32, Refused>,
     /// Where links are pinned, if they are.
     pins: Option<Pins>,
+}
+
+struct Refused {
+    name: String,
+    reason: String,
 }
 
 struct Attached {
@@ -65,44 +73,69 @@ pub(super) fn demand_requested(settings: &Settings) -> Result<(), StartError> {
 }
 
 impl Interfaces {
-    /// Attaches to those that are there, or takes up what is pinned at them.
+    /// Attaches to those that are there, or takes up what is pinned at them. If none can be attached to, the feature is lost.
     pub(super) fn start(
         settings: &Settings,
+        features: &mut Features,
         ebpf: &mut Ebpf,
         pins: Option<&Pins>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Option<Self>, StartError> {
+        if !features.has(Feature::Interfaces) {
+            return Ok(None);
+        }
+        let queue = Queue::find(ebpf, features);
         let pins = pins.filter(|_| {
-            let pinnable = interface_hooks::are_links(settings.tc);
+            let pinnable = queue == Queue::Tcx;
             if !pinnable {
                 tracing::warn!(
-                    "before kernel 6.6, and with --tc-hook clsact, interfaces are counted while the agent runs only: \
-                     nothing holds a filter for the next one"
+                    "without TCX (before kernel 6.6, or with --tc-hook clsact) interfaces are counted while the agent runs \
+                     only: nothing holds a filter for the next one"
                 );
             }
             pinnable
         });
-        let mut interfaces = Self::new(settings, ebpf, pins.cloned())?;
-        interfaces.attach_requested(ebpf)?;
-        interfaces.reconcile(ebpf);
+        let mut interfaces = match Self::new(settings, queue, features, ebpf, pins.cloned()) {
+            Ok(interfaces) => interfaces,
+            Err(error) => {
+                features.lose(Feature::Interfaces, error.to_string());
+                return Ok(None);
+            }
+        };
+        interfaces.reconcile(ebpf, features);
+        if interfaces.attached.is_empty()
+            && let Some(why) = interfaces.refused.values().next()
+        {
+            features.lose(Feature::Interfaces, why.reason.clone());
+            return Ok(None);
+        }
         interfaces.settle();
         interfaces.forget_gone()?;
-        Ok(interfaces)
+        Ok(Some(interfaces))
     }
 
     /// Lists the interfaces; none is counted yet.
-    fn new(settings: &Settings, ebpf: &mut Ebpf, pins: Option<Pins>) -> Result<Self, StartError> {
+    fn new(
+        settings: &Settings,
+        queue: Queue,
+        features: &mut Features,
+        ebpf: &mut Ebpf,
+        pins: Option<Pins>,
+    ) -> Result<Self, StartError> {
         let map = ebpf.take_map(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;
         let counters = PerCpuHashMap::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
         // First, so that nothing happens unheard between the two.
-        let listener = Listener::new().map_err(StartError::Links)?;
+        let listener = Listener::new().inspect_err(|error| {
+            let why = format!("the kernel does not tell of interfaces that come and go (rtnetlink): {error}");
+            features.lose(Feature::News, why);
+        });
         Ok(Self {
-            listener,
+            listener: listener.ok(),
             present: links::list().map_err(StartError::Links)?,
             counters,
             attached: BTreeMap::new(),
             node: NodeTotal::default(),
             filter: settings.interfaces.clone(),
-            attachment: settings.tc,
+            attachment: (queue, settings.tc),
             by_driver: settings.xdp.clone(),
             refused: BTreeMap::new(),
             pins,
@@ -120,30 +153,22 @@ impl Interfaces {
         Ok(interface_hooks::remove_left(pins, |index| self.attached.contains_key(&index))?)
     }
 
-    /// Attaches to the interfaces that `--xdp` names: the operator asked for them, so a failure is one of the start.
-    fn attach_requested(&mut self, ebpf: &mut Ebpf) -> Result<(), StartError> {
-        for name in self.by_driver.clone() {
-            let Some((&index, link)) = self.present.iter().find(|(_, link)| link.name == name) else {
-                return Err(StartError::NoInterface(name));
-            };
-            let link = link.clone();
-            self.attach(ebpf, index, &link)?;
-        }
-        Ok(())
-    }
-
-    /// Readable when there is something to [follow](Self::follow).
-    pub(super) fn listener(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+    /// Readable when there is something to [follow](Self::follow); none if nobody tells.
+    pub(super) fn listener(&self) -> Option<BorrowedFd<'_>> {
+        self.listener.as_ref().map(AsFd::as_fd)
     }
 
     /// Attaches to what has come, forgets what has gone.
     ///
     /// Attaching takes its time, in which more may happen. Only when there is no more to hear it is certain what rests on
     /// what: the kernel tells of the two ends of a cable one after the other.
-    pub(super) fn follow(&mut self, ebpf: &mut Ebpf) {
+    pub(super) fn follow(&mut self, ebpf: &mut Ebpf, features: &mut Features) {
+        if self.listener.is_none() {
+            self.look(ebpf, features);
+        }
         for _ in 0..ROUNDS {
-            match self.listener.hear() {
+            let Some(listener) = &self.listener else { break };
+            match listener.hear() {
                 Ok(Heard::All(news)) if news.is_empty() => break,
                 Ok(Heard::All(news)) => news.into_iter().for_each(|news| self.learn(news)),
                 Ok(Heard::Overrun) => {
@@ -158,9 +183,19 @@ impl Interfaces {
                 }
             }
             self.share_out();
-            self.reconcile(ebpf);
+            self.reconcile(ebpf, features);
         }
         self.settle();
+    }
+
+    /// Looks which there are, where nobody tells.
+    fn look(&mut self, ebpf: &mut Ebpf, features: &mut Features) {
+        self.list_again();
+        let gone: Vec<u32> =
+            self.attached.keys().filter(|index| !self.present.contains_key(index)).copied().collect();
+        gone.into_iter().for_each(|index| self.forget(index));
+        self.share_out();
+        self.reconcile(ebpf, features);
     }
 
     fn learn(&mut self, news: News) {
@@ -183,7 +218,7 @@ impl Interfaces {
     }
 
     /// Makes what is counted agree with what is there.
-    fn reconcile(&mut self, ebpf: &mut Ebpf) {
+    fn reconcile(&mut self, ebpf: &mut Ebpf, features: &mut Features) {
         let is_wanted = |index| self.present.get(index).is_some_and(|link| self.filter.admits(&link.name));
         let unwanted: Vec<u32> = self.attached.keys().filter(|index| !is_wanted(index)).copied().collect();
         for index in unwanted {
@@ -191,7 +226,7 @@ impl Interfaces {
         }
         self.rename();
         let present = &self.present;
-        self.refused.retain(|index, name| present.get(index).is_some_and(|now| now.name == *name));
+        self.refused.retain(|index, refused| present.get(index).is_some_and(|now| now.name == refused.name));
         let new: Vec<(u32, Link)> = present
             .iter()
             .filter(|(index, _)| !self.attached.contains_key(index) && !self.refused.contains_key(index))
@@ -199,13 +234,13 @@ impl Interfaces {
             .map(|(&index, link)| (index, link.clone()))
             .collect();
         for (index, link) in new {
-            match self.attach(ebpf, index, &link) {
+            match self.attach(ebpf, features, index, &link) {
                 Ok(()) => {}
                 // It went meanwhile, or took another name: that is still to be heard.
                 Err(_) if !has_name(index, &link.name) => {}
                 Err(error) => {
                     tracing::warn!("interface {} is not counted: {error}", link.name);
-                    self.refused.insert(index, link.name);
+                    self.refused.insert(index, Refused { name: link.name, reason: error.to_string() });
                 }
             }
         }
@@ -223,15 +258,18 @@ impl Interfaces {
         }
     }
 
-    fn attach(&mut self, ebpf: &mut Ebpf, index: u32, link: &Link) -> Result<(), StartError> {
+    fn attach(
+        &mut self,
+        ebpf: &mut Ebpf,
+        features: &mut Features,
+        index: u32,
+        link: &Link,
+    ) -> Result<(), StartError> {
         let left = interface_hooks::are_left(self.pins.as_ref(), index)?;
         if !left || self.counters.get(&index, 0).is_err() {
             self.begin(index, link)?;
         }
-        let by_driver = self.by_driver.contains(&link.name);
-        let receive = if by_driver { ReceiveAt::Driver } else { ReceiveAt::Queue };
-        let hooks = Hooks::attach(ebpf, (index, &link.name), receive, self.attachment, self.pins.as_ref());
-        let hooks = hooks.and_then(|hooks| {
+        let hooks = self.attach_hooks(ebpf, features, index, link).and_then(|hooks| {
             // They are attached by name, which may be another's by now.
             if has_name(index, &link.name) {
                 return Ok(hooks);
@@ -246,6 +284,27 @@ impl Interfaces {
         self.attached.insert(index, Attached { name: link.name.clone(), before, share, hooks });
         tracing::debug!("counting interface {}", link.name);
         Ok(())
+    }
+
+    /// At the driver, if that was asked for; where it cannot be, at the queue.
+    fn attach_hooks(
+        &self,
+        ebpf: &mut Ebpf,
+        features: &mut Features,
+        index: u32,
+        link: &Link,
+    ) -> Result<Hooks, StartError> {
+        let (interface, pins) = ((index, &*link.name), self.pins.as_ref());
+        let mut attach = |features: &mut Features, receive| {
+            Hooks::attach(ebpf, features, interface, receive, self.attachment, pins)
+        };
+        if self.by_driver.contains(&link.name) {
+            match attach(features, ReceiveAt::Driver) {
+                Ok(hooks) => return Ok(hooks),
+                Err(error) => features.lose(Feature::Xdp, error.to_string()),
+            }
+        }
+        attach(features, ReceiveAt::Queue)
     }
 
     /// Makes an interface's counters, at zero.

@@ -75,6 +75,19 @@ impl Memory {
         table + services * (of_cpus + 8) + self.hash::<PeerKey, u32>(DEPARTURES.into())
     }
 
+    /// All that is allocated when the tables are made, by the flag that says how much, what takes most first.
+    pub(super) fn largest_first(&self) -> [(&'static str, u64); 5] {
+        let mut all = [
+            ("--max-services", self.services()),
+            ("--max-series", self.series()),
+            ("--max-clients", self.clients()),
+            ("--max-routes", self.routes()),
+            ("--max-peers", self.peers()),
+        ];
+        all.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        all
+    }
+
     /// Of the sample of those for whom the table of clients has no room, whose size is fixed.
     pub(super) fn sampled_clients(&self) -> u64 {
         self.hash::<ClientKey, SampledClient>(ROOM.into())
@@ -113,5 +126,7 @@ mod tests {
         assert_eq!(an_entry(Memory::clients), 104);
         let more = of(1 << 10, 1 << 10, 1 << 10, 3);
         assert_eq!((more.series() - one.series()) / 1024, 16, "of another CPU");
+        assert_eq!(one.largest_first()[0], ("--max-services", one.services()));
+        assert_eq!(of(2, 64, 1 << 20, 2).largest_first()[0].0, "--max-clients");
     }
 }

@@ -5,16 +5,17 @@ use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
 use probe_common::reason::Reason;
 
+use crate::causes::with_causes;
+
 /// What reads the messages; [`Messages::flush`] is to be called now and then.
 pub(super) struct Messages(EbpfLogger<Words>);
 
 impl Messages {
-    /// The reader of the kernel side's messages. Without it the probe counts as well, so a failure is only logged.
-    pub(super) fn of(ebpf: &mut Ebpf) -> Option<Self> {
+    /// The reader of the kernel side's messages; or, since the probe counts as well without it, why there is none.
+    pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self, String> {
         EbpfLogger::init_with_logger(ebpf, Words)
-            .inspect_err(|error| tracing::warn!("messages from the kernel side will not be seen: {error}"))
-            .ok()
             .map(Self)
+            .map_err(|error| format!("the kernel side's messages cannot be read: {}", with_causes(&error)))
     }
 
     /// Logs what has come since.

@@ -1,27 +1,26 @@
-//! The object with the programs and maps, and what of it a kernel can have.
+//! The object with the programs and maps: making them, as far as this kernel allows.
 
 use std::hash::{BuildHasher, RandomState};
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Btf, Ebpf, EbpfError, EbpfLoader,
     maps::{
-        Queue,
+        MapError, Queue,
         lpm_trie::{Key, LpmTrie},
     },
-    programs::{Program, ProgramType, SchedClassifier},
-    sys::{BpfHelper, is_helper_supported},
-    util::KernelVersion,
+    programs::{Program, SchedClassifier},
 };
-
 use probe_common::peer::DEPARTURES;
 
 use super::{
     error::{StartError, reason},
+    features::{Features, Tracepoint},
     given_ports::given_ports,
     pinning::{Layout, Making, Pins},
+    room,
 };
 use crate::{
-    attribution::cgroup1_is_mounted,
+    feature::Feature,
     peer_networks::PeerNetworks,
     proxies::{Entry, Proxies},
     settings::{Capacities, Settings},
@@ -29,28 +28,6 @@ use crate::{
 
 /// The kernel side, as `cargo xtask build` made it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe-ebpf"));
-
-/// What this kernel has of that which makes a difference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Features {
-    /// Who tells of sockets that listen, connect and close.
-    pub states: StateSource,
-    /// Whether the heads of messages are read.
-    pub heads: Heads,
-    /// Which hierarchies of cgroups there are.
-    pub cgroups: Cgroups,
-    /// Whether what is idle leaves the kernel's tables.
-    pub departures: Departures,
-}
-
-/// Whether services, series and peers to which nothing happens leave the kernel's tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Departures {
-    /// They do, by `bpf_for_each_map_elem` (kernel 5.13).
-    ByOrders,
-    /// They stay.
-    None,
-}
 
 /// Which hierarchies of cgroups a host has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,81 +38,10 @@ pub enum Cgroups {
     Hybrid,
 }
 
-/// Whether the heads of messages are read, and so requests are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Heads {
-    /// They are, by `bpf_loop` (kernel 5.17).
-    Read,
-    /// They are not: bytes, packets, connections and users only.
-    PassedOver,
-}
-
-/// Who tells of sockets that listen, connect and close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StateSource {
-    /// The tracepoint `inet_sock_set_state`, which also knows the task (kernel 5.11).
-    Tracepoint,
-    /// The state callback of `sock_ops`: connections that the probe saw open, without the task's name.
-    SockOps,
-}
-
-impl Features {
-    /// Looks at the kernel that runs.
-    #[must_use]
-    pub fn of_this_kernel() -> Self {
-        let tracepoint = at_least(KernelVersion::new(5, 11, 0));
-        // An error of the trial itself says nothing of the helper: then the loading shall tell.
-        let heads = is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_loop).unwrap_or(true);
-        let orders = is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_for_each_map_elem)
-            .unwrap_or(true);
-        Self {
-            states: if tracepoint { StateSource::Tracepoint } else { StateSource::SockOps },
-            heads: if heads { Heads::Read } else { Heads::PassedOver },
-            cgroups: if cgroup1_is_mounted() { Cgroups::Hybrid } else { Cgroups::Unified },
-            departures: if orders { Departures::ByOrders } else { Departures::None },
-        }
-    }
-
-    /// The programs at the root cgroup for what sockets receive and for what they send.
-    #[must_use]
-    pub const fn socket_programs(self) -> (&'static str, &'static str) {
-        match self.heads {
-            Heads::Read => ("socket_receive", "socket_transmit"),
-            Heads::PassedOver => ("socket_receive_plain", "socket_transmit_plain"),
-        }
-    }
-
-    /// Whether requests are counted.
-    pub(super) fn reads_heads(self) -> bool {
-        self.heads == Heads::Read
-    }
-
-    /// Whether what is idle can leave the kernel's tables (`bpf_for_each_map_elem`, kernel 5.13).
-    pub(super) fn lets_services_leave(self) -> bool {
-        self.departures == Departures::ByOrders
-    }
-
-    /// The programs at tracepoints, with the kernel's function at which each is called.
-    pub(super) const fn tracepoint_programs(self) -> &'static [(&'static str, &'static str)] {
-        match (self.states, self.heads) {
-            (StateSource::SockOps, _) => &[],
-            (StateSource::Tracepoint, Heads::PassedOver) => &[("socket_states_plain", "inet_sock_set_state")],
-            (StateSource::Tracepoint, Heads::Read) => {
-                &[("socket_states", "inet_sock_set_state"), ("application_reads", "tcp_rcv_space_adjust")]
-            }
-        }
-    }
-}
-
-/// Whether the kernel that runs is of this version or a later one; so it is taken to be, if it does not tell.
-pub(super) fn at_least(version: KernelVersion) -> bool {
-    KernelVersion::current().map_or(true, |current| current >= version)
-}
-
 // The programs that are the same on every kernel.
-pub(super) const CONNECTIONS: &str = "connections";
 pub(super) const DATAGRAM_SOCKETS: &str = "datagram_sockets";
 pub(super) const CARRY_OUT_ORDERS: &str = "carry_out_orders";
+pub(super) const APPLICATION_READS: &str = "application_reads";
 pub(super) const ADOPT: &str = "adopt";
 pub(super) const INTERFACE_RECEIVE: &str = "interface_receive";
 pub(super) const INTERFACE_TRANSMIT: &str = "interface_transmit";
@@ -159,59 +65,151 @@ impl<'a> Networks<'a> {
     }
 }
 
-/// Makes the maps and loads the programs that this kernel can have; attaches none.
+/// Makes the maps and loads the programs; attaches none. Features that the kernel refuses are lost, each with the reason.
 ///
 /// # Errors
-/// A sentence for each thing that the kernel can refuse.
-pub fn load(features: Features, capacities: Capacities, networks: Networks<'_>) -> Result<Ebpf, StartError> {
+/// A sentence for each thing that the kernel can refuse and without which nothing is counted.
+pub fn load(
+    features: &mut Features,
+    capacities: Capacities,
+    networks: Networks<'_>,
+) -> Result<Ebpf, StartError> {
+    room::demand(features.sizes(capacities))?;
     let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
+    loop {
+        match try_load(features, capacities, networks, &btf) {
+            // Loaded anew, since programs and maps were made for it.
+            Err(StartError::Without { feature, why }) if features.has(feature) => features.lose(feature, why),
+            loaded => return loaded,
+        }
+    }
+}
+
+fn try_load(
+    features: &mut Features,
+    capacities: Capacities,
+    networks: Networks<'_>,
+    btf: &Btf,
+) -> Result<Ebpf, StartError> {
+    let capacities = features.sizes(capacities);
     let globals = Globals::of(features, capacities, networks);
-    let mut ebpf =
-        loader(&globals, capacities, networks).btf(Some(&btf)).load(OBJECT).map_err(StartError::Object)?;
+    let loaded = loader(&globals, features, capacities, networks).btf(Some(btf)).load(OBJECT);
+    let mut ebpf = loaded.map_err(|error| unmade(features, error))?;
     believe(&mut ebpf, networks.proxies)?;
     number(&mut ebpf, networks.peers)?;
-    let (receive, transmit) = features.socket_programs();
-    let everywhere =
-        [receive, transmit, CONNECTIONS, DATAGRAM_SOCKETS, ADOPT, INTERFACE_RECEIVE, INTERFACE_TRANSMIT];
-    for program in everywhere {
-        load_program(&mut ebpf, program)?;
-    }
-    for (program, tracepoint) in features.tracepoint_programs() {
-        load_tracepoint(&mut ebpf, program, tracepoint, &btf)?;
-    }
-    if features.lets_services_leave() {
-        load_program(&mut ebpf, CARRY_OUT_ORDERS)?;
+    load_requests(&mut ebpf, features, btf)?;
+    load_tracepoints(&mut ebpf, features, btf)?;
+    let others = [Feature::Datagrams, Feature::Older, Feature::Expiry, Feature::Interfaces, Feature::Xdp];
+    for feature in others {
+        if features.has(feature)
+            && let Err(why) = load_all(&mut ebpf, feature.row().programs, btf)?
+        {
+            features.lose(feature, why);
+        }
     }
     hand_out_indices(&mut ebpf, capacities.services)?;
     Ok(ebpf)
 }
 
+/// Loads the programs without which nothing is counted: those that read requests, or those that do without.
+fn load_requests(ebpf: &mut Ebpf, features: &mut Features, btf: &Btf) -> Result<(), StartError> {
+    if features.has(Feature::Requests) {
+        let (receive, transmit) = features.socket_programs();
+        match load_all(ebpf, &[receive, transmit, features.connections_program()], btf)? {
+            Ok(()) => return Ok(()),
+            Err(why) => features.lose(Feature::Requests, why),
+        }
+    }
+    let (receive, transmit) = features.socket_programs();
+    for program in [receive, transmit, features.connections_program()] {
+        load_program(ebpf, program, btf)?;
+    }
+    Ok(())
+}
+
+/// Loads the programs at tracepoints; without one of them the others have to be told by a constant.
+fn load_tracepoints(ebpf: &mut Ebpf, features: &Features, btf: &Btf) -> Result<(), StartError> {
+    for Tracepoint { feature, program } in features.tracepoint_programs() {
+        if let Err(why) = load_all(ebpf, &[program], btf)? {
+            return Err(StartError::Without { feature, why });
+        }
+    }
+    Ok(())
+}
+
+/// Loads programs that are of use together only: all of them, or none and the reason why.
+fn load_all(ebpf: &mut Ebpf, programs: &[&'static str], btf: &Btf) -> Result<Result<(), String>, StartError> {
+    for (number, program) in programs.iter().enumerate() {
+        match load_program(ebpf, program, btf) {
+            Ok(()) => {}
+            Err(error @ StartError::Program { .. }) => {
+                for loaded in &programs[..number] {
+                    unload(ebpf, loaded);
+                }
+                return Ok(Err(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Why there is no object: a map that was refused is lost with its feature, if it has one.
+fn unmade(features: &Features, error: EbpfError) -> StartError {
+    let EbpfError::MapError(MapError::CreateError { name, io_error }) = error else {
+        return StartError::Object(error);
+    };
+    let error = StartError::MapRefused { flag: flag_of(&name), map: name.clone(), source: io_error };
+    match Feature::of_map(&name) {
+        Some(feature) if features.has(feature) => StartError::Without { feature, why: error.to_string() },
+        _ => error,
+    }
+}
+
+/// The flag that says how large a map is.
+fn flag_of(map: &str) -> Option<&'static str> {
+    Some(match map {
+        "SERVICES" | "FREE_SERVICES" | "COUNTERS" | "AGES" | "SERVICE_ENTRIES" | "INDEX_STATES"
+        | "SAMPLED_ENTRIES" => "--max-services",
+        "LATENCIES" => "--max-series",
+        "CLIENTS" => "--max-clients",
+        "ROUTES" | "ROUTE_COUNTS" => "--max-routes",
+        "PEERS" | "OTHER_PEERS" | "PEER_COUNTS" => "--max-peers",
+        _ => return None,
+    })
+}
+
 /// Opens the object over the maps that an earlier agent pinned. No program is loaded: they are at their hooks.
-pub(super) fn open(features: Features, settings: &Settings, pins: &Pins) -> Result<Ebpf, StartError> {
+pub(super) fn open(features: &Features, settings: &Settings, pins: &Pins) -> Result<Ebpf, StartError> {
     let maps = pins.maps()?;
-    let networks = Networks::of(settings);
-    let globals = Globals::of(features, settings.capacities, networks);
-    let mut loader = loader(&globals, settings.capacities, networks);
+    let (networks, capacities) = (Networks::of(settings), features.sizes(settings.capacities));
+    let globals = Globals::of(features, capacities, networks);
+    let mut loader = loader(&globals, features, capacities, networks);
     for (name, path) in &maps {
         loader.map_pin_path(name, path.as_path());
     }
     // Nothing is loaded that would need the kernel's type information, and reading it takes its time.
     let mut ebpf = loader.btf(None).load(OBJECT).map_err(StartError::Object)?;
     pins.demand_maps(&ebpf)?;
-    for program in [INTERFACE_RECEIVE, INTERFACE_TRANSMIT] {
+    for program in to_attach_later(features) {
         open_program(&mut ebpf, program, pins)?;
     }
     Ok(ebpf)
 }
 
 /// Pins the maps, and the programs that are to be attached to interfaces to come.
-pub(super) fn pin(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), StartError> {
+pub(super) fn pin(ebpf: &mut Ebpf, features: &Features, pins: &Pins) -> Result<(), StartError> {
     pins.pin_maps(ebpf)?;
-    for name in [INTERFACE_RECEIVE, INTERFACE_TRANSMIT] {
+    for name in to_attach_later(features) {
         let program = ebpf.program_mut(name).ok_or(StartError::Missing { what: "program", name })?;
         pins.pin_program(program, name)?;
     }
     Ok(())
+}
+
+/// The programs that interfaces which come later are to have.
+fn to_attach_later(features: &Features) -> &'static [&'static str] {
+    if features.has(Feature::Interfaces) { &[INTERFACE_RECEIVE, INTERFACE_TRANSMIT] } else { &[] }
 }
 
 /// Puts a pinned program in the place of the object's.
@@ -232,6 +230,7 @@ pub(super) fn layout(how: &Making) -> Layout {
 /// What the programs find set when they are loaded.
 struct Globals {
     by_sock_ops: u8,
+    reads_are_told: u8,
     cgroups_of_two_versions: u8,
     given_ports: [u16; 2],
     proxies: u8,
@@ -247,9 +246,10 @@ struct Globals {
 }
 
 impl Globals {
-    fn of(features: Features, capacities: Capacities, networks: Networks<'_>) -> Self {
+    fn of(features: &Features, capacities: Capacities, networks: Networks<'_>) -> Self {
         Self {
-            by_sock_ops: u8::from(features.states == StateSource::SockOps),
+            by_sock_ops: u8::from(!features.has(Feature::States)),
+            reads_are_told: u8::from(features.has(Feature::Reads)),
             cgroups_of_two_versions: u8::from(features.cgroups == Cgroups::Hybrid),
             given_ports: given_ports(),
             proxies: u8::from(!networks.proxies.are_none()),
@@ -257,7 +257,7 @@ impl Globals {
             series_per_service: capacities.series_per_service,
             peers_per_service: capacities.peers.map_or(0, |limits| limits.per_service),
             peer_networks: u8::from(!networks.peers.are_none()),
-            services_with_requests: if features.reads_heads() { capacities.services } else { 1 },
+            services_with_requests: if features.has(Feature::Oldest) { capacities.services } else { 1 },
             // What hash tables of the standard library are seeded with is random.
             sample_seed: RandomState::new().hash_one(()),
         }
@@ -265,7 +265,12 @@ impl Globals {
 }
 
 /// What loads the object, with its settings.
-fn loader<'a>(globals: &'a Globals, capacities: Capacities, networks: Networks<'_>) -> EbpfLoader<'a> {
+fn loader<'a>(
+    globals: &'a Globals,
+    features: &Features,
+    capacities: Capacities,
+    networks: Networks<'_>,
+) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     let entries = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(1);
     if let Some(limits) = capacities.routes {
@@ -280,6 +285,7 @@ fn loader<'a>(globals: &'a Globals, capacities: Capacities, networks: Networks<'
     }
     loader
         .override_global("STATES_BY_SOCK_OPS", &globals.by_sock_ops, true)
+        .override_global("READS_ARE_TOLD", &globals.reads_are_told, true)
         .override_global("CGROUPS_OF_TWO_VERSIONS", &globals.cgroups_of_two_versions, true)
         .override_global("ROUTES_PER_SERVICE", &globals.routes_per_service, true)
         .override_global("SERIES_QUOTA", &globals.series_per_service, true)
@@ -300,36 +306,47 @@ fn loader<'a>(globals: &'a Globals, capacities: Capacities, networks: Networks<'
         .map_max_entries("SERVICE_ENTRIES", capacities.services)
         .map_max_entries("SAMPLED_ENTRIES", capacities.services)
         .map_max_entries("CLIENTS", capacities.clients);
+    // Last: maps of what is missing are there, since programs name them, and as small as can be.
+    for map in features.missing().flat_map(|(feature, _)| feature.row().maps) {
+        loader.map_max_entries(map, 1);
+    }
     loader
 }
 
-/// Loads one program.
-pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), StartError> {
-    let loaded = match ebpf.program_mut(name) {
-        Some(Program::CgroupSkb(program)) => program.load(),
-        Some(Program::SockOps(program)) => program.load(),
-        Some(Program::CgroupSock(program)) => program.load(),
-        Some(Program::SchedClassifier(program)) => program.load(),
-        Some(Program::Xdp(program)) => program.load(),
-        _ => {
-            return Err(StartError::Missing { what: "program", name });
-        }
+/// Loads one program, if it is not there already.
+pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str, btf: &Btf) -> Result<(), StartError> {
+    let program = ebpf.program_mut(name).ok_or(StartError::Missing { what: "program", name })?;
+    if program.fd().is_ok() {
+        return Ok(());
+    }
+    let loaded = match program {
+        Program::CgroupSkb(program) => program.load(),
+        Program::SockOps(program) => program.load(),
+        Program::CgroupSock(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        Program::Xdp(program) => program.load(),
+        Program::BtfTracePoint(program) => program.load(function_of(name), btf),
+        _ => return Err(StartError::Missing { what: "program", name }),
     };
     loaded.map_err(|error| StartError::Program { program: name, reason: reason(&error) })
 }
 
-/// Loads the program of a BTF tracepoint.
-fn load_tracepoint(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-    tracepoint: &str,
-    btf: &Btf,
-) -> Result<(), StartError> {
-    let Some(Program::BtfTracePoint(program)) = ebpf.program_mut(name) else {
-        return Err(StartError::Missing { what: "program", name });
+/// Lets go of one that is of no use without another.
+fn unload(ebpf: &mut Ebpf, name: &str) {
+    let unloaded = match ebpf.program_mut(name) {
+        Some(Program::CgroupSkb(program)) => program.unload(),
+        Some(Program::SockOps(program)) => program.unload(),
+        Some(Program::SchedClassifier(program)) => program.unload(),
+        _ => Ok(()),
     };
-    let loaded = program.load(tracepoint, btf);
-    loaded.map_err(|error| StartError::Program { program: name, reason: reason(&error) })
+    if let Err(error) = unloaded {
+        tracing::debug!("the program `{name}` stays loaded, and is not attached: {error}");
+    }
+}
+
+/// The kernel's function at which a program of a BTF tracepoint is called.
+fn function_of(program: &str) -> &'static str {
+    if program == APPLICATION_READS { "tcp_rcv_space_adjust" } else { "inet_sock_set_state" }
 }
 
 /// Fills the table of networks whose proxies are believed.

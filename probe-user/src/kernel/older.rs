@@ -16,6 +16,7 @@ use self::sockets::Connected;
 use super::object::ADOPT;
 use crate::{
     attribution::holders::{self, Holder},
+    causes::with_causes,
     netns,
 };
 
@@ -23,8 +24,8 @@ use crate::{
 const ETHERNET_HEADER: usize = 14;
 
 /// Has the kernel side take up what there is. A connection that is not found in this way is known from its next packet
-/// on, so what goes wrong here is said and stops nothing.
-pub(super) fn take_up(ebpf: &mut Ebpf) {
+/// on: the error says why there may be some.
+pub(super) fn take_up(ebpf: &mut Ebpf) -> Result<(), String> {
     let (mut connections, mut failed) = (0, None);
     let mut found = Vec::new();
     for namespace in netns::all() {
@@ -39,7 +40,7 @@ pub(super) fn take_up(ebpf: &mut Ebpf) {
     let inodes = connected.chain(listening.iter().copied()).filter(|inode| *inode != 0);
     let holders = holders::of_sockets(inodes);
     listeners::name_owners(ebpf, &listening, &holders);
-    let Some(Program::CgroupSkb(program)) = ebpf.program(ADOPT) else { return };
+    let Some(Program::CgroupSkb(program)) = ebpf.program(ADOPT) else { return Ok(()) };
     for (namespace, sockets) in &found {
         match namespace.inside(|| adopt(program, &sockets.connected, &holders)).flatten() {
             Ok(()) => connections += sockets.connected.len(),
@@ -47,13 +48,9 @@ pub(super) fn take_up(ebpf: &mut Ebpf) {
         }
     }
     tracing::debug!("{connections} ends of connections are older than the probe");
-    if let Some(error) = failed {
-        tracing::warn!(
-            "not every connection that is older than the probe could be found: {}; those are known from their next \
-             packet on",
-            in_words(&error)
-        );
-    }
+    failed.map_or(Ok(()), |error| {
+        Err(format!("not every connection that is older than the probe could be found: {}", in_words(&error)))
+    })
 }
 
 fn in_words(error: &io::Error) -> String {
@@ -62,7 +59,7 @@ fn in_words(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => {
             "other network namespaces may not be entered: that takes CAP_SYS_ADMIN and CAP_SYS_PTRACE"
         }
-        _ => return error.to_string(),
+        _ => return with_causes(error),
     };
     format!("{advice} ({error})")
 }

@@ -5,6 +5,7 @@
 //!     links/     what holds the programs at their hooks
 //!     programs/  those that are still to be attached to interfaces that come later
 //!     maps/
+//!     without/   features whose programs are loaded and could not be attached: the next agent does not look for their links
 //!     whole      made once everything is in place; without it, the rest is of a start that was cut short
 //! ```
 //!

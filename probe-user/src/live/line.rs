@@ -82,9 +82,10 @@ mod tests {
             collection: Duration::ZERO,
             services: [(id.clone(), service)].into(),
             interfaces: BTreeMap::new(),
-            node: [0, 0],
+            node: Some([0, 0]),
             unmeasured: Vec::new(),
             tables: Vec::new(),
+            features: Vec::new(),
         };
         let mut requests = RequestRates { requests: 1_234.4, ..RequestRates::default() };
         requests.durations.add(of_nanoseconds(12_000_000), 100, 0);

@@ -193,9 +193,10 @@ mod tests {
             collection: Duration::ZERO,
             services,
             interfaces: BTreeMap::new(),
-            node: [0, 0],
+            node: Some([0, 0]),
             unmeasured: Vec::new(),
             tables: Vec::new(),
+            features: Vec::new(),
         }
     }
 

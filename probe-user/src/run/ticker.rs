@@ -51,13 +51,12 @@ impl StopHandle {
 
 impl Stopped {
     /// Waits until a moment, until there is news, or until the end.
-    fn wait_until(&self, moment: Instant, news: BorrowedFd<'_>) -> Waited {
+    fn wait_until(&self, moment: Instant, news: Option<BorrowedFd<'_>>) -> Waited {
         loop {
             let left = moment.saturating_duration_since(Instant::now());
-            let mut watched = [
-                PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(news, PollFlags::IN),
-            ];
+            let heard = [Some(self.0.as_fd()), news];
+            let mut watched: Vec<_> =
+                heard.iter().flatten().map(|heard| PollFd::from_borrowed_fd(*heard, PollFlags::IN)).collect();
             match poll(&mut watched, Timespec::try_from(left).ok().as_ref()) {
                 Err(rustix::io::Errno::INTR) => continue,
                 // Nothing that is wrong with the descriptors may stop the ticks.
@@ -71,7 +70,7 @@ impl Stopped {
             if !watched[0].revents().is_empty() {
                 return Waited::Stopped;
             }
-            if !watched[1].revents().is_empty() {
+            if watched.get(1).is_some_and(|news| !news.revents().is_empty()) {
                 return Waited::News;
             }
             if Instant::now() >= moment {
@@ -184,10 +183,10 @@ mod tests {
     fn news_and_a_stop_end_the_wait() {
         let (stop, stopped) = stop_channel().unwrap();
         let (news, teller) = io::pipe().unwrap();
-        assert!(stopped.wait_until(Instant::now(), news.as_fd()) == Waited::TickIsDue);
+        assert!(stopped.wait_until(Instant::now(), Some(news.as_fd())) == Waited::TickIsDue);
         drop(teller);
-        assert!(stopped.wait_until(Instant::now() + SECOND * 60, news.as_fd()) == Waited::News);
+        assert!(stopped.wait_until(Instant::now() + SECOND * 60, Some(news.as_fd())) == Waited::News);
         stop.shut();
-        assert!(stopped.wait_until(Instant::now() + SECOND * 60, news.as_fd()) == Waited::Stopped);
+        assert!(stopped.wait_until(Instant::now() + SECOND * 60, Some(news.as_fd())) == Waited::Stopped);
     }
 }

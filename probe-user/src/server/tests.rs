@@ -38,9 +38,10 @@ pub(crate) fn report(taken: Instant) -> Arc<Report> {
         collection: Duration::from_millis(1),
         services: BTreeMap::new(),
         interfaces: BTreeMap::new(),
-        node: [0, 0],
+        node: Some([0, 0]),
         unmeasured: Vec::new(),
         tables: Vec::new(),
+        features: Vec::new(),
     };
     Arc::new(Report {
         snapshot: Arc::new(snapshot),

@@ -41,7 +41,8 @@ pub(super) struct Requests {
 impl Increase {
     /// From one snapshot to the next. What the earlier one does not have counts from zero.
     pub(super) fn between(earlier: &Snapshot, later: &Snapshot, errors: ErrorClass) -> Self {
-        let node = [0, 1].map(|way| later.node[way].saturating_sub(earlier.node[way]));
+        let (before, now) = (earlier.node.unwrap_or_default(), later.node.unwrap_or_default());
+        let node = [0, 1].map(|way| now[way].saturating_sub(before[way]));
         let mut increase = Self { node, ..Self::default() };
         let nothing = Service::default();
         for (id, service) in &later.services {

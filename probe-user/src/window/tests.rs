@@ -30,9 +30,10 @@ fn snapshot(taken: Instant, services: impl IntoIterator<Item = (ServiceId, Servi
         collection: Duration::ZERO,
         services: services.into_iter().collect(),
         interfaces: BTreeMap::new(),
-        node: [0, 0],
+        node: Some([0, 0]),
         unmeasured: Vec::new(),
         tables: Vec::new(),
+        features: Vec::new(),
     }
 }
 

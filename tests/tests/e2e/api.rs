@@ -22,7 +22,7 @@ use probe_tests::{
 use serde_json::Value;
 
 /// What the API is asked for in a test, with the path that describes it.
-fn questions(nginx: &Nginx) -> [(&'static str, String, u16); 13] {
+fn questions(nginx: &Nginx) -> [(&'static str, String, u16); 14] {
     let port = nginx.port();
     [
         ("/api/v1/services", "/api/v1/services".into(), 200),
@@ -34,6 +34,7 @@ fn questions(nginx: &Nginx) -> [(&'static str, String, u16); 13] {
         ("/api/v1/services/{name}", "/api/v1/services/nobody".into(), 404),
         ("/api/v1/interfaces", "/api/v1/interfaces".into(), 200),
         ("/api/v1/node", "/api/v1/node".into(), 200),
+        ("/api/v1/features", "/api/v1/features".into(), 200),
         ("/api/v1/tiers", "/api/v1/tiers".into(), 200),
         ("/api/v1/tiers", format!("/api/v1/tiers?port={port}"), 200),
         ("/api/v1/tiers", "/api/v1/tiers?role=server".into(), 400),

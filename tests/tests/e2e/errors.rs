@@ -95,18 +95,6 @@ fn an_interface_that_is_not_there_is_named() -> Result<()> {
 }
 
 #[test]
-fn a_pin_directory_that_is_not_on_a_bpffs_is_named_with_how_to_mount_one() -> Result<()> {
-    tool::demand_root()?;
-    let elsewhere = tempfile::tempdir()?;
-    let pins = elsewhere.path().join("pins");
-    let mut command = agent(&["--listen", "127.0.0.1:0", "--lock"])?;
-    command.arg(elsewhere.path().join("lock")).arg("--pin").arg(&pins);
-    fails_in_one_line(&mut command, &["--pin", "mount -t bpf bpf /sys/fs/bpf"])?;
-    ensure!(!pins.exists(), "{} was made all the same", pins.display());
-    Ok(())
-}
-
-#[test]
 fn without_cgroup2_it_says_how_to_mount_it() -> Result<()> {
     tool::demand_root()?;
     let mut command = agent(&["--listen", "127.0.0.1:0"])?;

@@ -55,6 +55,8 @@
 //! | `quickstart_postman` | the quick start with Postman, word for word, and the examples that start a monitor |
 //! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
+//! | `refused` | each feature refused in turn: what it still counts, and that it tells what is missing |
+//! | `cramped` | places that lack a file system, or memory |
 //! | `ending` | leaving nothing in the kernel |
 //! | `survival` | state that is pinned: nothing missed and nothing counted twice, whatever becomes of the agent |
 //! | `errors` | one clear sentence for each way in which it cannot start |
@@ -68,6 +70,7 @@ mod bandwidth;
 mod bodies;
 mod churn;
 mod compose;
+mod cramped;
 mod crowd;
 mod dashboards;
 mod datagrams;
@@ -101,6 +104,7 @@ mod proxied;
 mod proxied_fields;
 mod quickstart_postman;
 mod quota;
+mod refused;
 mod replay;
 mod report;
 mod requests;

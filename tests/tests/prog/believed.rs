@@ -24,7 +24,7 @@ fn it_loads_where_proxies_are_believed_with_and_without_routes_and_peers() {
     {
         let capacities =
             Capacities { services: 16, series: 4096, series_per_service: 65_536, clients: 16, routes, peers };
-        let loaded = load(Features::of_this_kernel(), capacities, networks);
+        let loaded = load(&mut Features::of_this_host(), capacities, networks);
         assert!(loaded.is_ok(), "with {routes:?} and {peers:?}: {}", loaded.map(|_| ()).unwrap_err());
     }
 }

@@ -19,10 +19,13 @@ use probe_common::{
 };
 use probe_tests::sk_buff::Context;
 use probe_user::{
-    kernel::{Features, Heads, Networks, load},
+    feature::Feature,
+    kernel::{Features, Networks, load},
     peer_networks::PeerNetworks,
     settings::{Capacities, PeerLimits, RouteLimits},
 };
+
+use crate::allowed;
 
 /// How many services there is room for.
 pub(crate) const SERVICES: u32 = 16;
@@ -31,10 +34,19 @@ static TELL: Once = Once::new();
 
 /// Says once which kernel this is and how the agent would use it, past the harness, which keeps what a test that passes
 /// prints.
-fn tell(features: Features) {
+fn tell(features: &Features) {
     TELL.call_once(|| {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel tells its release");
-        let said = writeln!(io::stderr(), "prog: under kernel {}, with {features:?}", release.trim());
+        let missing: Vec<_> = features
+            .missing()
+            .map(|(feature, missing)| format!("{} ({})", feature.name(), missing.why))
+            .collect();
+        let said = writeln!(
+            io::stderr(),
+            "prog: under kernel {}, with cgroups {:?}, without {missing:?}",
+            release.trim(),
+            features.cgroups
+        );
         said.expect("standard error is there");
     });
 }
@@ -58,7 +70,7 @@ impl Loaded {
 
     /// The same, perhaps with routes counted.
     pub(crate) fn with_routes(link_header: u64, routes: Option<RouteLimits>) -> Self {
-        Self::with_features(link_header, routes, Features::of_this_kernel())
+        Self::with_features(link_header, routes, Features::of_this_host())
     }
 
     /// The same, by what a kernel or a host has.
@@ -92,10 +104,13 @@ impl Loaded {
         link_header: u64,
         capacities: Capacities,
         networks: Networks<'_>,
-        features: Features,
+        mut features: Features,
     ) -> Self {
-        tell(features);
-        let mut ebpf = load(features, capacities, networks).unwrap_or_else(|error| panic!("{error}"));
+        let left_out: Vec<Feature> = features.missing().map(|(feature, _)| feature).collect();
+        let loaded = load(&mut features, capacities, networks);
+        let mut ebpf = loaded.unwrap_or_else(|error| panic!("{error}"));
+        tell(&features);
+        allowed::demand(&features, &left_out);
         let map = ebpf.take_map("INTERFACES").expect("the object has the map");
         let interfaces = PerCpuHashMap::try_from(map).expect("the map has the type that both sides share");
         let mut loaded = Self { ebpf, interfaces, features };
@@ -118,7 +133,7 @@ impl Loaded {
 
     /// Whether the agent would read heads under this kernel.
     pub(crate) fn reads_heads(&self) -> bool {
-        self.features.heads == Heads::Read
+        self.features.has(Feature::Requests)
     }
 
     /// The programs that are loaded, by the kernel's id.

@@ -4,6 +4,7 @@
 //! that the programs themselves can only show that they leave alone what is not theirs. The engine that they run is tried
 //! over a connection in a map, and held against the host's.
 
+mod allowed;
 mod believed;
 mod contention;
 mod engine;

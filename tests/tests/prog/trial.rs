@@ -79,7 +79,7 @@ impl Trial {
 
     /// The same with peers counted.
     pub(crate) fn with_peers(limits: PeerLimits, networks: &PeerNetworks) -> Option<Self> {
-        Self::over(Loaded::with_peers(limits, networks, Features::of_this_kernel()))
+        Self::over(Loaded::with_peers(limits, networks, Features::of_this_host()))
     }
 
     fn over(mut loaded: Loaded) -> Option<Self> {

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
 use aya::programs::loaded_programs;
 use probe_user::{
+    feature::Feature,
     kernel::{Cgroups, Features},
     settings::PeerLimits,
 };
@@ -72,12 +73,21 @@ fn series() -> String {
 /// The programs that the agent loads under this kernel, where there are both versions of cgroups: what a baseline has must
 /// not depend on the host.
 fn loaded() -> BTreeMap<String, Size> {
-    let features = Features { cgroups: Cgroups::Hybrid, ..Features::of_this_kernel() };
-    let mut programs = sizes(&Loaded::with_features(0, None, features));
+    let mut features = Features::of_this_host();
+    features.cgroups = Cgroups::Hybrid;
+    let mut programs = sizes(&Loaded::with_features(0, None, features.clone()));
+    // The substitute for the tracepoint of states is in a program that does nothing of it otherwise.
+    let mut without = features.clone();
+    without.lose(Feature::States, "as on a kernel that refuses it");
+    for (name, size) in sizes(&Loaded::with_features(0, None, without)) {
+        if programs.get(&name).is_none_or(|with| with.instructions != size.instructions) {
+            programs.insert(format!("{name} without states"), size);
+        }
+    }
     // Those that are others where peers are counted.
     let peers = PeerLimits { total: 16, per_service: 16 };
     let networks = std::iter::once("192.0.2.0/24=lab".parse().expect("a network")).collect();
-    for (name, size) in sizes(&Loaded::with_peers(peers, &networks, features)) {
+    for (name, size) in sizes(&Loaded::with_peers(peers, &networks, features.clone())) {
         if programs.get(&name).is_some_and(|without| without.instructions != size.instructions) {
             programs.insert(format!("{name} --peers"), size);
         }

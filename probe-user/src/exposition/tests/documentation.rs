@@ -8,6 +8,7 @@ use std::{
 use probe_common::reason::Reason;
 
 use super::{names, rendered, sample};
+use crate::feature::{Feature, Row};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
 
@@ -70,6 +71,16 @@ fn the_table_of_names_is_documented_and_the_other_way_round() {
     let ours: BTreeMap<_, _> =
         documented().into_iter().filter(|(name, _)| name.starts_with("traffic_")).collect();
     assert_eq!(table, ours);
+}
+
+#[test]
+fn every_feature_is_documented_in_its_own_words() {
+    let text = fs::read_to_string(DOCUMENT).expect("docs/metrics.md");
+    for feature in Feature::ALL {
+        let Row { name, lost, mend, .. } = feature.row();
+        let row = format!("\n| {name} | {lost} | {mend} |\n");
+        assert!(text.contains(&row), "docs/metrics.md lacks the row{row}");
+    }
 }
 
 #[test]

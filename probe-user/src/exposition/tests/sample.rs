@@ -14,6 +14,7 @@ use probe_common::{
 };
 
 use crate::{
+    feature::{Feature, FeatureState},
     histogram::Histogram,
     identity::Identity,
     place::Place,
@@ -102,9 +103,16 @@ fn empty(taken: Instant) -> Snapshot {
         collection: Duration::from_millis(2),
         services: [].into(),
         interfaces: [].into(),
-        node: [0, 0],
+        node: Some([0, 0]),
         unmeasured: Reason::ALL.map(|reason| (reason, 0)).into(),
         tables: vec![Table { name: "services", entries: 2, capacity: 4096, bytes: 1_687_720 }],
+        features: vec![
+            FeatureState { feature: Feature::Requests, missing: None },
+            FeatureState {
+                feature: Feature::Older,
+                missing: Some(Feature::Older.missing("no tcp_diag (os error 2)").into()),
+            },
+        ],
     }
 }
 
@@ -132,7 +140,7 @@ fn busy(name: &str, taken: Instant) -> Snapshot {
         ]
         .into(),
         interfaces: [("eth0".into(), interface), ("lo".into(), InterfaceVolumes::default())].into(),
-        node: [0, 100_000],
+        node: Some([0, 100_000]),
         ..empty(taken)
     }
 }

@@ -15,7 +15,7 @@ use nix::sys::{
 
 use super::{
     Layout, PinError,
-    pins::{LINKS, MAPS, PROGRAMS, Pin, Pins, names},
+    pins::{LINKS, MAPS, PROGRAMS, Pin, Pins, WITHOUT, names},
 };
 use crate::instance::Instance;
 
@@ -153,6 +153,11 @@ fn remove_state(directory: &Path, removed: &mut Removed) -> Result<(), PinError>
         }
         remove_directory(&part)?;
     }
+    let without = directory.join(WITHOUT);
+    for name in names(&without)? {
+        remove_directory(&without.join(name))?;
+    }
+    remove_directory(&without)?;
     remove_directory(&links)?;
     remove_directory(directory)
 }

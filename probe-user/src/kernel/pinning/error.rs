@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use aya::programs::links::LinkError;
 
-use crate::instance::Running;
+use crate::{causes::with_causes, instance::Running};
 
 /// Why state could not be pinned, taken up or removed.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum PinError {
     #[error(transparent)]
     Running(#[from] Running),
     /// Something in the directory.
-    #[error("cannot {what} {}: {source}", path.display())]
+    #[error("cannot {what} {}: {}", path.display(), with_causes(.source))]
     File {
         /// What was tried.
         what: &'static str,
@@ -51,8 +51,23 @@ pub enum PinError {
 }
 
 impl PinError {
+    /// Whether the place is at fault, so that the probe counts without it: not what was typed, nor another agent.
+    pub(in crate::kernel) const fn is_of_place(&self) -> bool {
+        !matches!(self, Self::Dot(_) | Self::Running(_))
+    }
+
     pub(in crate::kernel) fn unpinnable(link: &str, error: &LinkError) -> Self {
         Self::Unpinnable { link: link.to_owned(), reason: error.to_string() }
+    }
+
+    /// What is wrong with the place, without what happened to be pinned first.
+    pub(in crate::kernel) fn of_place(&self) -> String {
+        match self {
+            Self::File { source, .. } => {
+                format!("nothing can be pinned where --pin says: {}", with_causes(source))
+            }
+            error => error.to_string(),
+        }
     }
 
     /// For `map_err`: what was tried with a path.

@@ -7,14 +7,14 @@ use std::{
 };
 
 use crate::{
-    kernel::Features,
+    kernel::features::LoadedFeatures,
     peer_networks::PeerNetworks,
     proxies::Proxies,
     settings::{Capacities, TcAttachment},
 };
 
 /// To be raised with each change in how the agent uses what is pinned that shows in nothing else that is hashed.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What the names of all layouts begin with.
 const PREFIX: &str = "layout-";
@@ -28,8 +28,8 @@ pub(in crate::kernel) struct Layout(String);
 /// How an object is loaded and attached, as far as what an earlier agent did would not do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::kernel) struct Making {
-    /// What the kernel has.
-    pub(in crate::kernel) features: Features,
+    /// What was loaded.
+    pub(in crate::kernel) features: LoadedFeatures,
     /// Sizes of maps.
     pub(in crate::kernel) capacities: Capacities,
     /// Where programs are at interfaces: one that is elsewhere would count a second time.
@@ -49,6 +49,12 @@ impl Layout {
         let mut hasher = DefaultHasher::new();
         (VERSION, object, how).hash(&mut hasher);
         Self(format!("{PREFIX}{:016x}", hasher.finish()))
+    }
+
+    /// One that no agent has, for what is pinned for a moment. Should it be left behind, the next agent takes it for what
+    /// it is: not whole.
+    pub(in crate::kernel) fn for_trial() -> Self {
+        Self(format!("{PREFIX}{:016x}", 0))
     }
 
     /// Whether a directory's name is that of a layout: whatever else is there is not ours.
@@ -74,15 +80,12 @@ impl fmt::Display for Layout {
 mod tests {
     use super::*;
     use crate::{
-        kernel::{
-            Heads,
-            object::{Cgroups, StateSource},
-        },
+        kernel::object::Cgroups,
         settings::{TcHook, TcxOrder},
     };
 
     const HOW: Making = Making {
-        features: Features { states: StateSource::Tracepoint, heads: Heads::Read, cgroups: Cgroups::Unified },
+        features: LoadedFeatures { cgroups: Cgroups::Unified, in_force: 7 },
         capacities: Capacities {
             services: 4096,
             series: 65_536,
@@ -105,7 +108,7 @@ mod tests {
             Layout::of(b"other", &HOW),
             Layout::of(
                 b"object",
-                &Making { features: Features { heads: Heads::PassedOver, ..HOW.features }, ..HOW },
+                &Making { features: LoadedFeatures { in_force: 6, ..HOW.features }, ..HOW },
             ),
             Layout::of(
                 b"object",
@@ -124,6 +127,7 @@ mod tests {
         ];
         assert!(others.iter().all(|other| *other != layout));
         assert!(others.iter().all(|other| Layout::is_name(&other.0)));
+        assert!(Layout::is_name(&Layout::for_trial().0));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::kernel::syscall;
 pub(super) const LINKS: &str = "links";
 pub(super) const PROGRAMS: &str = "programs";
 pub(super) const MAPS: &str = "maps";
+pub(super) const WITHOUT: &str = "without";
 
 /// Where the objects of one layout are pinned.
 #[derive(Clone, Debug)]
@@ -78,6 +79,17 @@ impl Pins {
         let missing =
             ebpf.maps().map(|(name, _)| name).find(|name| is_pinned(name) && !self.map(name).exists());
         missing.map_or(Ok(()), |name| Err(PinError::Missing(self.map(name))))
+    }
+
+    /// Notes a feature whose programs were loaded, and could not be attached.
+    pub(in crate::kernel) fn note_without(&self, feature: &str) -> Result<(), PinError> {
+        let path = self.directory.join(WITHOUT).join(feature);
+        fs::create_dir_all(&path).map_err(PinError::file("make the directory", path))
+    }
+
+    /// The features that were noted so.
+    pub(in crate::kernel) fn without(&self) -> Result<Vec<String>, PinError> {
+        names(&self.directory.join(WITHOUT))
     }
 
     /// Pins a program.

@@ -57,9 +57,10 @@ impl Judged {
             collection: Duration::ZERO,
             services: [(Self::id(), totals)].into(),
             interfaces: BTreeMap::new(),
-            node: [0, 0],
+            node: Some([0, 0]),
             unmeasured: Vec::new(),
             tables: Vec::new(),
+            features: Vec::new(),
         };
         let rates = Rates { span, services: [(Self::id(), service)].into(), ..Rates::default() };
         self.judge.judge(&snapshot, &rates)[&Self::id()]

@@ -61,7 +61,7 @@ impl Engine {
             routes: None,
             peers: None,
         };
-        let mut ebpf = load(Features::of_this_kernel(), capacities, Networks::NONE)?;
+        let mut ebpf = load(&mut Features::of_this_host(), capacities, Networks::NONE)?;
         for name in [RECEIVE, TRANSMIT] {
             program(&mut ebpf, name)?.load().with_context(|| format!("cannot load {name}"))?;
         }

@@ -173,7 +173,7 @@ fn detach_removes_the_filters_of_a_killed_agent_and_nobody_elses() -> Result<()>
         peers: None,
     };
     netns.inside(|| {
-        let mut ebpf = load(Features::of_this_kernel(), capacities, Networks::NONE)?;
+        let mut ebpf = load(&mut Features::of_this_host(), capacities, Networks::NONE)?;
         let program: &mut SchedClassifier =
             ebpf.program_mut("interface_receive").context("the object lacks a program")?.try_into()?;
         let options = TcAttachOptions::Netlink(NlOptions::default());
