@@ -257,11 +257,18 @@ mod tests {
         let time = |name: &str, password: &str| check(&checker, &credentials, &field(name, password)).1;
         let (first, again) = (time("alice", "wonder:land"), time("alice", "wonder:land"));
         assert!(again * 10 < first, "{first:?}, then {again:?}");
-        // The least of several: other programs only add to it.
-        let least = |name: &str| (0..5).map(|guess| time(name, &format!("guess {guess}"))).min().unwrap();
-        let (known, unknown) = (least("bob"), least("nobody"));
-        let ratio = known.as_secs_f64() / unknown.as_secs_f64();
-        assert!((0.5..2.0).contains(&ratio), "{known:?} for a user, {unknown:?} for nobody");
+        // The least of several, taken in turns: other programs only add to it. On a busy machine it takes many to have one of each
+        // that was not interrupted.
+        let [mut known, mut unknown] = [Duration::MAX; 2];
+        for guess in 0..40 {
+            known = known.min(time("bob", &format!("guess {guess}")));
+            unknown = unknown.min(time("nobody", &format!("guess {guess}")));
+            let ratio = known.as_secs_f64() / unknown.as_secs_f64();
+            if guess >= 4 && (0.5..2.0).contains(&ratio) {
+                return;
+            }
+        }
+        panic!("{known:?} for a user, {unknown:?} for nobody");
     }
 
     #[test]
