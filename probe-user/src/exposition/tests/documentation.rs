@@ -8,7 +8,7 @@ use std::{
 use probe_common::reason::Reason;
 
 use super::{names, rendered, sample};
-use crate::feature::{Feature, Row};
+use crate::feature::{self, Feature};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
 
@@ -77,7 +77,7 @@ fn the_table_of_names_is_documented_and_the_other_way_round() {
 fn every_feature_is_documented_in_its_own_words() {
     let text = fs::read_to_string(DOCUMENT).expect("docs/metrics.md");
     for feature in Feature::ALL {
-        let Row { name, lost, mend, .. } = feature.row();
+        let feature::Row { name, lost, mend, .. } = feature.row();
         let row = format!("\n| {name} | {lost} | {mend} |\n");
         assert!(text.contains(&row), "docs/metrics.md lacks the row{row}");
     }
