@@ -38,11 +38,11 @@ impl Exchange {
 pub const ABORTED: u16 = 0;
 
 /// What stands for a status where a service has no room for more series: its class, the first of its three digits;
-/// [`ABORTED`] stays what it is. No status is below 100, so the two are never the same.
+/// [`ABORTED`] and a class stay what they are. No status is below 100, so the two are never the same.
 #[inline(always)]
 #[must_use]
 pub const fn class_of(status: u16) -> u16 {
-    status / 100
+    if status < 100 { status } else { status / 100 }
 }
 
 /// The class that a key's status stands for, if it stands for one.
@@ -132,6 +132,17 @@ impl LatencyKey {
     #[must_use]
     pub const fn is_chosen(&self) -> bool {
         self.span <= Span::Duration as u8
+    }
+
+    /// Whether the entry takes of its service's quota: those that clients multiply do. Those that stand for series without room,
+    /// and the phases, of which there are only so many, must not take the room of series that were there before them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn takes_quota(&self) -> bool {
+        let stands_for_others = self.method == Method::Other as u8
+            && self.status == class_of(self.status)
+            && self.route == route::OTHER;
+        self.is_chosen() && !stands_for_others
     }
 
     /// Makes it the entry of the same service that stands for those of all series that found no room.

@@ -15,7 +15,7 @@
 //! | `FREE_SERVICES` | | index | 4 | agent; whoever loses a race | whoever sees a service first | cannot be |
 //! | `COUNTERS` | service index | `ServiceCounters` | 112 a CPU | socket and connection programs | agent, with the service | cannot be |
 //! | `LATENCIES` | `LatencyKey` | `LatencyCell` | 80 + 16 a CPU | socket programs, `carry_out_orders` | agent, with the service; `carry_out_orders` | `latency_full` |
-//! | `SERVICE_ENTRIES` | service index | entries in `LATENCIES` | 8 | socket programs | agent, as it deletes those | cannot be |
+//! | `SERVICE_ENTRIES` | service index | entries in `LATENCIES` that take of the quota | 8 | socket programs | agent, as it deletes those | cannot be |
 //! | `LEAVING` | `LatencyKey` | `LatencyCell` | 80 | agent, socket programs | `carry_out_orders` | cannot be: the agent makes the entries |
 //! | `DIVERTED` | 0 | whether to look there first | 8 | agent | never | cannot be |
 //! | `ORDERS` | number | `Order` | 56 | agent, `carry_out_orders` | never | cannot be |

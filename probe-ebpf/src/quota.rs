@@ -18,8 +18,8 @@ const SERIES: u64 = 1 << 32 | 1;
 
 /// What an entry adds to it, or takes away when it goes.
 #[inline(always)]
-const fn weight(key: &LatencyKey) -> u64 {
-    if key.span == Span::Admission as u8 { SERIES } else { 1 }
+fn weight(key: &LatencyKey) -> u64 {
+    if key.span == Span::Admission as u8 { SERIES } else { u64::from(key.takes_quota()) }
 }
 
 /// Deletes an entry, and gives its room back to its service.
@@ -94,7 +94,7 @@ fn has_room(key: &mut LatencyKey, held: *mut u64, any: LatencyCell) -> bool {
 fn insert(key: &LatencyKey, held: *mut u64, sum: u64, count: u64) {
     let Err(error) = LATENCIES.insert(key, LatencyCell { count, sum }, u64::from(BPF_NOEXIST)) else {
         // SAFETY: the map's value, valid for the program's run, aligned to 8 bytes.
-        return unsafe { atomic::add(held, 1) };
+        return unsafe { atomic::add(held, weight(key)) };
     };
     let refusal = Refusal::of(error);
     if !matches!(refusal, Refusal::LostRace) || !latency::bump(key, sum, count) {

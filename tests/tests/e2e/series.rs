@@ -100,15 +100,17 @@ fn in_kernel(agent: &Agent<'_>, port: u16) -> Result<InKernel> {
     Ok(InKernel { series, routes: routes.len() })
 }
 
-/// The kernel side's own count of the entries of services, and of their series, is that of the entries there are.
+/// The kernel side's own count of the entries that take of a service's quota, and of its series, is that of those there are.
 fn places_agree(agent: &Agent<'_>, port: u16) -> Result<(usize, usize)> {
     let latencies: PerCpuHashMap<_, LatencyKey, LatencyCell> = map(agent, "LATENCIES")?.try_into()?;
     let held: Array<_, u64> = map(agent, "SERVICE_ENTRIES")?.try_into()?;
     let keys = latencies.keys().collect::<Result<Vec<_>, _>>()?;
     let mut all = (0, 0);
     for index in indices(agent, port)? {
-        let own: Vec<_> = keys.iter().filter(|key| key.service == index).collect();
-        let series = own.iter().filter(|key| key.span == Span::Admission as u8).count();
+        let is_series = |key: &LatencyKey| key.span == Span::Admission as u8;
+        let takes = |key: &&LatencyKey| key.service == index && (is_series(key) || key.takes_quota());
+        let own: Vec<_> = keys.iter().filter(takes).collect();
+        let series = own.iter().filter(|key| is_series(key)).count();
         let counted = held.get(&index, 0)?;
         let (of_entries, of_series) = (counted & u64::from(u32::MAX), counted >> 32);
         ensure!(
