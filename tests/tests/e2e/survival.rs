@@ -140,7 +140,9 @@ fn a_request_in_flight_and_its_connection_survive() -> Result<()> {
     gauges_are(&agent, &state(1, 1).collect::<Vec<_>>())?;
     let waited = asked.elapsed();
     let oldest = agent.collected()?.sum(&at("traffic_oldest_request_age_seconds", Role::Server));
-    ensure!(oldest >= waited.as_secs_f64(), "the oldest is {oldest} s old, and has waited {waited:?}");
+    // Right to an eighth: see `docs/metrics.md`.
+    let least = waited.as_secs_f64() * 0.875;
+    ensure!(oldest >= least, "the oldest is {oldest} s old, and has waited {waited:?}");
     release.send(()).context("the server has ended")?;
     gauges_are(&agent, &[counted(port, 1), state(0, 1).collect()].concat())?;
     let took = agent.scrape()?.sum(&at("traffic_request_duration_seconds_sum", Role::Server));
