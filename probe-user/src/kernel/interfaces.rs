@@ -188,12 +188,9 @@ impl Interfaces {
         self.settle();
     }
 
-    /// Looks which there are, where nobody tells.
+    /// Looks which there are, where nobody tells. Those that have gone are forgotten as those that are not wanted are.
     fn look(&mut self, ebpf: &mut Ebpf, features: &mut Features) {
         self.list_again();
-        let gone: Vec<u32> =
-            self.attached.keys().filter(|index| !self.present.contains_key(index)).copied().collect();
-        gone.into_iter().for_each(|index| self.forget(index));
         self.share_out();
         self.reconcile(ebpf, features);
     }
