@@ -97,6 +97,7 @@ impl Feature {
 
     /// Its row of the table.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "it is the table")]
     pub const fn row(self) -> Row {
         match self {
             Self::Requests => Row {

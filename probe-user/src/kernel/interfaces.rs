@@ -57,7 +57,6 @@ struct Refused {
     name: String,
     reason: String,
 }
-
 struct Attached {
     name: String,
     /// What it had counted when it came to its name: another name is another series, which begins at zero.
@@ -73,7 +72,7 @@ pub(super) fn demand_requested(settings: &Settings) -> Result<(), StartError> {
 }
 
 impl Interfaces {
-    /// Attaches to those that are there, or takes up what is pinned at them. If none can be attached to, the feature is lost.
+    /// Attaches to those that are there, or takes up what is pinned at them. If none can be, the feature is lost.
     pub(super) fn start(
         settings: &Settings,
         features: &mut Features,
@@ -191,9 +190,6 @@ impl Interfaces {
     /// Looks which there are, where nobody tells.
     fn look(&mut self, ebpf: &mut Ebpf, features: &mut Features) {
         self.list_again();
-        let gone: Vec<u32> =
-            self.attached.keys().filter(|index| !self.present.contains_key(index)).copied().collect();
-        gone.into_iter().for_each(|index| self.forget(index));
         self.share_out();
         self.reconcile(ebpf, features);
     }

@@ -94,7 +94,7 @@ impl Probe {
             let ebpf = load(&mut features, settings.capacities, Networks::of(settings))?;
             match Self::attach(ebpf, settings, &mut features, Some(cgroup), None) {
                 Err(StartError::Without { feature, why }) if features.has(feature) => {
-                    features.lose(feature, why)
+                    features.lose(feature, why);
                 }
                 started => return started,
             }
@@ -350,7 +350,7 @@ fn optional<T>(
         return Ok(None);
     }
     match make() {
-        Ok(made) => Ok(Some(made)),
+        Ok(value) => Ok(Some(value)),
         // That is another feature's affair.
         Err(error @ StartError::Pin(_)) => Err(error),
         Err(error) => {

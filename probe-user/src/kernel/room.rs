@@ -155,9 +155,9 @@ mod tests {
         write("a", "memory.max", "67108864\n");
         write("a", "memory.current", "30000000\n");
         write("a", "memory.stat", "anon 1\nfile 10000000\n");
-        let room = of_cgroups("1:name=systemd:/a\n0::/a/b\n", &hierarchy).unwrap();
-        assert_eq!(room.bytes, 67_108_864 - 20_000_000);
-        assert!(room.limit.starts_with("memory.max of ") && room.limit.ends_with("/a is 64 MiB"), "{room:?}");
+        let left = of_cgroups("1:name=systemd:/a\n0::/a/b\n", &hierarchy).unwrap();
+        assert_eq!(left.bytes, 67_108_864 - 20_000_000);
+        assert!(left.limit.starts_with("memory.max of ") && left.limit.ends_with("/a is 64 MiB"), "{left:?}");
         write("a/b", "memory.max", "1048576\n");
         assert_eq!(of_cgroups("0::/a/b\n", &hierarchy).unwrap().bytes, 1 << 20);
     }

@@ -257,10 +257,9 @@ fn is_refused(rules: &[Rule], process: &OwnedFd, asked: &libc::seccomp_notif) ->
         let is_this = match (rule, command) {
             (Rule::Program(name), PROG_LOAD) => text(&attributes[48..64]) == *name,
             (Rule::Map(name), MAP_CREATE) => text(&attributes[28..44]) == *name,
-            (Rule::Attach(name), LINK_CREATE) => program(0)? == *name,
+            (Rule::Attach(name), LINK_CREATE) | (Rule::Run(name), PROG_TEST_RUN) => program(0)? == *name,
             (Rule::Attach(name), PROG_ATTACH) => program(4)? == *name,
             (Rule::Attach(name), RAW_TRACEPOINT_OPEN) => program(8)? == *name,
-            (Rule::Run(name), PROG_TEST_RUN) => program(0)? == *name,
             (Rule::Pin, OBJ_PIN) => true,
             _ => false,
         };

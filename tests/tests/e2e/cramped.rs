@@ -13,7 +13,7 @@ use probe_tests::{
     process, tool,
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Nothing comes to be there.
 const PINS: &str = "/sys/fs/bpf/traffic-probe-cramped";

@@ -24,7 +24,7 @@ use serde_json::Value;
 const REFUSE: &str = env!("CARGO_BIN_EXE_refuse");
 
 /// How long `check` may take: it loads all programs, perhaps several times.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// How many features are wanted whatever is typed.
 const ALWAYS: usize = 11;
