@@ -66,7 +66,8 @@ const fn word_of(slot: u64) -> usize {
     const RECIPROCAL: u64 = (1 << (BITS + 2)) / WORDS as u64 + 1;
     let number = (slot & ((1 << BITS) - 1)) / LANES;
     // The mask changes nothing: without it the verifier does not see how small a remainder is.
-    ((number - (number * RECIPROCAL >> (BITS + 2)) * WORDS as u64) & MASK) as usize
+    let quotient = (number * RECIPROCAL) >> (BITS + 2);
+    ((number - quotient * WORDS as u64) & MASK) as usize
 }
 
 /// What a word's number of a level has bits for.
@@ -141,7 +142,9 @@ mod tests {
 
     fn with(requests: &[(u64, i16)]) -> Ages {
         let mut ages = Ages::default();
-        requests.iter().for_each(|(started, count)| ages.count(*started, *count));
+        for (started, count) in requests {
+            ages.count(*started, *count);
+        }
         ages
     }
 

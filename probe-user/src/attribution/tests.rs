@@ -51,7 +51,7 @@ impl Node {
     }
 
     fn name(&mut self, key: ServiceKey, process: u32) -> String {
-        let entry = ServiceEntry { index: 1, process };
+        let entry = ServiceEntry { index: 1, process, ..ServiceEntry::default() };
         self.attribution.name(&key, &entry).expect("there was no look before").service.to_string()
     }
 }
@@ -130,7 +130,7 @@ fn whoever_systemd_starts_for_a_socket_is_waited_for() {
     node.process(1, "/init.scope", &["systemd"]);
     node.listen(1, "net:[1]", 80, 100);
     let start = Instant::now();
-    let entry = ServiceEntry { index: 1, process: 1 };
+    let entry = ServiceEntry { index: 1, process: 1, ..ServiceEntry::default() };
     assert_eq!(node.attribution.name_at(start, &key, entry), None);
     node.process(30, "/system.slice/cups.service", &["cupsd"]);
     node.listen(30, "net:[1]", 80, 100);
@@ -148,7 +148,7 @@ fn a_socket_that_systemd_keeps_is_its_own() {
     node.process(1, "/init.scope", &["systemd"]);
     node.listen(1, "net:[1]", 22, 100);
     let start = Instant::now();
-    let entry = ServiceEntry { index: 1, process: 1 };
+    let entry = ServiceEntry { index: 1, process: 1, ..ServiceEntry::default() };
     assert_eq!(node.attribution.name_at(start, &key, entry), None);
     let later = start + Duration::from_secs(11);
     assert_eq!(
@@ -197,7 +197,7 @@ fn a_caller_is_its_command_and_else_unknown() {
 
 #[test]
 fn the_service_without_a_place_is_other() {
-    let entry = ServiceEntry { index: OTHER, process: 0 };
+    let entry = ServiceEntry { index: OTHER, process: 0, ..ServiceEntry::default() };
     assert_eq!(
         Node::new().attribution.name(&ServiceKey::default(), &entry).map(|found| found.service).as_deref(),
         Some("other")
@@ -211,7 +211,7 @@ fn a_name_stays() {
     assert_eq!(node.name(server(cgroup, "nginx"), 10), "web");
     fs::remove_dir(node.cgroups.path().join("system.slice/web.service")).unwrap();
     let later = Instant::now() + Duration::from_mins(1);
-    let entry = ServiceEntry { index: 1, process: 0 };
+    let entry = ServiceEntry { index: 1, process: 0, ..ServiceEntry::default() };
     let name = node.attribution.name_at(later, &server(cgroup, "nginx"), entry);
     assert_eq!(name.map(|found| found.service).as_deref(), Some("web"));
 }
@@ -220,7 +220,7 @@ fn a_name_stays() {
 fn one_that_comes_right_after_a_look_waits_for_the_next() {
     let mut node = Node::new();
     let start = Instant::now();
-    let entry = ServiceEntry { index: 1, process: 0 };
+    let entry = ServiceEntry { index: 1, process: 0, ..ServiceEntry::default() };
     assert!(node.attribution.name_at(start, &server(u64::MAX, "gone"), entry).is_some());
     let web = server(node.cgroup("web.service"), "nginx");
     let soon = start + Duration::from_millis(100);

@@ -188,11 +188,12 @@ pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
 /// Runs a program for packets once, over a packet that says nothing.
 pub(super) fn run_once(program: BorrowedFd<'_>) -> io::Result<()> {
     // An Ethernet header, and enough behind it for any kernel to take it for a packet.
-    let packet = [0_u8; 64];
+    const LENGTH: u32 = 64;
+    let packet = [0_u8; LENGTH as usize];
     let mut attributes = TestRun {
         program: number(program.as_raw_fd()),
         returned: 0,
-        packet_length: packet.len() as u32,
+        packet_length: LENGTH,
         output_length: 0,
         packet: packet.as_ptr().expose_provenance() as u64,
         output: 0,

@@ -16,7 +16,7 @@ impl Node {
 
     /// Who a service is: name, and the labels of its place parted by slashes.
     fn who(&mut self, key: ServiceKey, process: u32) -> String {
-        let entry = ServiceEntry { index: 1, process };
+        let entry = ServiceEntry { index: 1, process, ..ServiceEntry::default() };
         let Identity { service, place } = self.attribution.name(&key, &entry).expect("nothing is waited for");
         format!("{service} at {}", place.expect("a place in the cluster").values().join("/"))
     }
@@ -96,7 +96,8 @@ fn a_pod_that_the_api_server_does_not_tell_of_yet_is_waited_for() {
     let unknown = ID.replace('0', "f");
     let cgroup = node.cgroup(&format!("kubepods/pod{other}/{unknown}"));
     node.attribution.cgroups = CgroupTree::new(node.cgroups.path().into());
-    let (key, entry) = (server(cgroup, "redis"), ServiceEntry { index: 1, process: 10 });
+    let (key, entry) =
+        (server(cgroup, "redis"), ServiceEntry { index: 1, process: 10, ..ServiceEntry::default() });
     let asked = Instant::now();
     assert_eq!(node.attribution.name_at(asked, &key, entry), None);
     let given_up = node.attribution.name_at(asked + Duration::from_secs(10), &key, entry).unwrap();
