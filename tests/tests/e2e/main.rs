@@ -17,6 +17,7 @@
 //! | `tcp_health` | what TCP knows: round trips, what was sent again, resets, packets |
 //! | `latency` | durations and times to the first byte, as the client measures them |
 //! | `phases` | where the time of a request went, as servers and clients that wait know it |
+//! | `idle_connections` | what a tick costs beside connections that say nothing |
 //! | `in_flight` | requests that have no answer yet |
 //! | `bandwidth` | the bytes of services and interfaces |
 //! | `churn` | interfaces that come, go, change their names, and rest on each other |
@@ -83,6 +84,7 @@ mod floods;
 mod grafana_alerts;
 mod handshakes;
 mod hostile;
+mod idle_connections;
 mod in_flight;
 mod latency;
 mod limits;
