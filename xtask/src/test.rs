@@ -5,7 +5,7 @@ mod long;
 mod ring;
 mod verdict;
 
-use std::{path::Path, process::Command, thread, time::Instant};
+use std::{path::Path, process::Command, time::Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -53,33 +53,16 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     let preparation = started.elapsed();
     let record = Record::default();
     let mut verdicts: Vec<(Ring, Verdict)> = Vec::new();
-    for stage in stages(&rings) {
+    // One after the other. Virtual machines beside the agent's tests made those wrong that compare latencies with a client's clock,
+    // although they ran at idle priority; all other rings keep the processors busy.
+    for ring in rings {
         if let Some((before, verdict)) = verdicts.last() {
             eprintln!("\ntest: the ring `{before}` {verdict}");
         }
-        let run = |ring: Ring| {
-            eprintln!("\ntest: the ring `{ring}` starts");
-            prepared.run(ring, options, stage.len() > 1, &record)
-        };
-        verdicts.extend(thread::scope(|scope| {
-            let (last, others) = stage.split_last().into_iter().next().unzip();
-            let beside: Vec<_> =
-                others.into_iter().flatten().map(|&ring| (ring, scope.spawn(move || run(ring)))).collect();
-            let own = last.map(|&ring| (ring, run(ring)));
-            let failed = |_| Verdict::Failed(started.elapsed(), "the thread that ran it failed".into());
-            let beside =
-                beside.into_iter().map(|(ring, thread)| (ring, thread.join().unwrap_or_else(failed)));
-            beside.chain(own).collect::<Vec<_>>()
-        }));
+        eprintln!("\ntest: the ring `{ring}` starts");
+        verdicts.push((ring, prepared.run(ring, options, &record)));
     }
     sum_up(preparation, &verdicts, &record)
-}
-
-/// Rings that run at the same time. While the tests of the agent wait, for a tick or the end of a window, virtual machines get what
-/// is left of the processors, and no more: see [`kernels::Run::beside`]. All others keep the processors busy, so that nothing would
-/// be gained.
-fn stages(rings: &[Ring]) -> Vec<&[Ring]> {
-    rings.chunk_by(|one, next| (*one, *next) == (Ring::Kernels, Ring::E2e)).collect()
 }
 
 fn chosen(options: &Options) -> Result<Vec<Ring>> {
@@ -160,13 +143,13 @@ impl Prepared {
         cargo
     }
 
-    /// Runs a ring; `beside` says that another one runs meanwhile.
-    fn run(&self, ring: Ring, options: &Options, beside: bool, record: &Record) -> Verdict {
+    /// Runs a ring.
+    fn run(&self, ring: Ring, options: &Options, record: &Record) -> Verdict {
         match (ring, &self.impossible) {
             (Ring::Kernels, Some(why)) => Verdict::Impossible(why.clone()),
             _ if ring == Ring::Kernels || !options.kernels.is_empty() => {
                 let (series, arguments) = (&options.kernels, &options.arguments);
-                let run = kernels::Run { series, ring, arguments, beside };
+                let run = kernels::Run { series, ring, arguments };
                 timed(|| run.run(|ring| self.cargo(ring), record))
             }
             (Ring::Fuzz, _) => timed(fuzz::ring),
@@ -230,12 +213,5 @@ mod tests {
             assert_eq!(chosen(&[ring]).unwrap(), [ring]);
         }
         assert!(chosen(&[Ring::Prog, Ring::E2e]).is_err() && chosen(&[Ring::Unit]).is_err());
-    }
-
-    #[test]
-    fn virtual_machines_run_beside_the_agent_and_nothing_else_does() {
-        let stages: Vec<_> = stages(&Ring::usual()).into_iter().map(names).collect();
-        assert_eq!(stages, ["unit", "prog", "fuzz", "kernels e2e", "packages"]);
-        assert_eq!(super::stages(&[Ring::Kernels]).len(), 1);
     }
 }

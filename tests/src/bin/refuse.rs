@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `program:NAME` | loading the BPF program of that name |
 //! | `map:NAME` | making the BPF map of that name |
+//! | `table:NAME` | the same with more than one entry, as for want of memory |
 //! | `attach:NAME` | linking the program to anything |
 //! | `run:NAME` | `BPF_PROG_TEST_RUN` of the program |
 //! | `pin` | pinning anything |
@@ -43,6 +44,7 @@ const REFUSED: i32 = libc::EPERM;
 enum Rule {
     Program(String),
     Map(String),
+    Table(String),
     Attach(String),
     Run(String),
     Pin,
@@ -58,6 +60,7 @@ fn main() -> Result<()> {
         match rule.split_once(':') {
             Some(("program", name)) => rules.push(Rule::Program(of(name))),
             Some(("map", name)) => rules.push(Rule::Map(of(name))),
+            Some(("table", name)) => rules.push(Rule::Table(of(name))),
             Some(("attach", name)) => rules.push(Rule::Attach(of(name))),
             Some(("run", name)) => rules.push(Rule::Run(of(name))),
             None if rule == "pin" => rules.push(Rule::Pin),
@@ -257,6 +260,7 @@ fn is_refused(rules: &[Rule], process: &OwnedFd, asked: &libc::seccomp_notif) ->
         let is_this = match (rule, command) {
             (Rule::Program(name), PROG_LOAD) => text(&attributes[48..64]) == *name,
             (Rule::Map(name), MAP_CREATE) => text(&attributes[28..44]) == *name,
+            (Rule::Table(name), MAP_CREATE) => text(&attributes[28..44]) == *name && number(12) > 1,
             (Rule::Attach(name), LINK_CREATE) | (Rule::Run(name), PROG_TEST_RUN) => program(0)? == *name,
             (Rule::Attach(name), PROG_ATTACH) => program(4)? == *name,
             (Rule::Attach(name), RAW_TRACEPOINT_OPEN) => program(8)? == *name,

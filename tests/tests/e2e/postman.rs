@@ -18,7 +18,7 @@ use probe_tests::{
 use tempfile::TempDir;
 
 /// Requests in the collection.
-const REQUESTS: usize = 19;
+const REQUESTS: usize = 20;
 
 /// Requests per second while it runs.
 const LOAD: u64 = 300;

@@ -223,7 +223,7 @@ fn reads_when_attached() -> Result<()> {
 
 #[test]
 fn oldest() -> Result<()> {
-    without(&["oldest"], &["map:AGES"])
+    without(&["oldest"], &["table:AGES"])
 }
 
 #[test]
@@ -254,6 +254,16 @@ fn older_where_namespaces_may_not_be_entered() -> Result<()> {
 #[test]
 fn expiry() -> Result<()> {
     without(&["expiry"], &["program:carry_out_orders"])
+}
+
+#[test]
+fn routes() -> Result<()> {
+    with_flags(&["routes"], &["table:ROUTES"], &["--routes"])
+}
+
+#[test]
+fn peers() -> Result<()> {
+    with_flags(&["peers"], &["table:PEERS"], &["--peers"])
 }
 
 #[test]
@@ -293,7 +303,7 @@ fn states_and_reads() -> Result<()> {
 
 #[test]
 fn oldest_and_expiry() -> Result<()> {
-    without(&["oldest", "expiry"], &["map:AGES", "program:carry_out_orders"])
+    without(&["oldest", "expiry"], &["table:AGES", "program:carry_out_orders"])
 }
 
 /// What is left is what nothing can be counted without.

@@ -78,8 +78,6 @@ pub(super) struct Run<'a> {
     pub(super) ring: Ring,
     /// What the user passes on to the tests.
     pub(super) arguments: &'a [String],
-    /// Whether tests on this machine run meanwhile, which are not to notice it.
-    pub(super) beside: bool,
 }
 
 impl Run<'_> {
@@ -98,7 +96,7 @@ impl Run<'_> {
             let work = || {
                 let mut failures = Vec::new();
                 while let Some(job) = next() {
-                    let ran = self.run_job(&job, cargo(job.ring), record);
+                    let ran = Self::run_job(&job, cargo(job.ring), record);
                     failures.extend(
                         ran.err().map(|error| format!("{} under {}:\n{error:#}", job.ring, job.series)),
                     );
@@ -116,13 +114,9 @@ impl Run<'_> {
         if failures.is_empty() { Ok(()) } else { bail!(failures.join("\n")) }
     }
 
-    fn run_job(&self, job: &Job, mut cargo: Command, record: &Record) -> Result<()> {
+    fn run_job(job: &Job, mut cargo: Command, record: &Record) -> Result<()> {
         eprintln!("\nkernels: the tests `{}` under {}", job.ring, job.series);
-        let mut runner = vm::runner(&job.series)?;
-        if self.beside {
-            // It gets what others leave of the processors.
-            runner.splice(0..0, ["chrt", "--idle", "0"].map(String::from));
-        }
+        let runner = vm::runner(&job.series)?;
         start_by(&mut cargo, &runner);
         cargo.arg("--").args(&job.arguments);
         libtest::run(&mut cargo, &Ring::Kernels.to_string(), record)?;
@@ -173,7 +167,7 @@ mod tests {
     fn jobs(series: &[&str], ring: Ring, arguments: &[&str]) -> Vec<(String, Ring, String)> {
         let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
         let (series, arguments) = (owned(series), owned(arguments));
-        let run = Run { series: &series, ring, arguments: &arguments, beside: false };
+        let run = Run { series: &series, ring, arguments: &arguments };
         run.jobs().into_iter().map(|job| (job.series, job.ring, job.arguments.join(" "))).collect()
     }
 
