@@ -2,12 +2,13 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     process,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context, Result};
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// The first port tried: below are those of well-known services.
 const FIRST: u32 = 20_000;
@@ -25,14 +26,25 @@ pub fn free() -> Result<u16> {
     for _ in 0..range {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = u16::try_from(FIRST + (start + step) % range)?;
-        let free = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
-            && TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok()
+        let free = nobody_listens((Ipv4Addr::UNSPECIFIED, port).into())
+            && nobody_listens((Ipv6Addr::UNSPECIFIED, port).into())
             && UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok();
         if free {
             return Ok(port);
         }
     }
     anyhow::bail!("no port from {FIRST} to {} is free", FIRST + range)
+}
+
+/// Found out without listening: another thread may start a program at this moment, whose process has a copy of every socket until it
+/// becomes that program. A copy that listens would be in the server's way.
+fn nobody_listens(address: SocketAddr) -> bool {
+    let bound = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())
+    };
+    bound().is_ok()
 }
 
 fn first_ephemeral() -> Result<u32> {
