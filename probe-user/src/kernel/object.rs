@@ -240,8 +240,6 @@ struct Globals {
     /// 0: peers are not counted.
     peers_per_service: u32,
     peer_networks: u8,
-    /// For how many services requests may be in flight.
-    services_with_requests: u32,
     sample_seed: u64,
 }
 
@@ -257,7 +255,6 @@ impl Globals {
             series_per_service: capacities.series_per_service,
             peers_per_service: capacities.peers.map_or(0, |limits| limits.per_service),
             peer_networks: u8::from(!networks.peers.are_none()),
-            services_with_requests: if features.has(Feature::Oldest) { capacities.services } else { 1 },
             // What hash tables of the standard library are seeded with is random.
             sample_seed: RandomState::new().hash_one(()),
         }
@@ -300,7 +297,7 @@ fn loader<'a>(
         .map_max_entries("SERVICES", capacities.services)
         .map_max_entries("FREE_SERVICES", capacities.services)
         .map_max_entries("COUNTERS", capacities.services)
-        .map_max_entries("AGES", globals.services_with_requests)
+        .map_max_entries("AGES", capacities.services)
         .map_max_entries("INDEX_STATES", capacities.services)
         .map_max_entries("LATENCIES", capacities.series)
         .map_max_entries("SERVICE_ENTRIES", capacities.services)
