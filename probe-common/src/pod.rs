@@ -1,7 +1,7 @@
 //! The types that the agent reads out of maps.
 
 use crate::{
-    ages::Ages,
+    ages::{Old, Young},
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey},
     interface::InterfaceCounters,
@@ -25,7 +25,8 @@ pod!(
     ServiceEntry,
     ParkedService,
     IndexState,
-    Ages,
+    Young,
+    Old,
     ServiceCounters,
     LatencyKey,
     LatencyCell,

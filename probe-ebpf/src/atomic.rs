@@ -35,21 +35,24 @@ pub unsafe fn fetch_add(number: *mut u64, value: u64) -> u64 {
     value
 }
 
-/// Puts a value in the place of the one that is expected there, if it is. Kernel 5.12 (`BPF_CMPXCHG`).
+/// Puts a value in the place of the one that is expected there, if it is, and returns what was there. Kernel 5.12
+/// (`BPF_CMPXCHG`).
 ///
 /// # Safety
 /// `place` points into a map's value, aligned to 8 bytes.
 #[inline(always)]
-pub unsafe fn replace(place: *mut u64, expected: u64, value: u64) {
+pub unsafe fn replace(place: *mut u64, expected: u64, value: u64) -> u64 {
+    let found;
     // SAFETY: as the caller promises.
     unsafe {
         asm!(
             "r0 = cmpxchg_64({place} + 0, r0, {value})",
             place = in(reg) place,
             value = in(reg) value,
-            inlateout("r0") expected => _,
+            inlateout("r0") expected => found,
         );
     };
+    found
 }
 
 /// Puts a value in the place of another, and returns that. Kernel 5.12 (`BPF_XCHG`).

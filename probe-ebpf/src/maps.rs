@@ -35,7 +35,8 @@
 //! | `SCRATCH` | slot | `Scratch` | 1.1 KiB a CPU | socket programs | never | `no_buffer` |
 //! | `EARLY` | 0 | `Early` | 1 KiB a CPU | socket and connection programs | never | cannot be |
 //! | `INDEX_STATES` | service index | `IndexState` | 16 | agent, `carry_out_orders` | never | cannot be |
-//! | `AGES` | service index | `Ages` | 344 a CPU | socket and connection programs | agent, with the service | cannot be |
+//! | `AGES` | service index | `Young` | 128 a CPU | socket and connection programs | agent, with the service | cannot be |
+//! | `OLD_AGES` | service index | `Old` | 1,024 | socket and connection programs | agent, with the service | cannot be |
 //! | `TRIAL` | 0 | `Connection` | 1 KiB | tests, `trial_*` | never | cannot be |
 //! | `TRIAL_UNDO` | 0 | `Undo` | 1 KiB | benchmarks | never | cannot be |
 //! | `TRIAL_COUNTED` | 0 | count | 8 a CPU | `trial_interrupt` | never | cannot be |
@@ -50,7 +51,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, Queue},
 };
 use probe_common::{
-    ages::Ages,
+    ages::{Old, Young},
     connection::Connection,
     counters::ServiceCounters,
     datagram::DatagramSocket,
@@ -232,7 +233,11 @@ pub static EARLY: PerCpuArray<Early> = PerCpuArray::with_max_entries(1, 0);
 
 /// When each service's requests in flight began. One entry unless requests are counted.
 #[map]
-pub static AGES: PerCpuArray<Ages> = PerCpuArray::with_max_entries(1, 0);
+pub static AGES: PerCpuArray<Young> = PerCpuArray::with_max_entries(1, 0);
+
+/// The same of those that began longer ago, by all CPUs together.
+#[map]
+pub static OLD_AGES: Array<Old> = Array::with_max_entries(1, 0);
 
 /// Who may use each service's index.
 #[map]

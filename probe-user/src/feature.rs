@@ -128,7 +128,7 @@ impl Feature {
             Self::Oldest => Row {
                 name: "oldest",
                 programs: &[],
-                maps: &["AGES"],
+                maps: &["AGES", "OLD_AGES"],
                 needs: Some(Self::Requests),
                 lost: "the age of the oldest request in flight is absent",
                 mend: "lower --max-services, or give the probe more memory",

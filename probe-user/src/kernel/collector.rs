@@ -27,7 +27,7 @@ use super::{
     interfaces::Interfaces,
     memory::Memory,
     names::Names,
-    oldest::{OldestRequests, Waiting},
+    oldest::OldestRequests,
     peers::Peers,
     routes::Routes,
     users::UserMaps,
@@ -135,9 +135,8 @@ impl Maps {
         for (&index, id) in &names {
             let service = services.entry(id.clone()).or_default();
             let counters = self.counters(index)?;
-            let requests = add_counters(service, &counters);
-            if requests > 0 {
-                waiting.push(Waiting { service: index, requests });
+            if add_counters(service, &counters) > 0 {
+                waiting.push(index);
             }
             let users = users.by_service.get(&index).copied().unwrap_or_default();
             service.users += users;
@@ -245,7 +244,7 @@ impl Maps {
     /// Adds how long the oldest requests of these services have waited.
     fn add_ages(
         &self,
-        waiting: &[Waiting],
+        waiting: &[u32],
         names: &StdHashMap<u32, ServiceId>,
         services: &mut BTreeMap<ServiceId, Service>,
     ) -> Result<(), CollectError> {

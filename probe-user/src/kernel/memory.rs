@@ -4,7 +4,7 @@
 //! kernel's own account.
 
 use probe_common::{
-    ages::Ages,
+    ages::{Old, Young},
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey},
     peer::{DEPARTURES, PeerCell, PeerKey},
@@ -42,7 +42,7 @@ impl Memory {
         // Free indices: a queue has a place more than it holds.
         let free = (services + 1) * 4;
         let counters = services * (POINTER + size::<ServiceCounters>() * self.cpus);
-        let ages = services * (POINTER + size::<Ages>() * self.cpus);
+        let ages = services * (POINTER + size::<Young>() * self.cpus + size::<Old>());
         // Entries in LATENCIES and in SAMPLED, and with routes how many it has.
         let numbers = if self.capacities.routes.is_some() { 3 } else { 2 };
         table + free + counters + ages + services * (size::<IndexState>() + 8 * numbers)

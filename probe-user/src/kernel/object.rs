@@ -169,8 +169,8 @@ fn unmade(features: &Features, error: EbpfError) -> StartError {
 /// The flag that says how large a map is.
 fn flag_of(map: &str) -> Option<&'static str> {
     Some(match map {
-        "SERVICES" | "FREE_SERVICES" | "COUNTERS" | "AGES" | "SERVICE_ENTRIES" | "INDEX_STATES"
-        | "SAMPLED_ENTRIES" => "--max-services",
+        "SERVICES" | "FREE_SERVICES" | "COUNTERS" | "AGES" | "OLD_AGES" | "SERVICE_ENTRIES"
+        | "INDEX_STATES" | "SAMPLED_ENTRIES" => "--max-services",
         "LATENCIES" => "--max-series",
         "CLIENTS" => "--max-clients",
         "ROUTES" | "ROUTE_COUNTS" => "--max-routes",
@@ -298,6 +298,7 @@ fn loader<'a>(
         .map_max_entries("FREE_SERVICES", capacities.services)
         .map_max_entries("COUNTERS", capacities.services)
         .map_max_entries("AGES", capacities.services)
+        .map_max_entries("OLD_AGES", capacities.services)
         .map_max_entries("INDEX_STATES", capacities.services)
         .map_max_entries("LATENCIES", capacities.series)
         .map_max_entries("SERVICE_ENTRIES", capacities.services)

@@ -4,9 +4,9 @@ use std::{collections::HashMap, time::Duration};
 
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuArray},
+    maps::{Array, MapData, PerCpuArray},
 };
-use probe_common::ages::{Ages, MOST_IN_FLIGHT};
+use probe_common::ages::{self, Old, Young};
 
 use super::{
     clock,
@@ -14,40 +14,60 @@ use super::{
     sharing::shared,
 };
 
-const MAP: &str = "AGES";
+const YOUNG: &str = "AGES";
+const OLD: &str = "OLD_AGES";
 
-/// Requests of a service that have no answer yet.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Waiting {
-    /// The service's index.
-    pub(super) service: u32,
-    /// How many.
-    pub(super) requests: u64,
-}
+/// How often to read a service's requests again because some moved from one table to the other meanwhile, and would be counted
+/// in both or in neither.
+const READINGS: u32 = 4;
 
 /// Tells how old the oldest requests are.
-pub(super) struct OldestRequests(PerCpuArray<MapData, Ages>);
+pub(super) struct OldestRequests {
+    young: PerCpuArray<MapData, Young>,
+    old: Array<MapData, Old>,
+}
 
 impl OldestRequests {
     /// Of services that leave, others clear them away.
     pub(super) fn take(ebpf: &Ebpf) -> Result<Self, StartError> {
-        shared(ebpf, MAP).map(Self)
+        Ok(Self { young: shared(ebpf, YOUNG)?, old: shared(ebpf, OLD)? })
     }
 
-    /// The age of the oldest request of each of these services. One whose last request has just been answered is not in the
-    /// result, nor is one with more requests in flight than can be told apart.
-    pub(super) fn ages(&self, waiting: &[Waiting]) -> Result<HashMap<u32, Duration>, CollectError> {
+    /// The age of the oldest request of each of these services, by their indices. One whose last request has just been answered
+    /// is not in the result.
+    pub(super) fn ages(&self, waiting: &[u32]) -> Result<HashMap<u32, Duration>, CollectError> {
         let mut found = HashMap::new();
-        for &Waiting { service, .. } in waiting.iter().filter(|waiting| waiting.requests < MOST_IN_FLIGHT) {
-            let mut sum = Ages::default();
-            let of_cpus = self.0.get(&service, 0).map_err(CollectError::of_map(MAP))?;
-            of_cpus.iter().for_each(|ages| sum.add(ages));
+        for &service in waiting {
+            let (young, old) = self.read(service)?;
             // Behind the reading, or a request would be younger than nothing.
             let now = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
-            if let Some(started) = sum.oldest(now) {
+            if let Some(started) = ages::oldest(&young, &old, now) {
                 found.insert(service, Duration::from_nanos(now.saturating_sub(started)));
             }
         }
         Ok(found)
+    }
+
+    /// What there is of a service.
+    fn read(&self, service: u32) -> Result<(Vec<Young>, Old), CollectError> {
+        let mut before = self.old(service)?;
+        for _ in 1..READINGS {
+            let (young, behind) = (self.young(service)?, self.old(service)?);
+            if behind == before {
+                return Ok((young, behind));
+            }
+            before = behind;
+        }
+        // Busy for longer than anybody wants to wait: it may be off by what moved last.
+        Ok((self.young(service)?, before))
+    }
+
+    fn young(&self, service: u32) -> Result<Vec<Young>, CollectError> {
+        let of_cpus = self.young.get(&service, 0).map_err(CollectError::of_map(YOUNG))?;
+        Ok(of_cpus.iter().copied().collect())
+    }
+
+    fn old(&self, service: u32) -> Result<Old, CollectError> {
+        self.old.get(&service, 0).map_err(CollectError::of_map(OLD))
     }
 }

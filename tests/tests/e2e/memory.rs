@@ -21,6 +21,7 @@ const TABLES: [(&str, &[&str]); 6] = [
             "SERVICE_ENTRIES",
             "SAMPLED_ENTRIES",
             "AGES",
+            "OLD_AGES",
             "INDEX_STATES",
             "ROUTE_COUNTS",
         ],

@@ -8,7 +8,7 @@ use aya::{
     util::nr_cpus,
 };
 use probe_common::{
-    ages::Ages,
+    ages::{Old, Young},
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey},
     peer::{PeerCell, PeerKey},
@@ -30,7 +30,8 @@ pub(super) struct Tables {
     services: HashMap<MapData, ServiceKey, ServiceEntry>,
     free: Queue<MapData, u32>,
     counters: PerCpuArray<MapData, ServiceCounters>,
-    ages: PerCpuArray<MapData, Ages>,
+    ages: PerCpuArray<MapData, Young>,
+    old_ages: Array<MapData, Old>,
     latencies: PerCpuHashMap<MapData, LatencyKey, LatencyCell>,
     all_latencies: Batched<LatencyKey, LatencyCell>,
     entries: Array<MapData, u64>,
@@ -69,6 +70,7 @@ impl Tables {
             free: shared(ebpf, "FREE_SERVICES")?,
             counters: shared(ebpf, "COUNTERS")?,
             ages: shared(ebpf, "AGES")?,
+            old_ages: shared(ebpf, "OLD_AGES")?,
             latencies: shared(ebpf, "LATENCIES")?,
             all_latencies: Batched::of(ebpf, "LATENCIES")?,
             entries: shared(ebpf, "SERVICE_ENTRIES")?,
@@ -122,9 +124,10 @@ impl Tables {
             let zeros = zeros.map_err(MapError::IoError).map_err(CollectError::of_map("COUNTERS"))?;
             self.counters.set(index, zeros, 0).map_err(CollectError::of_map("COUNTERS"))?;
             if index < self.ages.len() {
-                let zeros = PerCpuValues::try_from(vec![Ages::default(); cpus]);
+                let zeros = PerCpuValues::try_from(vec![Young::default(); cpus]);
                 let zeros = zeros.map_err(MapError::IoError).map_err(CollectError::of_map("AGES"))?;
                 self.ages.set(index, zeros, 0).map_err(CollectError::of_map("AGES"))?;
+                self.old_ages.set(index, Old::default(), 0).map_err(CollectError::of_map("OLD_AGES"))?;
             }
             self.entries.set(index, 0, 0).map_err(CollectError::of_map("SERVICE_ENTRIES"))?;
             self.sampled_entries.set(index, 0, 0).map_err(CollectError::of_map("SAMPLED_ENTRIES"))?;
