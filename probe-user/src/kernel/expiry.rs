@@ -81,13 +81,6 @@ pub(super) struct Leaving<'a> {
     pub(super) shown: Shown,
 }
 
-/// What is made before that.
-struct Means {
-    indices: IndexStates,
-    diversion: Diversion,
-    grace: Grace,
-}
-
 impl Expiry {
     /// Makes ready; the programs must have been loaded.
     pub(super) fn prepare(
@@ -95,34 +88,31 @@ impl Expiry {
         settings: &Settings,
         pins: Option<&Pins>,
     ) -> Result<Self, StartError> {
-        let indices = IndexStates::take(ebpf)?;
         let parked = pins.map(|pins| Parked::create(pins, settings.capacities.services)).transpose()?;
         let diversion = Diversion::prepare(ebpf, pins)?;
-        Self::of(
-            ebpf,
-            settings,
-            Means { indices, diversion, grace: Grace::new()? },
-            parked.unwrap_or_default(),
-        )
+        Self::of(ebpf, settings, diversion, Grace::new()?, parked.unwrap_or_default())
     }
 
     /// Takes up what an earlier agent was about to take away.
     pub(super) fn take_up(ebpf: &mut Ebpf, settings: &Settings, pins: &Pins) -> Result<Self, StartError> {
-        let indices = IndexStates::take(ebpf)?;
         let grace = Grace::new()?;
         let diversion = Diversion::take_up(ebpf, pins, &grace)?;
-        let means = Means { indices, diversion, grace };
-        let mut expiry = Self::of(ebpf, settings, means, Parked::open(pins)?)?;
+        let mut expiry = Self::of(ebpf, settings, diversion, grace, Parked::open(pins)?)?;
         expiry.recover().map_err(|source| StartError::Expiry { source })?;
         Ok(expiry)
     }
 
-    fn of(ebpf: &Ebpf, settings: &Settings, means: Means, parked: Parked) -> Result<Self, StartError> {
-        let Means { indices, diversion, grace } = means;
+    fn of(
+        ebpf: &mut Ebpf,
+        settings: &Settings,
+        diversion: Diversion,
+        grace: Grace,
+        parked: Parked,
+    ) -> Result<Self, StartError> {
         let after = settings.idle_after.unwrap_or(Duration::MAX);
         Ok(Self {
             after,
-            indices,
+            indices: IndexStates::take(ebpf)?,
             parked,
             tables: Tables::take(ebpf)?,
             idleness: Idleness::default(),

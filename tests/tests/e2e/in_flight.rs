@@ -4,7 +4,8 @@ use std::{
     io::{BufReader, Write},
     net::{Ipv4Addr, TcpStream},
     sync::{Arc, Mutex, mpsc},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -102,5 +103,63 @@ fn a_request_that_is_given_up_is_in_flight_no_more() -> Result<()> {
     mark.rises_by_exactly(&Role::BOTH.map(aborted))?;
     // Its answer finds nobody.
     release.send(())?;
+    server.finish()
+}
+
+/// A server that answers after as many milliseconds as the target says.
+fn slow() -> Result<Server> {
+    Server::start(Ipv4Addr::LOCALHOST, |stream: TcpStream| {
+        let mut reader = BufReader::new(&stream);
+        while let Some(head) = http1::head(&mut reader)? {
+            let target: String = head.second()?;
+            thread::sleep(Duration::from_millis(target.trim_start_matches('/').parse()?));
+            (&stream).write_all(OK)?;
+        }
+        Ok(())
+    })
+}
+
+/// Requests of all ages begin and end at once, on any CPU: what is left is the age of one that is there, to the last.
+#[test]
+fn an_age_is_that_of_a_request_that_is_there_whatever_has_ended() -> Result<()> {
+    const CLIENTS: u64 = 24;
+    let agent = Setup::default().alone().start()?;
+    let server = slow()?;
+    let (port, address) = (server.port(), server.address());
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| {
+            thread::spawn(move || -> Result<()> {
+                let mut client = Client::connect(address)?;
+                // Some change their slots of time many times, some never; at most 2.5 s.
+                for delay in [1, 3, 700 + 75 * number, 2, 40 * number, 20, 1, 5 * number] {
+                    client.exchange(&Request::new("GET", &format!("/{delay}")))?;
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().map_err(|_| anyhow!("a client panicked"))??;
+    }
+    let mut last = Client::connect(address)?;
+    let asked = Instant::now();
+    last.send(&Request::new("GET", "/4000"))?;
+    for wait in [0.7, 1.5, 3.0] {
+        let (scrape, now) = poll::until("the last request to be older", || {
+            let scrape = agent.scrape()?;
+            let now = asked.elapsed().as_secs_f64();
+            Ok((now > wait).then_some((scrape, now)))
+        })?;
+        for role in Role::BOTH {
+            let figure = scrape.sum(&age(port, role));
+            // The figures are those of the last tick, 0.2 s ago at most.
+            let least = (now - 0.3) * (1.0 - EIGHTH);
+            ensure!(
+                (least..now * (1.0 + EIGHTH)).contains(&figure),
+                "{role:?}: {figure} s, and the request is {now} s old"
+            );
+        }
+    }
+    drop(last);
     server.finish()
 }

@@ -227,6 +227,17 @@ fn oldest() -> Result<()> {
 }
 
 #[test]
+fn oldest_by_the_table_of_all_cpus() -> Result<()> {
+    without(&["oldest"], &["table:OLD_AGES"])
+}
+
+/// Where a driver refuses it, generic XDP takes its place: see `drivers`.
+#[test]
+fn xdp() -> Result<()> {
+    with_flags(&["xdp"], &["program:interface_driver"], &["--xdp", "lo"])
+}
+
+#[test]
 fn datagrams() -> Result<()> {
     without(&["datagrams"], &["program:datagram_sockets"])
 }
