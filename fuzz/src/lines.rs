@@ -1,34 +1,50 @@
 //! What a single line means, as a reader believes it: over all of the line, with the standard library.
 
 use probe_common::{
-    http1::{Extent, Field},
+    blanks::MOST,
+    http1::{Extent, Field, LONGEST_METHOD, LONGEST_TAIL},
     protocol::Method,
+    window::CARRY,
 };
 
-/// The most spaces around a field's value that the engine passes over.
-const SPACES: usize = 4;
-/// The longest method that it believes to be one.
-const LONGEST_METHOD: usize = 24;
-
-/// The method of a request line (RFC 9112, section 3). A line that is not shown whole is believed only with a standard
-/// method; a method that is none of those must be of capital letters, `-` and `_`, and not
-/// `PROXY`, which begins a header of the PROXY protocol.
+/// The method of a request line (RFC 9112, section 3). A line that is not shown whole is believed with a standard method, or with
+/// another one before a target. `PROXY` begins a header of the PROXY protocol.
 #[must_use]
 pub fn request_line(line: &[u8], extent: Extent) -> Option<Method> {
     let name = line.split(|byte| *byte == b' ').next().filter(|name| name.len() < line.len())?;
     let method = standard_method(name);
-    if extent == Extent::Start {
-        return method;
-    }
-    let [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] = line else {
-        return None;
-    };
-    let plausible = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
     let other =
-        !name.is_empty() && name != b"PROXY" && name.len() <= LONGEST_METHOD && name.iter().all(plausible);
-    let method = method.or(other.then_some(Method::Other))?;
-    // With a target between method and version there are twelve bytes at least.
-    (minor.is_ascii_digit() && line.len() >= 12).then_some(method)
+        (1..=LONGEST_METHOD).contains(&name.len()) && name != b"PROXY" && name.iter().all(is_of_method);
+    let either = method.or(other.then_some(Method::Other))?;
+    let target = &line[name.len() + 1..];
+    match extent {
+        Extent::Start if method.is_some() => method,
+        Extent::Start => begins_as_target(target).then_some(either),
+        Extent::Whole => ends_in_version(line).then_some(either),
+    }
+}
+
+/// Whether a byte may be part of a method: more than a token has.
+fn is_of_method(byte: &u8) -> bool {
+    byte.is_ascii_graphic() && !b"/:\"(".contains(byte) || *byte == 0x7f
+}
+
+fn begins_as_target(target: &[u8]) -> bool {
+    let scheme = target.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"http"));
+    scheme || matches!(target.first(), Some(b'/' | b'*'))
+}
+
+/// Three bytes at least, a space, and `HTTP/1.` with a digit, behind which up to fifteen more bytes are taken, and blanks behind those.
+fn ends_in_version(line: &[u8]) -> bool {
+    let blanks = line.iter().rev().take(MOST).take_while(|byte| is_blank(byte)).count();
+    let line = &line[..line.len() - blanks];
+    let Some(space) = line.iter().rposition(|byte| *byte == b' ') else {
+        return false;
+    };
+    let version = &line[space + 1..];
+    let named =
+        matches!(version, [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor, ..] if minor.is_ascii_digit());
+    space >= 3 && named && version.len() < 8 + LONGEST_TAIL
 }
 
 /// The standard method of this name.
@@ -60,10 +76,9 @@ pub fn field(line: &[u8], extent: Extent) -> Field {
     };
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     match (named(name, b"content-length"), named(name, b"transfer-encoding"), extent) {
-        (true, _, Extent::Whole) => length(value),
-        (true, _, Extent::Start) => Field::Bad,
+        (true, ..) => length(value, extent, CARRY + line.len()),
         (_, true, Extent::Start) => Field::Chunked,
-        (_, true, Extent::Whole) if last_coding_is_chunked(value) => Field::Chunked,
+        (_, true, Extent::Whole) if is_chunked(value) => Field::Chunked,
         _ => Field::Other,
     }
 }
@@ -75,25 +90,41 @@ fn named(name: &[u8], wanted: &[u8]) -> bool {
     name.eq_ignore_ascii_case(wanted)
 }
 
-/// `Content-Length`: 1 to 18 digits, up to [`SPACES`] before them, and behind them nothing or a space, behind which
-/// nothing is looked at.
-fn length(value: &[u8]) -> Field {
-    let digits = without_leading_spaces(value);
-    let end = digits.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(digits.len());
-    let text = str::from_utf8(&digits[..end]).unwrap_or_default();
+/// `Content-Length`: 1 to 18 digits, blanks before them, and behind them nothing or a blank, behind which
+/// nothing is looked at. More than [`MOST`] blanks, and what may still become a length, are for another look; the value ends at
+/// an index.
+fn length(value: &[u8], extent: Extent, end: usize) -> Field {
+    let digits = without_blanks(value);
+    if digits.first().is_some_and(is_blank) {
+        let at = end - digits.len();
+        return Field::Unfinished(at, at);
+    }
+    let so_far = digits.strip_suffix(b"\r").unwrap_or(digits);
+    if extent == Extent::Start && so_far.len() <= 18 && so_far.iter().all(u8::is_ascii_digit) {
+        return Field::Unfinished(end - digits.len(), end);
+    }
+    let length = digits.iter().position(|byte| is_blank(byte)).unwrap_or(digits.len());
+    let text = str::from_utf8(&digits[..length]).unwrap_or_default();
     let plausible = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| plausible).map_or(Field::Bad, Field::Length)
 }
 
-fn without_leading_spaces(value: &[u8]) -> &[u8] {
-    let spaces = value.iter().take(SPACES).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    &value[spaces..]
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
-fn last_coding_is_chunked(value: &[u8]) -> bool {
-    let spaces = value.iter().rev().take(SPACES).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    let value = &value[..value.len() - spaces];
-    value.len() >= 7 && value[value.len() - 7..].eq_ignore_ascii_case(b"chunked")
+fn without_blanks(value: &[u8]) -> &[u8] {
+    &value[value.iter().take(MOST).take_while(|byte| is_blank(byte)).count()..]
+}
+
+/// Whether the value is `chunked`, or ends in it.
+fn is_chunked(value: &[u8]) -> bool {
+    let chunked = |name: &[u8]| name.eq_ignore_ascii_case(b"chunked");
+    let first = without_blanks(value);
+    let behind = value.iter().rev().take(MOST).take_while(|byte| is_blank(byte)).count();
+    let last = &value[..value.len() - behind];
+    let only = first.get(..7).is_some_and(chunked) && first.get(7).is_some_and(|byte| is_blank(byte));
+    only || last.len() >= 7 && chunked(&last[last.len() - 7..])
 }
 
 /// The size of a chunk (RFC 9112, section 7.1): 1 to 15 hexadecimal digits, and behind them nothing, an extension, or a

@@ -2,10 +2,10 @@
 //!
 //! What is not HTTP/1 to the letter, or is known to be read otherwise by the engine, is [`Malformed`]: of it nothing is
 //! said. These are the latter:
-//! - a method that is none of the standard ones and not of capital letters, `-` and `_`, or longer than 24 bytes; or in a
-//!   line of more than 40 bytes, of which the engine may see a start only;
-//! - `Content-Length` or `Transfer-Encoding` in a line of more than 40 bytes, or with more than four spaces; a length of
-//!   more than 18 digits; a list of lengths, even of equal ones;
+//! - a method of more than 39 bytes, since the engine may see a line's first 40 only; or one that is none of the standard ones, before
+//!   a target that begins neither with a slash nor as an absolute one does;
+//! - a name of `Content-Length` or `Transfer-Encoding` with blanks behind it; a `Transfer-Encoding` in a line of more than 40 bytes; a
+//!   length of more than 18 digits; a list of lengths, even of equal ones;
 //! - a chunk's size of no digits or of more than fifteen;
 //! - more than one `Transfer-Encoding`; a coding whose name only ends in `chunked`; one that is not `chunked` beside a
 //!   `Content-Length`;
@@ -137,7 +137,10 @@ impl<'a> Stream<'a> {
         let extent = probe_common::http1::Extent::Whole;
         let method =
             lines::request_line(line.strip_suffix(b"\r").unwrap_or(line), extent).ok_or(Malformed)?;
-        if lines::standard_method(name.as_bytes()).is_none() && line.len() > CARRY {
+        let start = &line[..line.len().min(CARRY)];
+        if line.len() > CARRY
+            && lines::request_line(start, probe_common::http1::Extent::Start) != Some(method)
+        {
             return Err(Malformed);
         }
         self.at += length;
@@ -295,16 +298,16 @@ fn content(headers: &[Header<'_>], version: Option<u8>) -> Result<Option<Content
     }
 }
 
-/// Refuses a head of which a line that frames is not short and plain.
+/// Refuses a head of which the engine may see the start of a coding only.
 fn plain(head: &[u8]) -> Result<(), Malformed> {
-    for line in head.split(|byte| *byte == b'\n') {
+    let codes = |line: &[u8]| {
         let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-        let framing =
-            name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding");
-        let value = line.get(name.len() + 1..).unwrap_or_default().trim_ascii();
-        if framing && (line.len() > CARRY || line.len() - name.len() - 1 - value.len() > 4) {
-            return Err(Malformed);
-        }
+        name.eq_ignore_ascii_case(b"transfer-encoding")
+    };
+    let long = |line: &[u8]| line.len() > CARRY;
+    if head.split(|byte| *byte == b'\n').any(|line| codes(line) && long(line)) {
+        Err(Malformed)
+    } else {
+        Ok(())
     }
-    Ok(())
 }

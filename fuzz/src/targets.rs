@@ -2,7 +2,7 @@
 
 use probe_common::{
     exchange::ABORTED,
-    http1::{self, Extent, Field},
+    http1::{self, Extent, Field, LONGEST_METHOD},
     window::{CARRY, READ, Window},
 };
 
@@ -45,8 +45,7 @@ impl<'a> Shown<'a> {
 
 /// The first line of a request.
 ///
-/// httparse takes more: methods of any token, of any length. It takes less: a minor version of 0 or 1, and a target of
-/// certain characters. So what it takes must be taken here, with those exceptions, and not the other way round.
+/// httparse takes more: methods of any length. It takes less: a minor version of 0 or 1, and a target of certain characters. So what it takes must be taken here, with those exceptions, and not the other way round.
 ///
 /// # Panics
 /// Where the engine's parser differs from the reference, or refuses what httparse takes.
@@ -62,9 +61,8 @@ pub fn request_line(input: &[u8]) {
     // It passes over empty lines before a message, as the engine does before it looks at a line.
     if let (true, Some(name)) =
         (taken && shown.line.starts_with(request.method.unwrap_or_default().as_bytes()), request.method)
-        && name.len() <= 24
+        && name.len() <= LONGEST_METHOD
         && name != "PROXY"
-        && name.bytes().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte))
         && shown.extent == Extent::Whole
     {
         let standard = lines::standard_method(name.as_bytes());
@@ -132,9 +130,8 @@ pub fn field(input: &[u8]) {
     let digits = str::from_utf8(header.value)
         .ok()
         .filter(|value| (1..=18).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit()));
-    let spaces = shown.line.len() - header.name.len() - 1 - header.value.len();
     if header.name.eq_ignore_ascii_case("content-length") {
-        if let Some(digits) = digits.filter(|_| spaces <= 4 && shown.extent == Extent::Whole) {
+        if let Some(digits) = digits.filter(|_| shown.extent == Extent::Whole) {
             assert_eq!(field, Field::Length(digits.parse().expect("digits")), "httparse takes it");
         }
     } else if !header.name.eq_ignore_ascii_case("transfer-encoding") {

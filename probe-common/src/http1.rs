@@ -3,7 +3,12 @@
 //! Only what frames a message or names its series is read: the method, the status, `Content-Length` and
 //! `Transfer-Encoding`. A line is given by its indices in a [`Window`], without its line ending.
 
-use crate::{protocol::Method, swar::LOWER, window::Window};
+use crate::{
+    blanks,
+    protocol::Method,
+    swar::{self, LOWER},
+    window::Window,
+};
 
 /// Eight bytes as a little-endian word.
 pub(crate) const fn word(text: [u8; 8]) -> u64 {
@@ -21,31 +26,82 @@ pub enum Extent {
 
 /// The method of a request line, or `None` if it is not one (RFC 9112, section 3).
 ///
-/// A line that shows its end must end in the version. Of a longer one only the standard methods are believed.
+/// A line that shows its end must end in the version, whatever follows its dot. Of a longer one a standard method is believed, and
+/// another one before what looks like a target.
 #[inline(always)]
 #[must_use]
 pub fn request_line(window: &mut Window, start: usize, end: usize, extent: Extent) -> Option<Method> {
+    let (start, end, extent) = copies(window, start, end, extent);
     let method = method(window, start)?;
-    match extent {
-        Extent::Start => (method as u8 != Method::Other as u8).then_some(method),
-        Extent::Whole => {
-            // "A / HTTP/1.1" is as short as it gets.
-            if end < start + 12 {
-                return None;
-            }
-            let version = window.word(end.wrapping_sub(8));
-            let minor = (version >> 56) as u8;
-            let named = version & (u64::MAX >> 8) == word(*b"HTTP/1.\0");
-            let separate = window.byte(end.wrapping_sub(9)) == b' ';
-            (named && separate && minor.is_ascii_digit()).then_some(method)
-        }
+    let believed = match extent {
+        Extent::Start => method.has_target(window),
+        Extent::Whole => ends_in_version(window, start, end),
+    };
+    if believed { Some(method.method) } else { None }
+}
+
+/// Copies of where a line is. What the verifier learns of a copy by comparing it, it does not know of the original, and so does
+/// not follow what comes behind once for each outcome.
+#[inline(always)]
+fn copies(window: &mut Window, start: usize, end: usize, extent: Extent) -> (usize, usize, Extent) {
+    let start = window.forget(start as u64) as usize;
+    let end = window.forget(end as u64) as usize;
+    let whole = window.forget(u64::from(matches!(extent, Extent::Whole))) != 0;
+    (start, end, if whole { Extent::Whole } else { Extent::Start })
+}
+
+/// Whether a line of which only the start is there looks like a request's.
+#[inline(always)]
+#[must_use]
+pub fn begins_request(window: &mut Window, start: usize) -> bool {
+    method(window, start).is_some_and(|method| method.has_target(window))
+}
+
+/// A method, and where what follows it begins; 0 behind a standard one, which needs no other sign.
+struct Asked {
+    method: Method,
+    target: usize,
+}
+
+impl Asked {
+    #[inline(always)]
+    fn has_target(&self, window: &Window) -> bool {
+        let scheme = (window.word(self.target) | LOWER) & (u64::MAX >> 32) == word(*b"http\0\0\0\0");
+        let first = window.byte(self.target);
+        (self.target == 0) | scheme | (first == b'/') | (first == b'*')
     }
 }
 
-/// The method at the start of a line: a standard one, or another token of capital letters.
+/// The longest tail of a version: what follows `HTTP/1.`.
+pub const LONGEST_TAIL: usize = 16;
+
+/// Whether a line ends in ` HTTP/1.` and a digit. Devices say `HTTP/1.0.8`, and blanks behind it are passed over, as servers do
+/// (RFC 9112, section 3).
 #[inline(always)]
-#[must_use]
-pub fn method(window: &mut Window, start: usize) -> Option<Method> {
+fn ends_in_version(window: &mut Window, start: usize, end: usize) -> bool {
+    let end = blanks::before(window, end);
+    // "A / HTTP/1.1" is as short as it gets.
+    if end < start + 12 {
+        return false;
+    }
+    let one_word = swar::zeros(window.word(end.wrapping_sub(8)) ^ swar::all(b' ')) == 0;
+    let mut space = end.wrapping_sub(9);
+    for _ in 0..LONGEST_TAIL {
+        if window.byte(space) == b' ' {
+            break;
+        }
+        space = space.wrapping_sub(1);
+    }
+    let space = window.forget(space as u64) as usize;
+    let named = window.word(space) == word(*b" HTTP/1.");
+    // By arithmetic, since each comparison would be another way for the verifier to follow.
+    let numbered = window.byte(space.wrapping_add(8)).is_ascii_digit();
+    one_word & named & numbered & (space.wrapping_sub(start) as isize >= 3)
+}
+
+/// The method at the start of a line: a standard one, or another one before a space.
+#[inline(always)]
+fn method(window: &mut Window, start: usize) -> Option<Asked> {
     let first = window.word(start);
     let head = |bytes: u32| first & (u64::MAX >> (64 - 8 * bytes));
     let known = if head(4) == word(*b"GET \0\0\0\0") {
@@ -72,25 +128,33 @@ pub fn method(window: &mut Window, start: usize) -> Option<Method> {
         // A header of the PROXY protocol, whatever it ends in.
         return None;
     } else {
-        return other_method(window, start);
+        let end = method_end(window, start);
+        let named = end != start && window.byte(end) == b' ';
+        return named.then_some(Asked { method: Method::Other, target: end + 1 });
     };
-    Some(known)
+    Some(Asked { method: known, target: 0 })
 }
 
-/// A method that is none of the standard ones: a token of capital letters (RFC 9110, section 9.1, says capital by
-/// convention; holding on to it tells a request from a sentence).
+/// The longest method that is believed to be one.
+pub const LONGEST_METHOD: usize = 64;
+
+/// Index behind the method at the start of a line, as far as one may go. Of the bytes that no token has (RFC 9110, section 5.6.2)
+/// those end it that tell a request from a sentence, a field, an address or a quotation.
 #[inline(always)]
-fn other_method(window: &mut Window, start: usize) -> Option<Method> {
+fn method_end(window: &mut Window, start: usize) -> usize {
     let mut at = start;
-    for _ in 0..24 {
-        let byte = window.byte(at);
-        if !byte.is_ascii_uppercase() && byte != b'-' && byte != b'_' {
+    for _ in 0..LONGEST_METHOD / 8 {
+        let word = window.word(at);
+        let is = |byte: u8| swar::zeros(word ^ swar::all(byte));
+        let control = swar::zeros(word & swar::all(0xe0));
+        let ends = word & swar::HIGHS | control | is(b' ') | is(b'/') | is(b':') | is(b'"') | is(b'(');
+        if ends != 0 {
+            at += swar::bytes_below(ends);
             break;
         }
-        at += 1;
+        at += 8;
     }
-    let end = window.forget(at as u64) as usize;
-    if end == start || window.byte(end) != b' ' { None } else { Some(Method::Other) }
+    window.forget(at as u64) as usize
 }
 
 /// The status code of a status line, or `None` if it is not one (RFC 9112, section 4).
@@ -127,6 +191,8 @@ pub enum Field {
     Length(u64),
     /// `Transfer-Encoding` whose last coding is `chunked`.
     Chunked,
+    /// A `Content-Length` that is to be read on, with its value at the first of these indices; up to the second one it is to be kept.
+    Unfinished(usize, usize),
     /// A length that cannot be: the framing is not to be trusted (RFC 9112, section 6.3).
     Bad,
 }
@@ -135,6 +201,7 @@ pub enum Field {
 #[inline(always)]
 #[must_use]
 pub fn field(window: &mut Window, start: usize, end: usize, extent: Extent) -> Field {
+    let (start, end, extent) = copies(window, start, end, extent);
     if start == end {
         return Field::End;
     }
@@ -148,27 +215,22 @@ pub fn field(window: &mut Window, start: usize, end: usize, extent: Extent) -> F
         let second = window.word(start + 8) | LOWER;
         let third = window.word(start + 16);
         if second == word(*b"-encodin") && third as u8 | 0x20 == b'g' && (third >> 8) as u8 == b':' {
-            return coding(window, end, extent);
+            return coding(window, start + 18, end, extent);
         }
     }
     Field::Other
 }
 
-/// The value of `Content-Length`: digits, spaces around them.
+/// What `Content-Length` is kept as of a line that is not all there.
+pub const LENGTH_NAME: [u8; 15] = *b"content-length:";
+
+/// The value of `Content-Length`: digits, and any number of blanks around them (RFC 9110, section 5.6.3).
 #[inline(always)]
 fn length(window: &mut Window, start: usize, end: usize, extent: Extent) -> Field {
-    if matches!(extent, Extent::Start) {
-        return Field::Bad;
+    let start = blanks::behind(window, start, end);
+    if start < end && matches!(window.byte(start), b' ' | b'\t') {
+        return Field::Unfinished(start, start);
     }
-    let mut start = start;
-    for _ in 0..SPACES {
-        let byte = window.byte(start);
-        if byte != b' ' && byte != b'\t' {
-            break;
-        }
-        start += 1;
-    }
-    let start = window.forget(start as u64) as usize;
     let mut value: u64 = 0;
     let mut at = start;
     // No message of an exabyte is coming: 18 digits cannot overflow.
@@ -182,30 +244,27 @@ fn length(window: &mut Window, start: usize, end: usize, extent: Extent) -> Fiel
     }
     let at = window.forget(at as u64) as usize;
     let behind = window.byte(at);
+    if matches!(extent, Extent::Start) && (at >= end || at + 1 == end && behind == b'\r') {
+        return Field::Unfinished(start, end);
+    }
     let ended = at == end || (at < end && (behind == b' ' || behind == b'\t'));
     if at == start || !ended { Field::Bad } else { Field::Length(value) }
 }
 
-/// The most spaces before or behind a field's value. Nobody sends more than one.
-const SPACES: usize = 4;
-
-/// Whether `Transfer-Encoding` ends in `chunked`, as it must wherever it frames a message (RFC 9112, section 6.1).
+/// Whether `Transfer-Encoding`, whose value starts at an index, is `chunked`, or ends in it, as it must wherever it frames a message
+/// (RFC 9112, section 6.1).
 #[inline(always)]
-fn coding(window: &mut Window, end: usize, extent: Extent) -> Field {
+fn coding(window: &mut Window, start: usize, end: usize, extent: Extent) -> Field {
     if matches!(extent, Extent::Start) {
         return Field::Chunked;
     }
-    let mut end = end;
-    for _ in 0..SPACES {
-        let last = window.byte(end.wrapping_sub(1));
-        if last != b' ' && last != b'\t' {
-            break;
-        }
-        end = end.wrapping_sub(1);
-    }
-    let end = window.forget(end as u64) as usize;
+    let first = blanks::behind(window, start, end);
+    let first = window.word(first) | LOWER;
+    let end = blanks::before(window, end);
     let last = window.word(end.wrapping_sub(8)) | LOWER;
-    if last >> 8 == word(*b"chunked\0") { Field::Chunked } else { Field::Other }
+    // Behind the only one may be more blanks than are passed over: a tab is none of `chunked`'s letters either.
+    let only = first & (u64::MAX >> 8) == word(*b"chunked\0") && matches!((first >> 56) as u8, b' ' | b')');
+    if only || last >> 8 == word(*b"chunked\0") { Field::Chunked } else { Field::Other }
 }
 
 /// The size of a chunk, or `None` if the line is not a chunk's first (RFC 9112, section 7.1).

@@ -20,6 +20,18 @@ pub(crate) const fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHS
 }
 
+/// The high bit of each byte that is not zero: exact for every byte.
+#[inline(always)]
+pub(crate) const fn nonzeros(word: u64) -> u64 {
+    ((word & !HIGHS).wrapping_add(!HIGHS) | word) & HIGHS
+}
+
+/// How many bytes of a word, which is not zero, lie above that of its highest bit, which is its byte's highest.
+#[inline(always)]
+pub(crate) const fn bytes_above(word: u64) -> usize {
+    bytes_below(word.swap_bytes())
+}
+
 /// How many bytes of a word, which is not zero, lie below that of its lowest bit, which is its byte's highest. BPF has no
 /// instruction to count trailing zeros before its newest kernels. Without a branch: the verifier would follow each.
 #[inline(always)]
@@ -43,5 +55,7 @@ mod tests {
         assert_eq!(bytes_below(zeros(0x0100)), 0);
         assert_eq!(zeros(ONES), 0);
         assert_eq!(zeros(all(b'\n') ^ all(b'\n')), HIGHS);
+        assert_eq!(nonzeros(0x80_7f_01_00_ff_00_00_02), 0x80_80_80_00_80_00_00_80);
+        assert_eq!(bytes_above(nonzeros(0x00_00_01_00_ff_00_00_02)), 2);
     }
 }

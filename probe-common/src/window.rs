@@ -1,6 +1,6 @@
 //! The part of a packet's payload that is being read, and where its bytes come from.
 
-use crate::{instruction, proxied::Proxied, swar};
+use crate::{http1::LENGTH_NAME, instruction, proxied::Proxied, swar};
 
 /// Where the bytes of a packet's payload are: an skb, a slice, a capture.
 pub trait Payload {
@@ -202,6 +202,13 @@ impl Window {
     #[inline(always)]
     pub fn put_carry(&mut self, carry: &[u8; CARRY]) {
         self.bytes[..CARRY].copy_from_slice(carry);
+    }
+
+    /// Writes the name of the field that has a length before the byte at an index.
+    #[inline(always)]
+    pub fn put_name(&mut self, index: usize) {
+        let at = index.wrapping_sub(LENGTH_NAME.len()) & MASK;
+        self.bytes[at..at + LENGTH_NAME.len()].copy_from_slice(&LENGTH_NAME);
     }
 
     /// The bytes before `end`: the start of an unfinished line lies at their end.

@@ -5,7 +5,7 @@ use crate::{
     deliveries,
     exchange::{ABORTED, Exchange},
     flow::{BAD, CHUNKED, Flow, GUESSED, HAS_LENGTH, Part},
-    http1::{self, Extent, Field},
+    http1::{self, Extent, Field, LENGTH_NAME},
     pending::Request,
     protocol::{Method, Protocol},
     proxied::{Counting, News},
@@ -66,7 +66,8 @@ impl Connection {
         }
         let flow = self.flow(side);
         let read_on = (matches!(side, Side::Request) && flow.part.by_byte())
-            || matches!(flow.part, Part::Lost | Part::Stream);
+            || matches!(flow.part, Part::Lost | Part::Stream)
+            || flow.carried != 0;
         if matches!(line.extent, Extent::Start) && !read_on {
             flow.after = flow.part;
             flow.part = Part::Tail;
@@ -80,7 +81,7 @@ impl Connection {
         // Whether a connection that was joined late is at the start of a message is a guess: no line is kept that
         // does not look like one.
         let guess = matches!(self.stage, Stage::Joined) && matches!(self.protocol, Protocol::Unknown);
-        if guess && http1::method(window, line.start).is_none() {
+        if guess && !http1::begins_request(window, line.start) {
             return self.not_a_message(side);
         }
         if matches!(side, Side::Request) && self.goes_on_by_byte(window, line) {
@@ -363,6 +364,13 @@ fn field(flow: &mut Flow, window: &mut Window, line: &Line) -> Outcome {
             flow.facts |= HAS_LENGTH;
         }
         Field::Chunked => flow.facts |= CHUNKED,
+        Field::Unfinished(value, to) => {
+            // Without the blanks before it, of which there may be any number.
+            window.put_name(value);
+            window.take_carry(to, &mut flow.carry);
+            flow.carried = (to - value + LENGTH_NAME.len()) as u8;
+            flow.cursor = flow.cursor.wrapping_sub(line.behind.wrapping_sub(to) as u32);
+        }
         Field::Bad => flow.facts |= BAD,
     }
     Outcome::Nothing

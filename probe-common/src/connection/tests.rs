@@ -10,6 +10,7 @@ use crate::window::{Payload, SIZE, Unreadable, Window};
 mod disorder;
 mod escaped;
 mod framing;
+mod liberal;
 mod properties;
 mod proxied;
 mod times;
