@@ -16,6 +16,7 @@ use crate::{
     proxied::Counting,
     reason::Reason,
     sequence::distance,
+    service::Role,
 };
 
 mod client;
@@ -58,6 +59,14 @@ pub enum Side {
 }
 
 impl Side {
+    /// What stands for it in the bits of [`FIRST`].
+    const fn mark(self) -> u8 {
+        match self {
+            Self::Request => 1,
+            Self::Response => 2,
+        }
+    }
+
     const fn opposite(self) -> Self {
         match self {
             Self::Request => Self::Response,
@@ -116,6 +125,11 @@ pub struct Step {
     pub ended: bool,
 }
 
+/// Bits of [`Connection::end`] that say which side ended first, by its [`Side::mark`]; none if neither has.
+const FIRST: u8 = 0b11;
+/// The bit that says that one of them ended by a reset.
+const RESET: u8 = 0b100;
+
 /// How many segments of a connection that was joined late are tried for the start of a request before it is taken
 /// to speak something else.
 const ATTEMPTS: u8 = 16;
@@ -161,9 +175,8 @@ pub struct Connection {
     pub ended: [bool; 2],
     /// How its client is counted, of a connection that was accepted.
     pub counting: Counting,
-    /// Whether it has been counted as reset. Written with every packet: a branch around that would have the verifier
-    /// follow all that comes behind twice.
-    pub reset: bool,
+    /// How it ended: see [`Connection::note_end`].
+    pub end: u8,
     /// Answers that the client has not acknowledged yet; of a server only.
     pub deliveries: Deliveries,
     // Written by what the server says.
@@ -224,7 +237,7 @@ impl Default for Connection {
             attempts: 0,
             ended: [false; 2],
             counting: Counting::Connected,
-            reset: false,
+            end: 0,
             deliveries: Deliveries::default(),
             response: Flow::default(),
             pending: Pending::default(),
@@ -335,7 +348,41 @@ impl Connection {
                 Side::Response => self.ended[1] = true,
             }
         }
+        self.note_end(segment.side, segment.fin, false);
         fresh == 0 && (segment.length > 0 && known || segment.fin && ended_before)
+    }
+
+    /// Notes that a side has ended, by a FIN or by a reset: who leaves first leaves the other one with what is not done. To be called
+    /// with every packet, since a branch around it would have the verifier follow all that comes behind twice: so there is none in it.
+    #[inline(always)]
+    pub fn note_end(&mut self, side: Side, fin: bool, rst: bool) {
+        // 1 where nobody has ended yet.
+        let vacant = (self.end & FIRST).wrapping_sub(1) >> 7;
+        self.end |= vacant * (u8::from(fin | rst) * side.mark()) | u8::from(rst) * RESET;
+    }
+
+    /// Whether either side has sent a reset.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_reset(&self) -> bool {
+        self.end & RESET != 0
+    }
+
+    /// Whether the client left first. Where neither said farewell the other end is gone: a client's to a server, and the server
+    /// to a client.
+    #[inline(always)]
+    const fn client_left(&self) -> bool {
+        match self.end & FIRST {
+            0 => self.role == Role::Server as u8,
+            first => first == Side::Request.mark(),
+        }
+    }
+
+    /// Nobody has ended.
+    #[inline(always)]
+    pub fn forget_ends(&mut self) {
+        self.ended = [false; 2];
+        self.end = 0;
     }
 
     /// Whether a segment of a direction whose place in the conversation is not known is to be read.

@@ -13,7 +13,8 @@ pub struct Exchange {
     pub protocol: Protocol,
     /// The request's method.
     pub method: Method,
-    /// The response's status code; [`ABORTED`] if the connection ended first.
+    /// The response's status code, with [`Ending`] of a response that was cut short; [`ABORTED`] or [`CANCELLED`] if the
+    /// connection ended first.
     pub status: u16,
     /// First byte of the request to first byte of the response, in nanoseconds.
     pub first_byte: u64,
@@ -34,15 +35,61 @@ impl Exchange {
     }
 }
 
-/// Status of a request whose connection ended before its answer did.
+/// Status of a request that the server left without an answer: it ended the connection before a status line.
 pub const ABORTED: u16 = 0;
 
-/// What stands for a status where a service has no room for more series: its class, the first of its three digits;
-/// [`ABORTED`] and a class stay what they are. No status is below 100, so the two are never the same.
+/// Status of a request whose client did not wait for the answer: it ended the connection before a status line. What nginx logs
+/// as 499.
+pub const CANCELLED: u16 = 10;
+
+/// Bits of a status that say how the response ended; the others are its code.
+const ENDING: u16 = 0b11 << 12;
+
+/// How a response that has a status ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ending {
+    /// As its head said; or there was none.
+    #[default]
+    Whole,
+    /// The server ended the connection first: the response is not all there.
+    CutByServer,
+    /// The client did: it did not want the rest.
+    CutByClient,
+}
+
+impl Ending {
+    /// That of a status.
+    #[must_use]
+    pub const fn of(status: u16) -> Self {
+        match (status & ENDING) >> 12 {
+            1 => Self::CutByServer,
+            2 => Self::CutByClient,
+            _ => Self::Whole,
+        }
+    }
+
+    /// A code with this ending.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with(self, code: u16) -> u16 {
+        code | (self as u16) << 12
+    }
+}
+
+/// A status without its [`Ending`].
+#[inline(always)]
+#[must_use]
+pub const fn code_of(status: u16) -> u16 {
+    status & !ENDING
+}
+
+/// What stands for a status where a service has no room for more series: its class, the first of its three digits, and its
+/// ending. [`ABORTED`], [`CANCELLED`] and a class stay what they are. No code is below 100, so none of these are the same.
 #[inline(always)]
 #[must_use]
 pub const fn class_of(status: u16) -> u16 {
-    if status < 100 { status } else { status / 100 }
+    let code = code_of(status);
+    if code < 100 { status } else { status & ENDING | code / 100 }
 }
 
 /// The class that a key's status stands for, if it stands for one.
@@ -112,7 +159,7 @@ impl Span {
 pub struct LatencyKey {
     /// The service's index.
     pub service: u32,
-    /// Status code of the response; [`ABORTED`].
+    /// As in [`Exchange`].
     pub status: u16,
     /// Bucket: see [`crate::bucket`].
     pub bucket: u16,

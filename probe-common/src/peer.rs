@@ -1,6 +1,6 @@
 //! The peers of a service: who its clients are, and as a client whom it asks. They are the edges of a service graph.
 
-use crate::exchange::ABORTED;
+use crate::exchange::{ABORTED, Ending, code_of};
 
 /// Key of a peer: whose, and at which address.
 #[repr(C)]
@@ -70,7 +70,7 @@ pub enum Blame {
     Nobody,
     /// The client.
     Client,
-    /// The server, or that there was no answer.
+    /// The server, which may have broken off.
     Server,
 }
 
@@ -79,7 +79,10 @@ impl Blame {
     #[inline(always)]
     #[must_use]
     pub const fn of(status: u16) -> Self {
-        match status {
+        if matches!(Ending::of(status), Ending::CutByServer) {
+            return Self::Server;
+        }
+        match code_of(status) {
             ABORTED | 500.. => Self::Server,
             400.. => Self::Client,
             _ => Self::Nobody,
@@ -102,11 +105,16 @@ mod tests {
         Blame::{Client, Nobody, Server},
         *,
     };
+    use crate::exchange::CANCELLED;
 
     #[test]
     fn each_status_has_somebody_to_blame_or_nobody() {
         let blamed = [200, 302, 399, 400, 499, 500, 999, ABORTED].map(Blame::of);
         assert_eq!(blamed, [Nobody, Nobody, Nobody, Client, Client, Server, Server, Server]);
+        assert_eq!(Blame::of(CANCELLED), Nobody);
+        let cut = |ending: Ending| [200, 404, 503].map(|code| Blame::of(ending.with(code)));
+        assert_eq!(cut(Ending::CutByServer), [Server; 3]);
+        assert_eq!(cut(Ending::CutByClient), [Nobody, Client, Server]);
     }
 
     #[test]

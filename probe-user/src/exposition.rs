@@ -64,6 +64,7 @@ impl Exposition {
 fn write(page: &mut Page<'_>, report: &Report) {
     agent::write(page, &report.snapshot);
     services::totals(page, &report.snapshot);
+    services::endings(page, &report.endings);
     interfaces::totals(page, &report.snapshot);
     resources::write(page, &report.resources);
     if let Some(rates) = &report.rates {

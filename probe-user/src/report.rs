@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use probe_common::{
+    exchange::{ABORTED, CANCELLED, Ending, as_class},
     interface::{Family, Transport},
     protocol::Protocol,
     service::Role,
@@ -11,7 +12,8 @@ use probe_common::{
 use crate::{
     histogram::Histogram,
     resources::Resources,
-    snapshot::{ServiceId, Snapshot},
+    settings::ErrorClass,
+    snapshot::{RequestKind, ServiceId, Snapshot},
     tier::{Judge, Judgement},
 };
 
@@ -22,6 +24,8 @@ pub struct Report {
     pub snapshot: Arc<Snapshot>,
     /// The rates; none until there are two snapshots to take a difference of.
     pub rates: Option<Rates>,
+    /// How requests ended that did not end well: every protocol that a service ever had requests in.
+    pub endings: BTreeMap<ServiceId, BTreeMap<Protocol, Endings>>,
     /// The tier of each server; none as long as there are no rates.
     pub tiers: BTreeMap<ServiceId, Judgement>,
     /// What services and the node use.
@@ -62,12 +66,65 @@ pub struct ServiceRates {
 pub struct RequestRates {
     /// Requests per second, however they ended.
     pub requests: f64,
-    /// Requests per second that did not fail.
+    /// Requests per second that clients left without an answer.
+    pub cancelled: f64,
+    /// Requests per second that were answered and did not fail.
     pub transactions: f64,
     /// The part of the requests that failed, 0 to 1; none if there were no requests.
     pub error_ratio: Option<f64>,
-    /// Their durations.
+    /// Their durations, of those that clients did not give up.
     pub durations: Histogram,
+}
+
+/// How many requests did not end well, by how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Endings {
+    /// Those that failed: by their status, without an answer, or cut short by the server.
+    pub failed: u64,
+    /// Those that clients left without an answer.
+    pub cancelled: u64,
+    /// Those whose answer the server cut short.
+    pub cut_by_server: u64,
+    /// Those whose answer the client cut short.
+    pub cut_by_client: u64,
+}
+
+impl Endings {
+    /// Of so many requests of a kind.
+    pub(crate) fn of(kind: &RequestKind, count: u64, errors: ErrorClass) -> Self {
+        let if_so = |is: bool| if is { count } else { 0 };
+        Self {
+            failed: if_so(is_failure(kind, errors)),
+            cancelled: if_so(kind.status == CANCELLED),
+            cut_by_server: if_so(kind.ending == Ending::CutByServer),
+            cut_by_client: if_so(kind.ending == Ending::CutByClient),
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+        self.cut_by_server += other.cut_by_server;
+        self.cut_by_client += other.cut_by_client;
+    }
+
+    pub(crate) fn subtract(&mut self, other: Self) {
+        self.failed -= other.failed;
+        self.cancelled -= other.cancelled;
+        self.cut_by_server -= other.cut_by_server;
+        self.cut_by_client -= other.cut_by_client;
+    }
+}
+
+/// Whether requests of a kind are failed ones: by their status, or because the server broke off.
+fn is_failure(kind: &RequestKind, errors: ErrorClass) -> bool {
+    // A class is as bad as its statuses.
+    let status = as_class(kind.status).map_or(kind.status, |class| class * 100);
+    let least = match errors {
+        ErrorClass::Server => 500,
+        ErrorClass::ServerAndClient => 400,
+    };
+    status >= least || status == ABORTED || kind.ending == Ending::CutByServer
 }
 
 impl Report {
@@ -103,10 +160,43 @@ impl RequestRates {
         let mut sum = Self::default();
         for rates in all {
             sum.requests += rates.requests;
+            sum.cancelled += rates.cancelled;
             sum.transactions += rates.transactions;
             sum.durations.merge(&rates.durations);
         }
-        sum.error_ratio = (sum.requests > 0.0).then(|| 1.0 - sum.transactions / sum.requests);
+        let succeeded = sum.transactions + sum.cancelled;
+        sum.error_ratio = (sum.requests > 0.0).then(|| 1.0 - succeeded / sum.requests);
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use probe_common::protocol::Method;
+
+    use super::*;
+
+    #[test]
+    fn client_errors_fail_only_on_request() {
+        let of = |status, ending| RequestKind {
+            protocol: Protocol::Http1,
+            method: Method::Get,
+            status,
+            route: None,
+            ending,
+        };
+        let failed = |errors| {
+            [ABORTED, CANCELLED, 200, 302, 404, 500, 2, 4, 5]
+                .map(|status| is_failure(&of(status, Ending::Whole), errors))
+        };
+        assert_eq!(failed(ErrorClass::Server), [true, false, false, false, false, true, false, false, true]);
+        assert_eq!(
+            failed(ErrorClass::ServerAndClient),
+            [true, false, false, false, true, true, false, true, true]
+        );
+        for errors in [ErrorClass::Server, ErrorClass::ServerAndClient] {
+            assert!(is_failure(&of(200, Ending::CutByServer), errors));
+            assert!(!is_failure(&of(200, Ending::CutByClient), errors));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the probe knows at one moment, as plain data: everything after the collector sees only this.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
@@ -8,6 +9,7 @@ use std::{
 
 use probe_common::{
     counters::Volume,
+    exchange::{ABORTED, CANCELLED, Ending, as_class},
     interface::{ByKind, Transport, Way},
     phase::Phase,
     protocol::{Method, Protocol},
@@ -96,7 +98,40 @@ pub struct Service {
     pub in_flight: BTreeMap<Protocol, InFlight>,
 }
 
+/// Requests of a service that have the same labels.
+#[derive(Debug)]
+pub struct RequestSeries<'a> {
+    /// What they were, however their answers ended.
+    pub kind: &'a RequestKind,
+    /// How many.
+    pub count: u64,
+    /// The durations of those that clients did not give up; none if they gave up all.
+    pub durations: Option<Cow<'a, Histogram>>,
+}
+
 impl Service {
+    /// Its requests by their labels.
+    pub fn request_series(&self) -> impl Iterator<Item = RequestSeries<'_>> {
+        let mut kinds = self.requests.iter().peekable();
+        std::iter::from_fn(move || {
+            let (kind, first) = kinds.next()?;
+            let timed =
+                |kind: &RequestKind, durations| (!kind.is_given_up()).then_some(Cow::Borrowed(durations));
+            let mut series = RequestSeries { kind, count: first.count, durations: timed(kind, first) };
+            while let Some((other, durations)) = kinds.next_if(|(other, _)| other.is_labelled_as(kind)) {
+                series.count += durations.count;
+                series.durations = match (series.durations, timed(other, durations)) {
+                    (Some(mut sum), Some(more)) => {
+                        sum.to_mut().merge(&more);
+                        Some(sum)
+                    }
+                    (some, more) => some.or(more),
+                };
+            }
+            Some(series)
+        })
+    }
+
     /// Adds the histograms of another.
     pub(crate) fn merge_histograms(&mut self, other: Self) {
         merge(&mut self.requests, other.requests);
@@ -199,10 +234,41 @@ pub struct RequestKind {
     pub protocol: Protocol,
     /// The method.
     pub method: Method,
-    /// The status code, [`probe_common::exchange::ABORTED`] if there was no answer.
+    /// The status code, or its class; [`ABORTED`] or [`CANCELLED`] if there was no answer.
     pub status: u16,
     /// The template of the path, `other` for what has none; none where routes are not counted.
     pub route: Option<Arc<str>>,
+    /// How the answer ended. No label: those that differ in this alone follow each other.
+    pub ending: Ending,
+}
+
+impl RequestKind {
+    /// Whether two have the same labels.
+    #[must_use]
+    pub fn is_labelled_as(&self, other: &Self) -> bool {
+        let labels = |kind: &Self| (kind.protocol, kind.method, kind.status);
+        labels(self) == labels(other) && self.route == other.route
+    }
+
+    /// Whether the client left before the answer was there. How long it took is then the client's doing: such requests count, but
+    /// their durations do not.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.status == CANCELLED || self.ending == Ending::CutByClient
+    }
+
+    /// The label `status`.
+    #[must_use]
+    pub fn status_label(&self) -> String {
+        match self.status {
+            ABORTED => "aborted".to_owned(),
+            CANCELLED => "cancelled".to_owned(),
+            status => match as_class(status) {
+                Some(class) => format!("{class}xx"),
+                None => status.to_string(),
+            },
+        }
+    }
 }
 
 /// What was counted on an interface, indexed by [`probe_common::interface::Way`], family and transport.

@@ -5,6 +5,7 @@
 //! and came back, say) loses nothing of what was counted before. The sum of the increases is kept up to date, so that
 //! a tick costs one pass over the snapshot and not one per tick of the window.
 
+mod endings;
 mod increase;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use endings::AllEndings;
 use increase::Increase;
 
 use crate::{
@@ -32,6 +34,7 @@ pub struct Window {
     latest: Option<Arc<Snapshot>>,
     steps: VecDeque<Step>,
     sum: Increase,
+    endings: AllEndings,
 }
 
 /// What was counted from one moment on.
@@ -45,18 +48,30 @@ impl Window {
     /// An empty window of a length; `errors` says which requests are failed ones.
     #[must_use]
     pub fn new(length: Duration, errors: ErrorClass) -> Self {
-        Self { length, errors, latest: None, steps: VecDeque::new(), sum: Increase::default() }
+        Self {
+            length,
+            errors,
+            latest: None,
+            steps: VecDeque::new(),
+            sum: Increase::default(),
+            endings: AllEndings::new(),
+        }
     }
 
     /// Takes the next snapshot in, and gives the totals and rates at its moment.
     pub fn push(&mut self, snapshot: Snapshot) -> Report {
         let snapshot = Arc::new(snapshot);
         if let Some(earlier) = self.latest.replace(Arc::clone(&snapshot)) {
-            self.add_step(earlier.taken, Increase::between(&earlier, &snapshot, self.errors));
+            let increase = Increase::between(&earlier, &snapshot, self.errors);
+            endings::count(&mut self.endings, &increase, &snapshot, self.errors);
+            self.add_step(earlier.taken, increase);
             self.drop_old_steps(snapshot.taken);
+        } else {
+            endings::count(&mut self.endings, &Increase::default(), &snapshot, self.errors);
         }
         let rates = self.rates(&snapshot);
-        Report { snapshot, rates, tiers: BTreeMap::new(), resources: Arc::default() }
+        let endings = self.endings.clone();
+        Report { snapshot, rates, endings, tiers: BTreeMap::new(), resources: Arc::default() }
     }
 
     fn add_step(&mut self, from: Instant, increase: Increase) {
@@ -139,11 +154,12 @@ impl Increase {
 
 impl increase::Requests {
     fn rates(&self, span: Duration) -> RequestRates {
-        let all = self.durations.count as f64;
-        let failed = self.failed as f64;
+        let (all, failed, cancelled) =
+            (self.count as f64, self.endings.failed as f64, self.endings.cancelled as f64);
         RequestRates {
             requests: all / span.as_secs_f64(),
-            transactions: (all - failed) / span.as_secs_f64(),
+            cancelled: cancelled / span.as_secs_f64(),
+            transactions: (all - failed - cancelled) / span.as_secs_f64(),
             error_ratio: (all > 0.0).then(|| failed / all),
             durations: self.durations.clone(),
         }

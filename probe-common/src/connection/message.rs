@@ -3,7 +3,7 @@
 use super::{ATTEMPTS, Connection, Side, Stage, Step, outcome::Outcome, reading::Line};
 use crate::{
     deliveries,
-    exchange::{ABORTED, Exchange},
+    exchange::{ABORTED, CANCELLED, Ending, Exchange},
     flow::{BAD, CHUNKED, Flow, GUESSED, HAS_LENGTH, Part},
     http1::{self, Extent, Field, LENGTH_NAME},
     pending::Request,
@@ -273,19 +273,23 @@ impl Connection {
             // Not even its first line was read, which has been counted.
             return Step { ended: true, ..Step::default() };
         }
-        let aborted = answer.status == CLOSED;
         let first_byte = answer.first.saturating_sub(request.started);
         let exchange = Exchange {
             protocol: self.protocol,
             method: request.method,
-            status: if aborted { ABORTED } else { answer.status },
+            status: match answer.status {
+                UNANSWERED if self.client_left() => CANCELLED,
+                UNANSWERED => ABORTED,
+                status => status,
+            },
             first_byte,
             duration: answer.last.saturating_sub(request.started),
             queue: if unread < first_byte { unread } else { first_byte },
             route: self.pending.route_of_removed(),
         };
         let mut unmeasured = None;
-        if !aborted
+        // What was cut short, and what did not come, is not on its way to anybody.
+        if answer.status < NO_CODE
             && self.role == Role::Server as u8
             && !self.deliveries.push(answer.first, self.response.cursor)
         {
@@ -294,9 +298,9 @@ impl Connection {
         Step { exchange: Some(exchange), unmeasured, ended: true, ..Step::default() }
     }
 
-    /// The connection is over. To be called until it returns no exchange: one for each request that got no answer,
-    /// or none to the end; an answer that ends with the connection is complete, and one whose end was lost is taken to be
-    /// where both ends have said farewell.
+    /// The connection is over. To be called until it returns no exchange: one for each request that got no answer, or none to the
+    /// end, by whoever left first. An answer that the server ends with the connection is complete; one whose end was lost is taken
+    /// to be where both ends have said farewell.
     #[inline(always)]
     pub fn close(&mut self, now: u64) -> Step {
         let Some(Request { started, .. }) = self.pending.first(now) else {
@@ -311,14 +315,19 @@ impl Connection {
             return Step { unmeasured: Some(Reason::HeadLost), ended: true, ..Step::default() };
         }
         let complete = match self.response.part {
-            Part::UntilClose => true,
-            Part::Lost => self.ended == [true; 2] && !self.reset,
+            // Whether a client that says farewell early wants the rest shows in whether it resets what still comes.
+            Part::UntilClose => self.ended[1] && !self.is_reset(),
+            Part::Lost => self.ended == [true; 2] && !self.is_reset(),
             _ => false,
         };
+        let Flow { status, started: first, latest, .. } = self.response;
         let answer = if complete {
-            Answer { status: self.response.status, first: self.response.started, last: self.response.latest }
+            Answer { status, first, last: latest }
+        } else if status >= FINAL {
+            let ending = if self.client_left() { Ending::CutByClient } else { Ending::CutByServer };
+            Answer { status: ending.with(status), first, last: now }
         } else {
-            Answer { status: CLOSED, first: now, last: now }
+            Answer { status: UNANSWERED, first: now, last: now }
         };
         self.response.next_message();
         self.answered(&answer)
@@ -347,7 +356,11 @@ impl Connection {
 /// In place of a status: the answer's first line went by unread.
 const UNSEEN: u16 = 0;
 /// In place of a status: the connection ended first.
-const CLOSED: u16 = u16::MAX;
+const UNANSWERED: u16 = u16::MAX;
+/// No code of a status line is as great: see [`Ending`].
+const NO_CODE: u16 = 1000;
+/// Statuses below are of interim responses (RFC 9110, section 15.2).
+const FINAL: u16 = 200;
 
 /// A line of a head's fields.
 #[inline(always)]

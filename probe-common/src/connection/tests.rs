@@ -5,11 +5,13 @@ extern crate std;
 use std::{format, string::String, vec, vec::Vec};
 
 use super::*;
+use crate::exchange::{ABORTED, CANCELLED, Ending, code_of};
 use crate::window::{Payload, SIZE, Unreadable, Window};
 
 mod disorder;
 mod escaped;
 mod framing;
+mod left;
 mod liberal;
 mod properties;
 mod proxied;
@@ -182,10 +184,28 @@ impl Conversation {
         }
     }
 
+    fn reset(&mut self, side: Side) -> &mut Self {
+        self.connection.note_end(side, false, true);
+        self
+    }
+
     /// The exchanges so far, as `METHOD status`; nothing may have escaped.
     fn seen(&self) -> Vec<String> {
         assert_eq!(self.unmeasured, [], "something escaped");
-        self.exchanges.iter().map(|e| format!("{} {}", e.method.label(), e.status)).collect()
+        let text = |exchange: &Exchange| {
+            let ending = match Ending::of(exchange.status) {
+                Ending::Whole => "",
+                Ending::CutByServer => " cut by the server",
+                Ending::CutByClient => " cut by the client",
+            };
+            let method = exchange.method.label();
+            match code_of(exchange.status) {
+                ABORTED => format!("{method} aborted{ending}"),
+                CANCELLED => format!("{method} cancelled{ending}"),
+                code => format!("{method} {code}{ending}"),
+            }
+        };
+        self.exchanges.iter().map(text).collect()
     }
 }
 

@@ -83,7 +83,7 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
     connection.response.begin_at(response);
     connection.role = role as u8;
     connection.stage = Stage::Open;
-    connection.ended = [false; 2];
+    connection.forget_ends();
     if matches!(role, Role::Server) {
         connection.client = remote(ops);
         connection.counting = proxies::counting_of(&connection.client);

@@ -64,7 +64,7 @@ pub fn read(
     early.connection.service = service;
     early.connection.role = Role::Server as u8;
     early.connection.stage = Stage::Open;
-    early.connection.ended = [false; 2];
+    early.connection.forget_ends();
     early.connection.counting = Counting::Connected;
     if proxies::are_configured()
         && let Some(source) = packet::source(skb)

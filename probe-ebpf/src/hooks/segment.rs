@@ -10,7 +10,7 @@ use aya_ebpf::{
 use probe_common::{
     connection::{Connection, Segment, Side, Stage},
     counters::Progress,
-    exchange::Exchange,
+    exchange::{CANCELLED, Exchange},
     interface::Way,
     protocol::Protocol,
     proxied::Counting,
@@ -110,8 +110,8 @@ fn follow_alone(
         volume.again = connection.ended[0];
         connection.ended[0] = true;
     }
-    volume.reset = tcp.rst && !connection.reset && !matches!(connection.stage, Stage::Connecting);
-    connection.reset |= tcp.rst;
+    volume.reset = tcp.rst && !connection.is_reset() && !matches!(connection.stage, Stage::Connecting);
+    connection.note_end(segment.side, false, tcp.rst);
     volume::count(connection.service, way, &volume);
     if !due && !delivers {
         return Ok(());
@@ -411,7 +411,9 @@ fn step(context: *mut c_void, side: Side) -> i64 {
 #[inline(always)]
 pub fn record(connection: &Connection, exchange: &Exchange) {
     latency::record(connection.service, exchange);
-    if connection.role == Role::Server as u8 && READS_ARE_TOLD.load() != 0 {
+    // How long a client that left would have waited for the service is not known.
+    let waited = exchange.status != CANCELLED;
+    if connection.role == Role::Server as u8 && waited && READS_ARE_TOLD.load() != 0 {
         latency::record_phases(connection.service, exchange);
     }
     crate::peers::record(connection, exchange);

@@ -85,8 +85,7 @@ pub fn begin_connecting(connection: &mut Connection) {
     connection.stage = Stage::Connecting;
     connection.role = Role::Client as u8;
     connection.introduced = false;
-    connection.reset = false;
-    connection.ended = [false; 2];
+    connection.forget_ends();
     connection.scale = 0;
     connection.request.seen = false;
     connection.request.next_message();

@@ -1,14 +1,14 @@
 //! A service, with its totals and its rates.
 
-use probe_common::{exchange::ABORTED, interface, protocol::Protocol, service};
+use probe_common::{interface, protocol::Protocol, service};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Kubernetes, Peer, ServiceResources, Tick, Tier};
 use crate::{
     histogram::Histogram,
-    report::{Report, RequestRates, ServiceRates},
-    snapshot::{self, ServiceId},
+    report::{Endings, Report, RequestRates, ServiceRates},
+    snapshot::{self, RequestSeries, ServiceId},
 };
 
 /// Services with their figures.
@@ -140,7 +140,13 @@ pub struct Requests {
     pub oldest_request_age_seconds: Option<f64>,
     /// Requests per second over the window, however they ended; null until there are rates.
     pub requests_per_second: Option<f64>,
-    /// Requests per second over the window that did not fail; null until there are rates.
+    /// Of those, the ones that failed: by their status, without an answer, or cut short by the server.
+    pub request_failures_total: u64,
+    /// Responses that were not all there when the client ended the connection.
+    pub responses_cut_short_by_client_total: u64,
+    /// Responses that were not all there when the server ended the connection.
+    pub responses_cut_short_by_server_total: u64,
+    /// Requests per second over the window that were answered and did not fail; null until there are rates.
     pub transactions_per_second: Option<f64>,
     /// Duration of the requests of the window; null while there are none.
     pub request_latency_seconds: Option<Latency>,
@@ -153,14 +159,15 @@ pub struct Requests {
 pub struct RequestKind {
     /// The method; `OTHER` for those that are not told apart.
     pub method: String,
-    /// The three digits of the response, or `aborted`.
+    /// The three digits of the response, its class as `2xx` where there was no room to tell more statuses apart, `aborted` if the
+    /// server left without an answer, or `cancelled` if the client did.
     pub status: String,
     /// The template of the path; null where routes are not counted.
     pub route: Option<String>,
     /// How many there were.
     pub requests_total: u64,
-    /// First byte of the request to last byte of its response.
-    pub request_duration_seconds: Summary,
+    /// First byte of the request to last byte of its response, of those that clients did not give up; null if they gave up all.
+    pub request_duration_seconds: Option<Summary>,
 }
 
 /// A part of the time of requests.
@@ -208,7 +215,10 @@ impl Service {
             concurrent_users: is_server.then_some(totals.users),
             requests: Protocol::MEASURED
                 .into_iter()
-                .filter_map(|protocol| Requests::of(protocol, totals, rates))
+                .filter_map(|protocol| {
+                    let endings = report.endings.get(id).and_then(|endings| endings.get(&protocol));
+                    Requests::of(protocol, totals, rates, endings.copied().unwrap_or_default())
+                })
                 .collect(),
             peers: Peer::all_of(report, totals),
             tier: report.tiers.get(id).map(Tier::from),
@@ -246,12 +256,16 @@ impl Summary {
 
 impl Requests {
     /// None if the service never had requests in that protocol.
-    fn of(protocol: Protocol, totals: &snapshot::Service, rates: Option<&ServiceRates>) -> Option<Self> {
+    fn of(
+        protocol: Protocol,
+        totals: &snapshot::Service,
+        rates: Option<&ServiceRates>,
+        endings: Endings,
+    ) -> Option<Self> {
         let kinds: Vec<_> = totals
-            .requests
-            .iter()
-            .filter(|(kind, _)| kind.protocol == protocol)
-            .map(|(kind, durations)| RequestKind::of(kind, durations))
+            .request_series()
+            .filter(|series| series.kind.protocol == protocol)
+            .map(|series| RequestKind::of(&series))
             .collect();
         let waiting = totals.in_flight.get(&protocol);
         if kinds.is_empty() && waiting.is_none() {
@@ -267,6 +281,9 @@ impl Requests {
             request_phase_seconds: phases(protocol, totals),
             requests_in_flight: waiting.requests,
             oldest_request_age_seconds: waiting.oldest.map(|age| age.as_secs_f64()),
+            request_failures_total: endings.failed,
+            responses_cut_short_by_client_total: endings.cut_by_client,
+            responses_cut_short_by_server_total: endings.cut_by_server,
             requests_per_second: rates.map(|rates| rates.requests),
             transactions_per_second: rates.map(|rates| rates.transactions),
             request_latency_seconds: rates.and_then(Latency::of),
@@ -288,17 +305,13 @@ fn phases(protocol: Protocol, totals: &snapshot::Service) -> Vec<Phase> {
 }
 
 impl RequestKind {
-    fn of(kind: &snapshot::RequestKind, durations: &Histogram) -> Self {
-        let status = match kind.status {
-            ABORTED => "aborted".to_owned(),
-            number => format!("{number:03}"),
-        };
+    fn of(series: &RequestSeries<'_>) -> Self {
         Self {
-            method: kind.method.label().to_owned(),
-            status,
-            route: kind.route.as_deref().map(str::to_owned),
-            requests_total: durations.count,
-            request_duration_seconds: Summary::of(durations),
+            method: series.kind.method.label().to_owned(),
+            status: series.kind.status_label(),
+            route: series.kind.route.as_deref().map(str::to_owned),
+            requests_total: series.count,
+            request_duration_seconds: series.durations.as_deref().map(Summary::of),
         }
     }
 }

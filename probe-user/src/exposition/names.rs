@@ -62,6 +62,7 @@ const SERVICE: &[&str] = &["service", "port", "role"];
 const PROTOCOL: &[&str] = &["service", "port", "role", "protocol"];
 /// The last one is empty without `--routes`.
 const REQUEST: &[&str] = &["service", "port", "role", "protocol", "method", "status", "route"];
+const CUT: &[&str] = &["service", "port", "role", "protocol", "by"];
 const PHASE: &[&str] = &["service", "port", "role", "protocol", "phase"];
 const DIRECTION: &[&str] = &["service", "port", "role", "direction", "transport"];
 /// Where peers are counted.
@@ -89,9 +90,15 @@ macro_rules! metrics {
 
 metrics! {
     REQUESTS = "traffic_requests_total", Counter, REQUEST, Count,
-        "Requests that were answered, or that ended without an answer (status aborted).";
+        "Requests that were answered, or that ended without an answer: because the server left (status aborted), or \
+         because the client did (cancelled).";
+    REQUEST_FAILURES = "traffic_request_failures_total", Counter, PROTOCOL, Count,
+        "Requests that failed: by their status (--errors), without an answer, or cut short by the server. There from \
+         the first request on.";
+    RESPONSES_CUT_SHORT = "traffic_responses_cut_short_total", Counter, CUT, Count,
+        "Responses that were not all there when the connection ended, by who ended it first.";
     REQUEST_DURATION = "traffic_request_duration_seconds", Histogram, REQUEST, Seconds,
-        "First byte of the request to last byte of its response, timed in the kernel.";
+        "First byte of the request to last byte of its response, timed in the kernel. Of requests that clients did not give up.";
     TIME_TO_FIRST_BYTE = "traffic_time_to_first_byte_seconds", Histogram, PROTOCOL, Seconds,
         "First byte of the request to first byte of its response, timed in the kernel.";
     REQUEST_PHASE = "traffic_request_phase_seconds", Histogram, PHASE, Seconds,
@@ -104,7 +111,7 @@ metrics! {
     REQUESTS_PER_SECOND = "traffic_requests_per_second", Gauge, PROTOCOL, PerSecond,
         "Requests per second over the window, however they ended.";
     TRANSACTIONS_PER_SECOND = "traffic_transactions_per_second", Gauge, PROTOCOL, PerSecond,
-        "Requests per second over the window that did not fail.";
+        "Requests per second over the window that were answered and did not fail.";
     REQUEST_LATENCY = "traffic_request_latency_seconds", Untyped,
         &["service", "port", "role", "protocol", "quantile"], Seconds,
         "Duration of the requests of the window: its average (avg) and quantiles; absent while there are none.";

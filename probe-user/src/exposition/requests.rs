@@ -1,12 +1,12 @@
 //! What is known of services' requests.
 
-use std::fmt::Write;
+use std::collections::BTreeMap;
 
-use probe_common::exchange::{ABORTED, as_class};
+use probe_common::protocol::Protocol;
 
 use super::{identity_labels::IdentityLabels, names, page::Page, services::Labelled};
 use crate::{
-    report::{RequestRates, ServiceRates},
+    report::{Endings, RequestRates, ServiceRates},
     snapshot::{RequestKind, Service},
 };
 
@@ -14,18 +14,25 @@ use crate::{
 const QUANTILES: [(&str, f64); 3] = [("0.5", 0.5), ("0.95", 0.95), ("0.99", 0.99)];
 
 pub(super) fn totals(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
-    let mut status = String::new();
     let mut total = page.family(&names::REQUESTS);
     for (identity, service) in services {
-        for (kind, durations) in &service.requests {
-            let labels = request_labels(identity, kind, &mut status);
-            total.add_at(identity.place, &labels, durations.count as f64);
+        for series in service.request_series() {
+            let status = series.kind.status_label();
+            total.add_at(
+                identity.place,
+                &request_labels(identity, series.kind, &status),
+                series.count as f64,
+            );
         }
     }
     let mut duration = page.family(&names::REQUEST_DURATION);
     for (identity, service) in services {
-        for (kind, durations) in &service.requests {
-            duration.add_histogram(identity.place, &request_labels(identity, kind, &mut status), durations);
+        for series in service.request_series() {
+            let status = series.kind.status_label();
+            if let Some(durations) = series.durations {
+                let labels = request_labels(identity, series.kind, &status);
+                duration.add_histogram(identity.place, &labels, &durations);
+            }
         }
     }
     parts(page, services);
@@ -72,21 +79,31 @@ fn waiting(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
     }
 }
 
-/// `status` is where the status is written.
+/// How requests ended that did not end well.
+pub(super) fn endings(page: &mut Page<'_>, services: &[Labelled<'_, BTreeMap<Protocol, Endings>>]) {
+    let mut failures = page.family(&names::REQUEST_FAILURES);
+    for (identity, protocols) in services {
+        let [name, port, role] = identity.labels();
+        for (protocol, endings) in *protocols {
+            failures.add_at(identity.place, &[name, port, role, protocol.label()], endings.failed as f64);
+        }
+    }
+    let mut cut = page.family(&names::RESPONSES_CUT_SHORT);
+    for (identity, protocols) in services {
+        let [name, port, role] = identity.labels();
+        for (protocol, endings) in *protocols {
+            for (by, count) in [("client", endings.cut_by_client), ("server", endings.cut_by_server)] {
+                cut.add_at(identity.place, &[name, port, role, protocol.label(), by], count as f64);
+            }
+        }
+    }
+}
+
 fn request_labels<'a>(
     identity: &'a IdentityLabels<'_>,
     kind: &'a RequestKind,
-    status: &'a mut String,
+    status: &'a str,
 ) -> [&'a str; 7] {
-    status.clear();
-    match kind.status {
-        ABORTED => status.push_str("aborted"),
-        // Writing to a string cannot fail.
-        number => match as_class(number) {
-            Some(class) => _ = write!(status, "{class}xx"),
-            None => _ = write!(status, "{number:03}"),
-        },
-    }
     let [name, port, role] = identity.labels();
     let route = kind.route.as_deref().unwrap_or_default();
     [name, port, role, kind.protocol.label(), kind.method.label(), status, route]

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use probe_common::{
     interface::{Transport, Way},
+    protocol::Protocol,
     service::Role,
 };
 
 use super::{identity_labels::IdentityLabels, names, page::Page, peers, requests};
 use crate::{
-    report::{Rates, ServiceRates},
+    report::{Endings, Rates, ServiceRates},
     snapshot::{Service, ServiceId, Snapshot},
 };
 
@@ -27,6 +28,10 @@ pub(super) fn totals(page: &mut Page<'_>, snapshot: &Snapshot) {
     users(page, &services);
     connections(page, &services);
     peers::totals(page, &services);
+}
+
+pub(super) fn endings(page: &mut Page<'_>, endings: &BTreeMap<ServiceId, BTreeMap<Protocol, Endings>>) {
+    requests::endings(page, &labelled(endings));
 }
 
 pub(super) fn rates(page: &mut Page<'_>, rates: &Rates) {

@@ -8,7 +8,7 @@ use std::{io, sync::Arc};
 
 use aya::Ebpf;
 use probe_common::{
-    exchange::{LatencyCell, LatencyKey, Span},
+    exchange::{CANCELLED, Ending, LatencyCell, LatencyKey, Span, code_of},
     protocol::{Method, Protocol},
 };
 
@@ -92,14 +92,16 @@ pub(super) fn gather<E>(
             let of = (key.protocol, key.method, key.status, key.route);
             if series.replace(of) != Some(of) {
                 let route = template(key.route)?;
-                let kind = RequestKind { protocol, method, status: key.status, route };
+                let (status, ending) = (code_of(key.status), Ending::of(key.status));
+                let kind = RequestKind { protocol, method, status, route, ending };
                 requests.push((kind, Histogram::default()));
             }
             if let Some((_, durations)) = requests.last_mut() {
                 durations.add(bucket, count, sum);
             }
         }
-        if matches!(span, Span::Both | Span::FirstByte) {
+        // Of an answer that did not come there was no first byte, whenever its client lost patience.
+        if matches!(span, Span::Both | Span::FirstByte) && key.status != CANCELLED {
             service.first_byte.entry(protocol).or_default().add(bucket, count, sum);
         }
     }
@@ -144,7 +146,13 @@ mod tests {
     }
 
     fn kind(status: u16, route: Option<&str>) -> RequestKind {
-        RequestKind { protocol: Protocol::Http1, method: Method::Get, status, route: route.map(Arc::from) }
+        RequestKind {
+            protocol: Protocol::Http1,
+            method: Method::Get,
+            status,
+            route: route.map(Arc::from),
+            ending: Ending::Whole,
+        }
     }
 
     #[test]

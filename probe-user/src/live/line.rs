@@ -99,6 +99,7 @@ mod tests {
         Report {
             snapshot: Arc::new(snapshot),
             rates: Some(rates),
+            endings: [].into(),
             tiers: BTreeMap::new(),
             resources: Arc::default(),
         }
@@ -125,6 +126,7 @@ mod tests {
             summary(&Report {
                 snapshot: Arc::new(snapshot),
                 rates: Some(rates),
+                endings: [].into(),
                 tiers: BTreeMap::new(),
                 resources: Arc::default()
             }),

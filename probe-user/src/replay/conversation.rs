@@ -111,6 +111,7 @@ impl Conversation {
             fin: captured.fin,
         };
         let accepted = self.connection.accept(&segment);
+        self.connection.note_end(side, false, captured.rst);
         if accepted.lost {
             tally.escaped(Reason::HeadLost);
         }
@@ -199,12 +200,6 @@ impl Conversation {
         }
         tally.missed(Reason::HeadLost.label(), u64::from(self.connection.missed()));
         tally.missed(Reason::Undelivered.label(), u64::from(self.connection.undelivered()));
-    }
-
-    /// The same where a reset ended it.
-    pub(super) fn reset(&mut self, now: u64, tally: &mut Tally) {
-        self.connection.reset = true;
-        self.close(now, tally);
     }
 
     fn note(&self, step: &connection::Step, tally: &mut Tally) {

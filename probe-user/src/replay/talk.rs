@@ -247,11 +247,7 @@ fn count_end(ending: Ending, now: u64, conversation: &mut Conversation, tally: &
             tally.connections.closed += 1;
             tally.connections.reset += u64::from(ending == Ending::Reset);
             tally.connections.reused += u64::from(ending == Ending::Reused);
-            if ending == Ending::Reset {
-                conversation.reset(now, tally);
-            } else {
-                conversation.close(now, tally);
-            }
+            conversation.close(now, tally);
         }
         Ending::Evicted => give_up(conversation, tally),
         Ending::Cut => {

@@ -46,6 +46,7 @@ pub(crate) fn report(taken: Instant) -> Arc<Report> {
     Arc::new(Report {
         snapshot: Arc::new(snapshot),
         rates: None,
+        endings: [].into(),
         tiers: BTreeMap::new(),
         resources: Arc::default(),
     })

@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use probe_common::{
-    counters::Volume,
-    exchange::{ABORTED, as_class},
-    protocol::Protocol,
-};
+use probe_common::{counters::Volume, protocol::Protocol};
 
 use crate::{
     histogram::Histogram,
+    report::Endings,
     settings::ErrorClass,
     snapshot::{InterfaceVolumes, NodeBytes, Service, ServiceId, Snapshot},
 };
@@ -34,8 +31,11 @@ pub(super) struct ServiceIncrease {
 /// Requests of one protocol.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
+    /// All of them.
+    pub(super) count: u64,
+    /// Of those that were not given up.
     pub(super) durations: Histogram,
-    pub(super) failed: u64,
+    pub(super) endings: Endings,
 }
 
 impl Increase {
@@ -116,10 +116,11 @@ impl ServiceIncrease {
                 None => durations.clone(),
             };
             let requests = increase.requests.entry(kind.protocol).or_default();
-            if is_failure(kind.status, errors) {
-                requests.failed += durations.count;
+            requests.count += durations.count;
+            requests.endings.add(Endings::of(kind, durations.count, errors));
+            if !kind.is_given_up() {
+                requests.durations.merge(&durations);
             }
-            requests.durations.merge(&durations);
         }
         increase
     }
@@ -137,8 +138,9 @@ impl ServiceIncrease {
         }
         for (protocol, requests) in &other.requests {
             let sum = self.requests.entry(*protocol).or_default();
+            sum.count += requests.count;
             sum.durations.merge(&requests.durations);
-            sum.failed += requests.failed;
+            sum.endings.add(requests.endings);
         }
     }
 
@@ -148,21 +150,12 @@ impl ServiceIncrease {
         self.sent = volume_since(other.sent, self.sent);
         for (protocol, requests) in &other.requests {
             if let Some(sum) = self.requests.get_mut(protocol) {
+                sum.count -= requests.count;
                 sum.durations = sum.durations.since(&requests.durations);
-                sum.failed -= requests.failed;
+                sum.endings.subtract(requests.endings);
             }
         }
-        self.requests.retain(|_, requests| requests.durations.count > 0);
-    }
-}
-
-/// Whether a request that ended with a status is a failed one.
-fn is_failure(status: u16, errors: ErrorClass) -> bool {
-    // A class is as bad as its statuses.
-    let status = as_class(status).map_or(status, |class| class * 100);
-    match errors {
-        ErrorClass::Server => status == ABORTED || status >= 500,
-        ErrorClass::ServerAndClient => status == ABORTED || status >= 400,
+        self.requests.retain(|_, requests| requests.count > 0);
     }
 }
 
@@ -193,13 +186,6 @@ fn combine(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn client_errors_fail_only_on_request() {
-        let failed = |errors| [ABORTED, 200, 302, 404, 500, 2, 4, 5].map(|status| is_failure(status, errors));
-        assert_eq!(failed(ErrorClass::Server), [true, false, false, false, true, false, false, true]);
-        assert_eq!(failed(ErrorClass::ServerAndClient), [true, false, false, true, true, false, true, true]);
-    }
 
     #[test]
     fn a_volume_that_went_back_counts_from_zero() {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use probe_common::{
     bucket::of_nanoseconds,
     counters::Volume,
-    exchange::ABORTED,
+    exchange::{ABORTED, Ending, code_of},
     interface::Transport,
     protocol::{Method, Protocol},
     service::Role,
@@ -41,7 +41,13 @@ fn snapshot(taken: Instant, services: impl IntoIterator<Item = (ServiceId, Servi
 fn service(answers: &[(u16, u64)]) -> Service {
     let mut service = Service::default();
     for &(status, count) in answers {
-        let kind = RequestKind { protocol: Protocol::Http1, method: Method::Get, status, route: None };
+        let kind = RequestKind {
+            protocol: Protocol::Http1,
+            method: Method::Get,
+            status: code_of(status),
+            route: None,
+            ending: Ending::of(status),
+        };
         service.requests.entry(kind).or_default().add(
             of_nanoseconds(MILLISECOND),
             count,

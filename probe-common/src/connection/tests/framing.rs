@@ -100,14 +100,6 @@ fn an_answer_without_length_ends_with_the_turn_of_the_conversation() {
 }
 
 #[test]
-fn a_request_without_an_answer_is_aborted() {
-    let mut talk = Conversation::new();
-    talk.ask(GET).answer(OK).ask(GET).ask(GET).wait(9).close();
-    assert_eq!(talk.seen(), ["GET 200", "GET 0", "GET 0"]);
-    assert_eq!(talk.exchanges[2].duration, 9);
-}
-
-#[test]
 fn an_idle_connection_that_closes_is_no_request() {
     let mut talk = Conversation::new();
     talk.ask(GET).answer(OK).close();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use probe_common::{
     bucket::of_nanoseconds,
     counters::Volume,
-    exchange::ABORTED,
+    exchange::{ABORTED, Ending},
     interface::Transport,
     phase::Phase,
     protocol::{Method, Protocol},
@@ -147,7 +147,9 @@ fn busy(name: &str, taken: Instant) -> Snapshot {
 
 fn service(users: u64) -> Service {
     let answer = |method, status, count| {
-        (RequestKind { protocol: Protocol::Http1, method, status, route: None }, milliseconds(count))
+        let kind =
+            RequestKind { protocol: Protocol::Http1, method, status, route: None, ending: Ending::Whole };
+        (kind, milliseconds(count))
     };
     Service {
         received: Volume { bytes: 10_000, packets: 100 },
@@ -203,6 +205,8 @@ pub(crate) fn report_in_cluster(place: &Place) -> Report {
         rates.services =
             std::mem::take(&mut rates.services).into_iter().map(|(id, rates)| (there(id), rates)).collect();
     }
+    report.endings =
+        std::mem::take(&mut report.endings).into_iter().map(|(id, endings)| (there(id), endings)).collect();
     report.tiers =
         std::mem::take(&mut report.tiers).into_iter().map(|(id, judgement)| (there(id), judgement)).collect();
     let mut resources = Resources::clone(&report.resources);

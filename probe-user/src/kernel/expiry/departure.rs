@@ -6,7 +6,7 @@ use std::{
 };
 
 use probe_common::{
-    exchange::{LatencyCell, LatencyKey},
+    exchange::{Ending, LatencyCell, LatencyKey, code_of},
     protocol::{Method, Protocol},
 };
 
@@ -37,7 +37,8 @@ impl Shown<'_> {
         let Some(id) = self.names.get(&key.service).filter(|_| series.is_shown()) else { return Ok(None) };
         let route = self.routes.as_mut().map(|routes| routes.template(key.service, key.route)).transpose();
         let route = route.map_err(CollectError::of_map("ROUTES"))?;
-        Ok(Some((id.clone(), RequestKind { protocol, method, status: key.status, route })))
+        let (status, ending) = (code_of(key.status), Ending::of(key.status));
+        Ok(Some((id.clone(), RequestKind { protocol, method, status, route, ending })))
     }
 }
 
