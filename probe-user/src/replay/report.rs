@@ -204,9 +204,9 @@ impl Latency {
             count: histogram.count,
             sum_seconds: seconds(histogram.sum),
             max_seconds: seconds(times.longest()),
-            p50_seconds: histogram.quantile(0.5),
-            p95_seconds: histogram.quantile(0.95),
-            p99_seconds: histogram.quantile(0.99),
+            p50_seconds: times.quantile(0.5),
+            p95_seconds: times.quantile(0.95),
+            p99_seconds: times.quantile(0.99),
         }
     }
 }

@@ -5,6 +5,7 @@ mod files;
 mod fragments;
 mod hostile;
 mod lives;
+mod quantiles;
 mod requests;
 mod roles;
 mod routes;

@@ -1,14 +1,21 @@
-//! Durations of a service: by the kernel's buckets, and the longest one.
+//! Durations of a service: by the kernel's buckets, and the shortest and the longest one.
 
 use probe_common::bucket;
 
 use crate::histogram::Histogram;
 
-/// A histogram that knows its maximum.
-#[derive(Clone, Debug, Default)]
+/// A histogram that knows its extremes.
+#[derive(Clone, Debug)]
 pub(super) struct Times {
     histogram: Histogram,
+    shortest: u64,
     longest: u64,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { histogram: Histogram::default(), shortest: u64::MAX, longest: 0 }
+    }
 }
 
 impl Times {
@@ -17,7 +24,10 @@ impl Times {
         let room = u64::MAX - self.histogram.sum;
         let sum = nanoseconds.saturating_mul(count).min(room);
         self.histogram.add(bucket::of_nanoseconds(nanoseconds), count, sum);
-        self.longest = self.longest.max(nanoseconds);
+        if count > 0 {
+            self.shortest = self.shortest.min(nanoseconds);
+            self.longest = self.longest.max(nanoseconds);
+        }
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
@@ -25,6 +35,7 @@ impl Times {
         self.histogram.sum = 0;
         self.histogram.merge(&Histogram { sum: 0, ..other.histogram.clone() });
         self.histogram.sum = sum;
+        self.shortest = self.shortest.min(other.shortest);
         self.longest = self.longest.max(other.longest);
     }
 
@@ -35,5 +46,13 @@ impl Times {
     /// The longest, in nanoseconds.
     pub(super) fn longest(&self) -> u64 {
         self.longest
+    }
+
+    /// The duration, in seconds, below which a fraction of them lies: as of the kernel's buckets, but never outside what
+    /// was seen.
+    pub(super) fn quantile(&self, quantile: f64) -> Option<f64> {
+        let seconds = |nanoseconds: u64| nanoseconds as f64 / 1e9;
+        let estimate = self.histogram.quantile(quantile)?;
+        Some(estimate.max(seconds(self.shortest)).min(seconds(self.longest)))
     }
 }
