@@ -27,6 +27,7 @@ mod tcp;
 #[expect(clippy::cast_possible_truncation, reason = "lengths that tests make up are small")]
 mod tests;
 mod times;
+mod validity;
 
 use std::{
     io::{self, Read, Write},

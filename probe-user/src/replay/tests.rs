@@ -11,6 +11,7 @@ mod roles;
 mod routes;
 mod shapes;
 mod shown;
+mod validity;
 mod wire;
 
 use std::io::Cursor;

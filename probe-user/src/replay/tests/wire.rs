@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::PacketBuilder;
+use etherparse::{PacketBuilder, TcpOptionElement};
 
 pub(super) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 pub(super) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -47,6 +47,8 @@ pub(super) struct Wire {
     /// Next sequence numbers.
     pub(super) next: [u32; 2],
     pub(super) time: u64,
+    /// By how much windows are scaled, as both SYNs say.
+    pub(super) scale: Option<u8>,
     pub(super) packets: Vec<Packet>,
 }
 
@@ -54,7 +56,8 @@ impl Wire {
     pub(super) fn between(client: &str, server: &str) -> Self {
         let [client, server] = [client, server].map(|text| text.parse().unwrap());
         // Both wrap within a few bytes.
-        Self { client, server, next: [u32::MAX - 10, u32::MAX - 30], time: START, packets: Vec::new() }
+        let next = [u32::MAX - 10, u32::MAX - 30];
+        Self { client, server, next, time: START, scale: None, packets: Vec::new() }
     }
 
     pub(super) fn new() -> Self {
@@ -151,6 +154,9 @@ impl Wire {
         }
         if flags.syn {
             tcp = tcp.syn();
+            if let Some(scale) = self.scale {
+                tcp = tcp.options(&[TcpOptionElement::WindowScale(scale)]).unwrap();
+            }
         }
         if flags.fin {
             tcp = tcp.fin();
