@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::report::{Capture, Latency, Report, RouteKind, Service};
+use super::report::{Capture, GoesBack, Latency, Order, Report, RouteKind, Service};
 use crate::figures::{duration, grouped};
 
 /// Over the columns of the table, each to the right but for the first two.
@@ -124,6 +124,10 @@ fn remarks(text: &mut String, service: &Service) {
     if !known.is_empty() {
         _ = writeln!(text, "{}  connections: {}", service.service, known.join(", "));
     }
+    if service.unknown() > 0 {
+        let unknown = grouped(service.unknown());
+        _ = writeln!(text, "{}  durations not known, since time goes back: {unknown}", service.service);
+    }
     if !service.unmeasured.is_empty() {
         _ = writeln!(text, "{}  unmeasured: {}", service.service, list(service.unmeasured.iter()));
     }
@@ -133,6 +137,15 @@ fn capture(text: &mut String, capture: &Capture) {
     _ = write!(text, "\n{}: {} packets", capture.file, grouped(capture.packets));
     if let Some(first) = &capture.first {
         _ = write!(text, " in {} from {first}", duration(capture.seconds));
+    }
+    if let Some(GoesBack { times, seconds }) = capture.time_goes_back {
+        let by = duration(seconds);
+        let times = if times == 1 { "once".to_owned() } else { format!("{} times", grouped(times)) };
+        let order = match capture.order {
+            Order::File => "counted in the order of the file",
+            Order::Time => "counted in the order of time",
+        };
+        _ = write!(text, "; time goes back {times}, by up to {by}: {order}");
     }
     if capture.cut_packets > 0 {
         _ = write!(text, "; {} of them not captured whole", grouped(capture.cut_packets));

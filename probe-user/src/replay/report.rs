@@ -11,9 +11,11 @@ use probe_common::{exchange::ABORTED, protocol::Method};
 use serde::Serialize;
 
 use super::{
-    Span,
+    damage::Damage,
+    files::Outcome,
     services::{Row, Services},
-    skip::Skipped,
+    skip::{Skip, Skipped},
+    span::Span,
     tally::{Connections, Tally},
     times::Times,
 };
@@ -84,6 +86,8 @@ pub(super) struct RouteKind {
 #[derive(Debug, Serialize)]
 pub(super) struct Latency {
     pub(super) count: u64,
+    /// Not among them: durations that are not known, because time goes back within them.
+    pub(super) unknown: u64,
     pub(super) sum_seconds: f64,
     pub(super) max_seconds: f64,
     pub(super) p50_seconds: Option<f64>,
@@ -123,6 +127,10 @@ pub(super) struct Capture {
     pub(super) last: Option<String>,
     /// Seconds between the two.
     pub(super) seconds: f64,
+    /// That, and how far, packets are older than those before them in the file; none if time never goes back.
+    pub(super) time_goes_back: Option<GoesBack>,
+    /// In which order the packets were counted.
+    pub(super) order: Order,
     /// Packets of which not all was captured.
     pub(super) cut_packets: u64,
     /// Packets that are part of no connection, by reason.
@@ -133,26 +141,74 @@ pub(super) struct Capture {
     pub(super) error: Option<String>,
 }
 
+/// Time that goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct GoesBack {
+    /// How often.
+    pub(super) times: u64,
+    /// By how much at most.
+    pub(super) seconds: f64,
+}
+
+/// An order of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Order {
+    /// As they stand in the file.
+    File,
+    /// By their times.
+    Time,
+}
+
 impl Report {
-    pub(super) fn new(services: Services, span: Option<Span>, skipped: &Skipped, cut: u64) -> Self {
+    pub(super) fn new(
+        services: Services,
+        span: Option<Span>,
+        skipped: &Skipped,
+        cut: u64,
+        files: Vec<Outcome>,
+    ) -> Self {
         let time =
             |nanoseconds| format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(nanoseconds)).to_string();
         let capture = Capture {
-            file: String::new(),
-            packets: 0,
+            file: files.iter().map(|file| &*file.name).collect::<Vec<_>>().join(", "),
+            packets: files.iter().map(|file| file.packets).sum(),
             first: span.map(|span| time(span.earliest)),
             last: span.map(|span| time(span.latest)),
             seconds: seconds(span.map_or(0, |span| span.latest - span.earliest)),
             cut_packets: cut,
             skipped: skipped.iter().map(|(skip, count)| (skip.label(), *count)).collect(),
-            truncated: false,
-            error: None,
+            time_goes_back: span
+                .filter(|span| span.steps_back > 0)
+                .map(|span| GoesBack { times: span.steps_back, seconds: seconds(span.furthest_back) }),
+            order: Order::File,
+            truncated: files.iter().filter_map(|file| file.damage.as_ref()).any(Damage::is_cut_off),
+            error: files.iter().find_map(|file| file.damage.as_ref()).map(ToString::to_string),
         };
         Self { services: services.rows().into_iter().map(Service::new).collect(), capture }
     }
 }
 
+impl Report {
+    /// How little sense the order makes in which packets were counted: what could not be told, and what has lost its
+    /// beginning or comes behind its end.
+    pub(super) fn disorder(&self) -> u64 {
+        let of_service = |service: &Service| {
+            let ConnectionCounts { joined, reused, half_open, .. } = service.connections;
+            let unmeasured: u64 = service.unmeasured.values().sum();
+            service.unknown() + unmeasured + joined + reused + half_open
+        };
+        let behind = self.capture.skipped.get(Skip::AfterEnd.label()).copied().unwrap_or_default();
+        self.services.iter().map(of_service).sum::<u64>() + behind
+    }
+}
+
 impl Service {
+    /// Durations that are not known.
+    pub(super) fn unknown(&self) -> u64 {
+        self.duration.unknown.max(self.time_to_first_byte.unknown)
+    }
+
     fn new(row: Row) -> Self {
         let Row { service, protocol, tally } = row;
         Self {
@@ -202,6 +258,7 @@ impl Latency {
         let histogram = times.histogram();
         Self {
             count: histogram.count,
+            unknown: times.unknown(),
             sum_seconds: seconds(histogram.sum),
             max_seconds: seconds(times.longest()),
             p50_seconds: times.quantile(0.5),

@@ -41,6 +41,14 @@ pub(super) struct Tally {
     pub(super) unmeasured: BTreeMap<&'static str, u64>,
 }
 
+/// When a request began, when its answer did, and when that had ended, by the engine's clock: which may go back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lasted {
+    pub(super) began: u64,
+    pub(super) answered: u64,
+    pub(super) ended: u64,
+}
+
 /// What became of a service's connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Connections {
@@ -66,14 +74,14 @@ pub(super) struct Connections {
 
 impl Tally {
     /// Counts a request that has come to its end, as the kernel does.
-    pub(super) fn ended(&mut self, exchange: &Exchange, route: Option<Arc<str>>) {
+    pub(super) fn ended(&mut self, exchange: &Exchange, lasted: &Lasted, route: Option<Arc<str>>) {
         *self.requests.entry((exchange.method, exchange.status)).or_default() += 1;
         if let Some(route) = route {
             let route = self.routes.admit(route);
             *self.by_route.entry((route, exchange.method, exchange.status)).or_default() += 1;
         }
-        self.duration.add(exchange.duration, 1);
-        self.first_byte.add(exchange.first_byte, 1);
+        self.duration.add_from(lasted.began, lasted.ended, 1);
+        self.first_byte.add_from(lasted.began, lasted.answered, 1);
     }
 
     /// Counts what escaped the engine.

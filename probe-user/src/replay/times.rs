@@ -4,17 +4,21 @@ use probe_common::bucket;
 
 use crate::histogram::Histogram;
 
+/// The longest duration that the engine can tell (`probe_common::pending`), 26 days; what is longer is the jump of a clock.
+const LONGEST: u64 = 26 * 86_400 * 1_000_000_000;
+
 /// A histogram that knows its extremes.
 #[derive(Clone, Debug)]
 pub(super) struct Times {
     histogram: Histogram,
     shortest: u64,
     longest: u64,
+    unknown: u64,
 }
 
 impl Default for Times {
     fn default() -> Self {
-        Self { histogram: Histogram::default(), shortest: u64::MAX, longest: 0 }
+        Self { histogram: Histogram::default(), shortest: u64::MAX, longest: 0, unknown: 0 }
     }
 }
 
@@ -30,6 +34,19 @@ impl Times {
         }
     }
 
+    /// Adds a duration from one time to another; none is known if that is the earlier one, or too much later to tell.
+    pub(super) fn add_from(&mut self, from: u64, to: u64, count: u64) {
+        match to.checked_sub(from).filter(|duration| *duration <= LONGEST) {
+            Some(duration) => self.add(duration, count),
+            None => self.unknown += count,
+        }
+    }
+
+    /// How many are not known, because time went back.
+    pub(super) const fn unknown(&self) -> u64 {
+        self.unknown
+    }
+
     pub(super) fn merge(&mut self, other: &Self) {
         let sum = self.histogram.sum.saturating_add(other.histogram.sum);
         self.histogram.sum = 0;
@@ -37,6 +54,7 @@ impl Times {
         self.histogram.sum = sum;
         self.shortest = self.shortest.min(other.shortest);
         self.longest = self.longest.max(other.longest);
+        self.unknown += other.unknown;
     }
 
     pub(super) fn histogram(&self) -> &Histogram {

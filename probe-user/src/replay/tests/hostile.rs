@@ -5,8 +5,8 @@ use std::io::Cursor;
 use proptest::prelude::*;
 
 use super::{
-    super::{count, render, routes::Routes},
-    Format, Link, file,
+    super::{render, routes::Routes},
+    Format, Link, count, file,
     files::three_requests,
 };
 
