@@ -30,6 +30,7 @@ mod tcp;
 #[expect(clippy::cast_possible_truncation, reason = "lengths that tests make up are small")]
 mod tests;
 mod times;
+mod tunnel;
 mod validity;
 
 use std::{
@@ -45,6 +46,7 @@ use self::{
     connections::Connections,
     files::{Files, Outcome},
     fragments::Fragments,
+    link::Inner,
     report::{Order, Report},
     routes::Routes,
     skip::{Skip, Skipped},
@@ -143,8 +145,16 @@ impl Replay {
         let now = self.span.get_or_insert(Span::from(record.time)).note(record.time);
         self.cut += u64::from(record.bytes.len() < record.length);
         let inner = link::strip(record)?;
+        self.datagram(inner, now)
+    }
+
+    /// Takes an IP packet, or what is in it if it is a tunnel's.
+    fn datagram(&mut self, inner: Inner<'_>, now: u64) -> Result<(), Skip> {
         let Some(datagram) = network::datagram(inner, now, &mut self.fragments)? else { return Ok(()) };
-        self.connections.take(&Segment::of(&datagram)?, now)
+        match tunnel::within(&datagram, inner.depth()) {
+            Some(within) => self.datagram(within?, now),
+            None => self.connections.take(&Segment::of(&datagram)?, now),
+        }
     }
 
     fn finish(mut self, files: Vec<Outcome>) -> Report {

@@ -36,8 +36,10 @@ pub(super) struct Segment<'a> {
 impl<'a> Segment<'a> {
     /// Finds the segment in a datagram.
     pub(super) fn of(datagram: &'a Datagram<'_>) -> Result<Self, Skip> {
-        if datagram.protocol != IpNumber::TCP {
-            return Err(Skip::NotTcp);
+        match datagram.protocol {
+            IpNumber::TCP => {}
+            IpNumber::UDP => return Err(Skip::Udp),
+            _ => return Err(Skip::NotTcp),
         }
         let bytes = &datagram.payload[..];
         if bytes.len() < SHORTEST {

@@ -12,6 +12,7 @@ mod routes;
 mod shapes;
 mod shown;
 mod times;
+mod tunnels;
 mod validity;
 mod wire;
 

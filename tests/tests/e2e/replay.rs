@@ -1,7 +1,12 @@
 //! A capture that tcpdump takes while the agent counts: the server's log, the agent and the replay know of the same
 //! requests.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{SocketAddr, UdpSocket},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use probe_tests::{
@@ -11,6 +16,7 @@ use probe_tests::{
     expect::within,
     load,
     metrics::{Role, Series},
+    netns::Netns,
     nginx::Nginx,
     process, summary,
 };
@@ -150,6 +156,38 @@ fn a_capture_of_all_interfaces_comes_to_the_same() -> Result<()> {
     load::h2load(nginx.ipv4(), "/ok", 1_000, 10)?;
     let answered = nginx.answered(1_000)?;
     has_all_requests(&capture.finish()?.replayed()?, &answered, 0)
+}
+
+/// A capture on the uplink of a node, of pods in an overlay network that the kernel itself makes.
+#[test]
+fn an_overlay_comes_to_what_is_in_it() -> Result<()> {
+    const PORT: u16 = 8472;
+    const REQUESTS: u64 = 1_000;
+    let (near, far) = (Netns::new()?, Netns::new()?);
+    near.connect("up", &far, "up")?;
+    for (netns, own, other) in [(&near, 1, 2), (&far, 2, 1)] {
+        let remote = format!("192.0.2.{other}");
+        let port = PORT.to_string();
+        let vxlan = [
+            "link", "add", "pods", "type", "vxlan", "id", "7", "dstport", &port, "remote", &remote, "dev",
+            "up",
+        ];
+        netns.ip(&vxlan)?;
+        netns.ip(&["link", "set", "pods", "mtu", "1400", "up"])?;
+        netns.address("pods", &format!("10.77.0.{own}/24"))?;
+    }
+    let nginx = Nginx::start_within(&far)?;
+    let capture = Capture::start_within(&near, "up", &format!("udp port {PORT}"), nginx.port())?;
+    let server = SocketAddr::from(([10, 77, 0, 2], nginx.port()));
+    load::h2load_from(&near, server, "/ok", REQUESTS, 10)?;
+    let answered = nginx.answered(usize::try_from(REQUESTS)?)?;
+    let captured = capture.finish_behind(|marker| {
+        near.inside(|| {
+            _ = UdpSocket::bind("192.0.2.1:0")?.send_to(marker, ("192.0.2.2", PORT))?;
+            Ok(())
+        })
+    })?;
+    has_all_requests(&captured.replayed()?, &answered, 0)
 }
 
 #[test]

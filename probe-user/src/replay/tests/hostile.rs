@@ -23,8 +23,23 @@ fn formats() -> impl Strategy<Value = Format> {
 }
 
 fn links() -> impl Strategy<Value = Link> {
-    use Link::{Ethernet, Loop, NullLittle, QinQ, Raw, Sll, Sll2, Vlan};
-    prop::sample::select(vec![Ethernet, Vlan, QinQ, Sll, Sll2, Raw, NullLittle, Loop])
+    use Link::{
+        Ethernet, Loop, Mpls, NullLittle, PppOverEthernet, Pseudowire, QinQ, Raw, Sll, Sll2, Snap, Vlan,
+    };
+    prop::sample::select(vec![
+        Ethernet,
+        Vlan,
+        QinQ,
+        Sll,
+        Sll2,
+        Raw,
+        NullLittle,
+        Loop,
+        Snap,
+        Mpls,
+        Pseudowire,
+        PppOverEthernet,
+    ])
 }
 
 proptest! {
