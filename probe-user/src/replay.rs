@@ -11,6 +11,7 @@ mod conversation;
 mod damage;
 mod files;
 mod fragments;
+mod interrupt;
 mod link;
 mod network;
 mod pair;
@@ -37,6 +38,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    rc::Rc,
 };
 
 use anyhow::{Context, Result};
@@ -46,6 +48,7 @@ use self::{
     connections::Connections,
     files::{Files, Outcome},
     fragments::Fragments,
+    interrupt::Interrupt,
     link::Inner,
     report::{Order, Report},
     routes::Routes,
@@ -58,16 +61,25 @@ use crate::cli::{OutputFormat, ReplayArgs};
 
 /// Counts a capture, and shows what was counted on standard output. The exit code is 0 if it could be read to its end.
 pub fn replay(args: &ReplayArgs) -> Result<ExitCode> {
-    let report = count(std::slice::from_ref(&args.file), &Wanted::of(args))?;
+    let interrupt = Interrupt::catch().context("cannot catch signals")?;
+    let report = count(std::slice::from_ref(&args.file), &Wanted::of(args), &interrupt)?;
     let text = match args.format {
         OutputFormat::Text => render::text(&report),
         OutputFormat::Json => render::json(&report)?,
     };
     io::stdout().write_all(text.as_bytes()).context("cannot show what was counted")?;
-    let Some(error) = &report.capture.error else { return Ok(ExitCode::SUCCESS) };
     let name = &report.capture.file;
-    eprintln!("error: {name} is damaged {error}; what could be read until there has been counted");
-    Ok(ExitCode::FAILURE)
+    if let Some(error) = &report.capture.error {
+        eprintln!("error: {name} is damaged {error}; what could be read until there has been counted");
+        return Ok(ExitCode::FAILURE);
+    }
+    if report.capture.stopped && files::are_whole(&args.file) {
+        eprintln!(
+            "error: {name} was not read to its end: a signal came; what was read until then has been counted"
+        );
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What is to be counted, and how.
@@ -89,18 +101,22 @@ impl Wanted {
 
 /// Counts captures as far as they can be read. Where time goes back in them, they are read in the order of times as well, if
 /// they are small enough, and what makes more sense is told: either the order is wrong, or some of the times are.
-fn count(paths: &[PathBuf], wanted: &Wanted) -> Result<Report> {
-    let as_it_stands = read(Files::open(paths)?, wanted);
+fn count(paths: &[PathBuf], wanted: &Wanted, interrupt: &Rc<Interrupt>) -> Result<Report> {
+    let mut as_it_stands = read(Files::open(paths, interrupt)?, wanted);
+    if interrupt.has_come() {
+        as_it_stands.capture.stop(interrupt.cut.get());
+        return Ok(as_it_stands);
+    }
     if as_it_stands.capture.time_goes_back.is_none() || !sorted::can_be_sorted(paths) {
         return Ok(as_it_stands);
     }
-    let mut files = Files::open(paths)?;
+    let mut files = Files::open(paths, interrupt)?;
     let mut sorted = Sorted::default();
     files.read(|record| sorted.take(record));
     let mut replay = Replay::new(wanted);
     sorted.read(|record| replay.take(record));
     let mut by_time = replay.finish(files.finish());
-    if by_time.disorder() > as_it_stands.disorder() {
+    if interrupt.has_come() || by_time.disorder() > as_it_stands.disorder() {
         return Ok(as_it_stands);
     }
     by_time.capture.time_goes_back = as_it_stands.capture.time_goes_back;

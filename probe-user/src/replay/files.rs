@@ -5,6 +5,7 @@ use std::{
     collections::BinaryHeap,
     io::Read,
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use anyhow::{Context, Result};
@@ -12,6 +13,7 @@ use anyhow::{Context, Result};
 use super::{
     capture::{Capture, Record},
     damage::{Damage, NotACapture},
+    interrupt::Interrupt,
     skip::Skip,
     source,
 };
@@ -47,12 +49,17 @@ pub(super) fn name(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
+/// Whether what was given has an end, which a signal should not have kept from being read.
+pub(super) fn are_whole(path: &Path) -> bool {
+    path != Path::new("-") && path.is_file()
+}
+
 impl Files {
     /// Opens all of them.
-    pub(super) fn open(paths: &[PathBuf]) -> Result<Self> {
+    pub(super) fn open(paths: &[PathBuf], interrupt: &Rc<Interrupt>) -> Result<Self> {
         let open = |path: &PathBuf| {
             let name = name(path);
-            let source = source::open(path).with_context(|| format!("cannot open {name}"))?;
+            let source = source::open(path, interrupt).with_context(|| format!("cannot open {name}"))?;
             let capture = Capture::open(source).with_context(|| format!("cannot replay {name}"))?;
             Ok(Input::new(name, capture))
         };

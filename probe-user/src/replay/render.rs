@@ -138,6 +138,9 @@ fn capture(text: &mut String, capture: &Capture) {
     if let Some(first) = &capture.first {
         _ = write!(text, " in {} from {first}", duration(capture.seconds));
     }
+    if capture.stopped {
+        text.push_str("; stopped by a signal");
+    }
     if let Some(GoesBack { times, seconds }) = capture.time_goes_back {
         let by = duration(seconds);
         let times = if times == 1 { "once".to_owned() } else { format!("{} times", grouped(times)) };

@@ -135,10 +135,22 @@ pub(super) struct Capture {
     pub(super) cut_packets: u64,
     /// Packets that are part of no connection, by reason.
     pub(super) skipped: BTreeMap<&'static str, u64>,
+    /// Whether a signal ended the reading.
+    pub(super) stopped: bool,
     /// Whether the file ends in the middle of a record.
     pub(super) truncated: bool,
     /// What kept the file from being read to its end.
     pub(super) error: Option<String>,
+}
+
+impl Capture {
+    /// Takes note that a signal ended the reading; where something was left unread, that is no damage.
+    pub(super) fn stop(&mut self, cut: bool) {
+        self.stopped = true;
+        if cut && self.truncated {
+            (self.truncated, self.error) = (false, None);
+        }
+    }
 }
 
 /// Time that goes back.
@@ -182,6 +194,7 @@ impl Report {
                 .filter(|span| span.steps_back > 0)
                 .map(|span| GoesBack { times: span.steps_back, seconds: seconds(span.furthest_back) }),
             order: Order::File,
+            stopped: false,
             truncated: files.iter().filter_map(|file| file.damage.as_ref()).any(Damage::is_cut_off),
             error: files.iter().find_map(|file| file.damage.as_ref()).map(ToString::to_string),
         };

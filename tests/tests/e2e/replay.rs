@@ -164,20 +164,20 @@ fn an_overlay_comes_to_what_is_in_it() -> Result<()> {
     const PORT: u16 = 8472;
     const REQUESTS: u64 = 1_000;
     let (near, far) = (Netns::new()?, Netns::new()?);
-    near.connect("up", &far, "up")?;
+    near.connect("uplink", &far, "uplink")?;
     for (netns, own, other) in [(&near, 1, 2), (&far, 2, 1)] {
         let remote = format!("192.0.2.{other}");
         let port = PORT.to_string();
         let vxlan = [
             "link", "add", "pods", "type", "vxlan", "id", "7", "dstport", &port, "remote", &remote, "dev",
-            "up",
+            "uplink",
         ];
         netns.ip(&vxlan)?;
         netns.ip(&["link", "set", "pods", "mtu", "1400", "up"])?;
         netns.address("pods", &format!("10.77.0.{own}/24"))?;
     }
     let nginx = Nginx::start_within(&far)?;
-    let capture = Capture::start_within(&near, "up", &format!("udp port {PORT}"), nginx.port())?;
+    let capture = Capture::start_within(&near, "uplink", &format!("udp port {PORT}"), nginx.port())?;
     let server = SocketAddr::from(([10, 77, 0, 2], nginx.port()));
     load::h2load_from(&near, server, "/ok", REQUESTS, 10)?;
     let answered = nginx.answered(usize::try_from(REQUESTS)?)?;

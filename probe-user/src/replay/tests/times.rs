@@ -6,7 +6,9 @@ use tempfile::TempDir;
 
 use super::{
     super::{
-        Wanted, count, render,
+        Wanted, count,
+        interrupt::Interrupt,
+        render,
         report::{GoesBack, Order, Report},
         routes::Routes,
     },
@@ -25,7 +27,7 @@ fn from_disk(files: &[Vec<u8>]) -> Report {
         path
     };
     let paths: Vec<_> = files.iter().enumerate().map(write).collect();
-    count(&paths, &Wanted { limit: 1_000, routes: Routes::Counted }).unwrap()
+    count(&paths, &Wanted { limit: 1_000, routes: Routes::Counted }, &Interrupt::never()).unwrap()
 }
 
 fn pcap(packets: &[Packet]) -> Vec<u8> {
