@@ -368,12 +368,12 @@ impl Connection {
         self.end & RESET != 0
     }
 
-    /// Whether the client left first. Where neither said farewell the other end is gone: a client's to a server, and the server
-    /// to a client.
+    /// Whether the client left first. Where neither has said farewell, this end has: the kernel closes a socket with bytes that
+    /// nobody read, or with `SO_LINGER` of no time, before it sends the reset. (One that gives up a silent peer looks the same.)
     #[inline(always)]
     const fn client_left(&self) -> bool {
         match self.end & FIRST {
-            0 => self.role == Role::Server as u8,
+            0 => self.role == Role::Client as u8,
             first => first == Side::Request.mark(),
         }
     }

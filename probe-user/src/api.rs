@@ -29,7 +29,7 @@ pub use peer::Peer;
 pub use resources::{CpuTime, LoadAverages, Node, Pressure, Room, ServiceResources};
 pub use routes::router;
 pub use service::{
-    Amounts, Connections, Latency, Phase, Rates, RequestKind, Requests, Role, Service, Services, Summary,
+    Amounts, Connections, CutShort, Latency, Outcomes, Phase, Rates, RequestKind, Requests, Role, Service, Services, Summary,
     Transport,
 };
 pub use tick::Tick;

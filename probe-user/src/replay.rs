@@ -9,7 +9,9 @@ mod clock;
 mod connections;
 mod conversation;
 mod damage;
+mod files;
 mod fragments;
+mod interrupt;
 mod link;
 mod network;
 mod pair;
@@ -19,7 +21,9 @@ mod roles;
 mod routes;
 mod services;
 mod skip;
+mod sorted;
 mod source;
+mod span;
 mod talk;
 mod tally;
 mod tcp;
@@ -27,64 +31,104 @@ mod tcp;
 #[expect(clippy::cast_possible_truncation, reason = "lengths that tests make up are small")]
 mod tests;
 mod times;
+mod tunnel;
+mod validity;
 
 use std::{
-    io::{self, Read, Write},
-    path::Path,
+    io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
+    rc::Rc,
 };
 
 use anyhow::{Context, Result};
 
 use self::{
-    capture::{Capture, Record},
+    capture::Record,
     connections::Connections,
-    damage::NotACapture,
+    files::{Files, Outcome},
     fragments::Fragments,
-    report::Report,
+    interrupt::Interrupt,
+    link::Inner,
+    report::{Order, Report},
     routes::Routes,
     skip::{Skip, Skipped},
+    sorted::Sorted,
+    span::Span,
     tcp::Segment,
 };
 use crate::cli::{OutputFormat, ReplayArgs};
 
 /// Counts a capture, and shows what was counted on standard output. The exit code is 0 if it could be read to its end.
 pub fn replay(args: &ReplayArgs) -> Result<ExitCode> {
-    let name = name(&args.file);
-    let source = source::open(&args.file).with_context(|| format!("cannot open {name}"))?;
-    let limit = usize::try_from(args.max_connections).unwrap_or(usize::MAX);
-    let routes = if args.routes { Routes::Counted } else { Routes::Ignored };
-    let report = count(source, &name, limit, routes).with_context(|| format!("cannot replay {name}"))?;
+    let interrupt = Interrupt::catch().context("cannot catch signals")?;
+    let report = count(std::slice::from_ref(&args.file), &Wanted::of(args), &interrupt)?;
     let text = match args.format {
         OutputFormat::Text => render::text(&report),
         OutputFormat::Json => render::json(&report)?,
     };
     io::stdout().write_all(text.as_bytes()).context("cannot show what was counted")?;
-    let Some(error) = &report.capture.error else { return Ok(ExitCode::SUCCESS) };
-    eprintln!("error: {name} is damaged {error}; what could be read until there has been counted");
-    Ok(ExitCode::FAILURE)
+    let name = &report.capture.file;
+    if let Some(error) = &report.capture.error {
+        eprintln!("error: {name} is damaged {error}; what could be read until there has been counted");
+        return Ok(ExitCode::FAILURE);
+    }
+    if report.capture.stopped && files::are_whole(&args.file) {
+        eprintln!(
+            "error: {name} was not read to its end: a signal came; what was read until then has been counted"
+        );
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn name(path: &Path) -> String {
-    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
-}
-
-/// Counts a capture as far as it can be read.
-fn count(
-    source: impl Read + 'static,
-    name: &str,
+/// What is to be counted, and how.
+#[derive(Clone, Debug)]
+struct Wanted {
+    /// Connections that are followed at a time.
     limit: usize,
     routes: Routes,
-) -> Result<Report, NotACapture> {
-    let mut capture = Capture::open(source)?;
-    let mut replay = Replay::new(limit, routes);
-    let damage = capture.read(|record| replay.take(record)).err();
-    let mut report = replay.finish();
-    name.clone_into(&mut report.capture.file);
-    report.capture.packets = capture.packets();
-    report.capture.error = damage.as_ref().map(ToString::to_string);
-    report.capture.truncated = damage.is_some_and(|damage| damage.is_cut_off());
-    Ok(report)
+}
+
+impl Wanted {
+    fn of(args: &ReplayArgs) -> Self {
+        Self {
+            limit: usize::try_from(args.max_connections).unwrap_or(usize::MAX),
+            routes: if args.routes { Routes::Counted } else { Routes::Ignored },
+        }
+    }
+}
+
+/// Counts captures as far as they can be read. Where time goes back in them, they are read in the order of times as well, if
+/// they are small enough, and what makes more sense is told: either the order is wrong, or some of the times are.
+fn count(paths: &[PathBuf], wanted: &Wanted, interrupt: &Rc<Interrupt>) -> Result<Report> {
+    let mut as_it_stands = read(Files::open(paths, interrupt)?, wanted);
+    if interrupt.has_come() {
+        as_it_stands.capture.stop(interrupt.cut.get());
+        return Ok(as_it_stands);
+    }
+    if as_it_stands.capture.time_goes_back.is_none() || !sorted::can_be_sorted(paths) {
+        return Ok(as_it_stands);
+    }
+    let mut files = Files::open(paths, interrupt)?;
+    let mut sorted = Sorted::default();
+    files.read(|record| sorted.take(record));
+    let mut replay = Replay::new(wanted);
+    sorted.read(|record| replay.take(record));
+    let mut by_time = replay.finish(files.finish());
+    if interrupt.has_come() || by_time.disorder() > as_it_stands.disorder() {
+        return Ok(as_it_stands);
+    }
+    by_time.capture.time_goes_back = as_it_stands.capture.time_goes_back;
+    by_time.capture.order = Order::Time;
+    Ok(by_time)
+}
+
+/// Counts captures in the order in which their packets stand there.
+fn read(mut files: Files, wanted: &Wanted) -> Report {
+    let mut replay = Replay::new(wanted);
+    files.read(|record| replay.take(record));
+    replay.finish(files.finish())
 }
 
 /// A replay under way.
@@ -96,19 +140,10 @@ struct Replay {
     cut: u64,
 }
 
-/// The times of a capture's packets.
-#[derive(Clone, Copy)]
-struct Span {
-    /// Of the packet that came first in the file: what the engine's clock starts from.
-    start: u64,
-    earliest: u64,
-    latest: u64,
-}
-
 impl Replay {
-    fn new(limit: usize, routes: Routes) -> Self {
+    fn new(wanted: &Wanted) -> Self {
         Self {
-            connections: Connections::new(limit, routes),
+            connections: Connections::new(wanted.limit, wanted.routes),
             fragments: Fragments::default(),
             skipped: Skipped::new(),
             span: None,
@@ -126,28 +161,22 @@ impl Replay {
         let now = self.span.get_or_insert(Span::from(record.time)).note(record.time);
         self.cut += u64::from(record.bytes.len() < record.length);
         let inner = link::strip(record)?;
-        let Some(datagram) = network::datagram(inner, now, &mut self.fragments)? else { return Ok(()) };
-        self.connections.take(&Segment::of(&datagram)?, now)
+        self.datagram(inner, now)
     }
 
-    fn finish(mut self) -> Report {
-        let end = self.span.map_or(0, |span| span.latest.saturating_sub(span.start));
+    /// Takes an IP packet, or what is in it if it is a tunnel's.
+    fn datagram(&mut self, inner: Inner<'_>, now: u64) -> Result<(), Skip> {
+        let Some(datagram) = network::datagram(inner, now, &mut self.fragments)? else { return Ok(()) };
+        match tunnel::within(&datagram, inner.depth()) {
+            Some(within) => self.datagram(within?, now),
+            None => self.connections.take(&Segment::of(&datagram)?, now),
+        }
+    }
+
+    fn finish(mut self, files: Vec<Outcome>) -> Report {
+        let end = self.span.map_or(0, |span| span.clock(span.latest));
         let services = self.connections.finish(end);
         self.fragments.end(&mut self.skipped);
-        Report::new(services, self.span, &self.skipped, self.cut)
-    }
-}
-
-impl Span {
-    const fn from(start: u64) -> Self {
-        Self { start, earliest: start, latest: start }
-    }
-
-    /// The time since the first packet: the engine has bits for two years. A clock that goes back before it stands
-    /// still.
-    fn note(&mut self, time: u64) -> u64 {
-        self.earliest = self.earliest.min(time);
-        self.latest = self.latest.max(time);
-        time.saturating_sub(self.start)
+        Report::new(services, self.span, &self.skipped, self.cut, files)
     }
 }

@@ -24,7 +24,7 @@ pub struct Report {
     pub snapshot: Arc<Snapshot>,
     /// The rates; none until there are two snapshots to take a difference of.
     pub rates: Option<Rates>,
-    /// How requests ended that did not end well: every protocol that a service ever had requests in.
+    /// How requests ended: every protocol that a service ever had requests in.
     pub endings: BTreeMap<ServiceId, BTreeMap<Protocol, Endings>>,
     /// The tier of each server; none as long as there are no rates.
     pub tiers: BTreeMap<ServiceId, Judgement>,
@@ -76,9 +76,11 @@ pub struct RequestRates {
     pub durations: Histogram,
 }
 
-/// How many requests did not end well, by how.
+/// How requests ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Endings {
+    /// All that have ended.
+    pub all: u64,
     /// Those that failed: by their status, without an answer, or cut short by the server.
     pub failed: u64,
     /// Those that clients left without an answer.
@@ -94,6 +96,7 @@ impl Endings {
     pub(crate) fn of(kind: &RequestKind, count: u64, errors: ErrorClass) -> Self {
         let if_so = |is: bool| if is { count } else { 0 };
         Self {
+            all: count,
             failed: if_so(is_failure(kind, errors)),
             cancelled: if_so(kind.status == CANCELLED),
             cut_by_server: if_so(kind.ending == Ending::CutByServer),
@@ -101,7 +104,14 @@ impl Endings {
         }
     }
 
+    /// Those that were answered and did not fail.
+    #[must_use]
+    pub const fn succeeded(&self) -> u64 {
+        self.all - self.failed - self.cancelled
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
+        self.all += other.all;
         self.failed += other.failed;
         self.cancelled += other.cancelled;
         self.cut_by_server += other.cut_by_server;
@@ -109,6 +119,7 @@ impl Endings {
     }
 
     pub(crate) fn subtract(&mut self, other: Self) {
+        self.all -= other.all;
         self.failed -= other.failed;
         self.cancelled -= other.cancelled;
         self.cut_by_server -= other.cut_by_server;

@@ -155,7 +155,7 @@ impl Increase {
 impl increase::Requests {
     fn rates(&self, span: Duration) -> RequestRates {
         let (all, failed, cancelled) =
-            (self.count as f64, self.endings.failed as f64, self.endings.cancelled as f64);
+            (self.endings.all as f64, self.endings.failed as f64, self.endings.cancelled as f64);
         RequestRates {
             requests: all / span.as_secs_f64(),
             cancelled: cancelled / span.as_secs_f64(),

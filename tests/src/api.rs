@@ -270,6 +270,8 @@ fn figures_of(place: &str, value: &Value, series: &Series) -> Result<Vec<Figure>
         .map(|(field, value)| {
             let series = match field.as_str() {
                 "receive" | "transmit" => series.clone().with("direction", field),
+                "success" | "failure" | "cancelled" => series.clone().with("outcome", field),
+                "client" | "server" => series.clone().with("by", field),
                 "count" | "sum" => series.clone().suffixed(&format!("_{field}")),
                 "avg" => series.clone().with("quantile", field),
                 // `p95` is the quantile 0.95.

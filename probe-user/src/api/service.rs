@@ -140,18 +140,36 @@ pub struct Requests {
     pub oldest_request_age_seconds: Option<f64>,
     /// Requests per second over the window, however they ended; null until there are rates.
     pub requests_per_second: Option<f64>,
-    /// Of those, the ones that failed: by their status, without an answer, or cut short by the server.
-    pub request_failures_total: u64,
-    /// Responses that were not all there when the client ended the connection.
-    pub responses_cut_short_by_client_total: u64,
-    /// Responses that were not all there when the server ended the connection.
-    pub responses_cut_short_by_server_total: u64,
+    /// The same by what they came to.
+    pub request_outcomes_total: Outcomes,
+    /// Responses that were not all there when the connection ended.
+    pub responses_cut_short_total: CutShort,
     /// Requests per second over the window that were answered and did not fail; null until there are rates.
     pub transactions_per_second: Option<f64>,
     /// Duration of the requests of the window; null while there are none.
     pub request_latency_seconds: Option<Latency>,
     /// Part of the requests of the window that failed, 0 to 1; null while there are none.
     pub error_ratio: Option<f64>,
+}
+
+/// What requests came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Outcomes {
+    /// Answered, and no failure.
+    pub success: u64,
+    /// By their status, left by the server without an answer, or cut short by it.
+    pub failure: u64,
+    /// Left by the client without an answer.
+    pub cancelled: u64,
+}
+
+/// Responses that were cut short, by who ended the connection first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CutShort {
+    /// By the client.
+    pub client: u64,
+    /// By the server.
+    pub server: u64,
 }
 
 /// Requests of one kind.
@@ -281,9 +299,15 @@ impl Requests {
             request_phase_seconds: phases(protocol, totals),
             requests_in_flight: waiting.requests,
             oldest_request_age_seconds: waiting.oldest.map(|age| age.as_secs_f64()),
-            request_failures_total: endings.failed,
-            responses_cut_short_by_client_total: endings.cut_by_client,
-            responses_cut_short_by_server_total: endings.cut_by_server,
+            request_outcomes_total: Outcomes {
+                success: endings.succeeded(),
+                failure: endings.failed,
+                cancelled: endings.cancelled,
+            },
+            responses_cut_short_total: CutShort {
+                client: endings.cut_by_client,
+                server: endings.cut_by_server,
+            },
             requests_per_second: rates.map(|rates| rates.requests),
             transactions_per_second: rates.map(|rates| rates.transactions),
             request_latency_seconds: rates.and_then(Latency::of),

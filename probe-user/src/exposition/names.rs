@@ -62,6 +62,7 @@ const SERVICE: &[&str] = &["service", "port", "role"];
 const PROTOCOL: &[&str] = &["service", "port", "role", "protocol"];
 /// The last one is empty without `--routes`.
 const REQUEST: &[&str] = &["service", "port", "role", "protocol", "method", "status", "route"];
+const OUTCOME: &[&str] = &["service", "port", "role", "protocol", "outcome"];
 const CUT: &[&str] = &["service", "port", "role", "protocol", "by"];
 const PHASE: &[&str] = &["service", "port", "role", "protocol", "phase"];
 const DIRECTION: &[&str] = &["service", "port", "role", "direction", "transport"];
@@ -92,9 +93,9 @@ metrics! {
     REQUESTS = "traffic_requests_total", Counter, REQUEST, Count,
         "Requests that were answered, or that ended without an answer: because the server left (status aborted), or \
          because the client did (cancelled).";
-    REQUEST_FAILURES = "traffic_request_failures_total", Counter, PROTOCOL, Count,
-        "Requests that failed: by their status (--errors), without an answer, or cut short by the server. There from \
-         the first request on.";
+    REQUEST_OUTCOMES = "traffic_request_outcomes_total", Counter, OUTCOME, Count,
+        "The same by what they came to: success, failure (by status, see --errors; left by the server without an answer, or \
+         with a part of it) or cancelled (left by the client). All three are there from the first request on.";
     RESPONSES_CUT_SHORT = "traffic_responses_cut_short_total", Counter, CUT, Count,
         "Responses that were not all there when the connection ended, by who ended it first.";
     REQUEST_DURATION = "traffic_request_duration_seconds", Histogram, REQUEST, Seconds,

@@ -79,13 +79,21 @@ fn waiting(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
     }
 }
 
-/// How requests ended that did not end well.
+/// How requests ended.
 pub(super) fn endings(page: &mut Page<'_>, services: &[Labelled<'_, BTreeMap<Protocol, Endings>>]) {
-    let mut failures = page.family(&names::REQUEST_FAILURES);
+    let mut outcomes = page.family(&names::REQUEST_OUTCOMES);
     for (identity, protocols) in services {
         let [name, port, role] = identity.labels();
         for (protocol, endings) in *protocols {
-            failures.add_at(identity.place, &[name, port, role, protocol.label()], endings.failed as f64);
+            let of_outcomes = [
+                ("success", endings.succeeded()),
+                ("failure", endings.failed),
+                ("cancelled", endings.cancelled),
+            ];
+            for (outcome, count) in of_outcomes {
+                let labels = [name, port, role, protocol.label(), outcome];
+                outcomes.add_at(identity.place, &labels, count as f64);
+            }
         }
     }
     let mut cut = page.family(&names::RESPONSES_CUT_SHORT);

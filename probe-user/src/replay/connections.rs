@@ -49,8 +49,8 @@ impl Connections {
             self.follow(pair, Talk::join(pair), now);
         }
         let Some(talk) = self.followed.get_mut(&pair) else { return Ok(()) };
-        talk.hear(from, segment, now, &mut self.common);
-        if segment.rst {
+        let believed = talk.hear(from, segment, now, &mut self.common);
+        if segment.rst && believed {
             self.end(&pair, Ending::Reset, now);
         } else if talk.is_over() {
             self.end(&pair, Ending::Farewell, now);

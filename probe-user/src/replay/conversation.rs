@@ -1,9 +1,12 @@
 //! The engine of the kernel side, run over captured segments as `probe-ebpf`'s `socket_traffic` and `socket_state` run
 //! it. All that this command knows of the engine is here.
 
+use std::sync::Arc;
+
 use probe_common::{
     connection::{self, Connection, Segment, Side, Stage},
     deliveries,
+    exchange::{ABORTED, CANCELLED, Ending},
     flow::{Flow, Part},
     http1::{self, Extent},
     pending,
@@ -15,7 +18,7 @@ use probe_common::{
 
 use super::{
     routes::{Routes, Waiting},
-    tally::Tally,
+    tally::{Lasted, Tally},
     tcp,
 };
 
@@ -42,8 +45,8 @@ pub(super) struct Heard {
 #[derive(Clone, Debug)]
 pub(super) struct Conversation {
     connection: Connection,
-    /// Routes of its requests, if they are counted.
-    routes: Option<Box<Waiting>>,
+    routes: Routes,
+    waiting: Waiting,
 }
 
 impl Conversation {
@@ -81,7 +84,7 @@ impl Conversation {
     }
 
     fn with(connection: &Connection, routes: Routes) -> Self {
-        Self { connection: *connection, routes: (routes == Routes::Counted).then(Box::default) }
+        Self { connection: *connection, routes, waiting: Waiting::default() }
     }
 
     /// What it speaks.
@@ -128,7 +131,7 @@ impl Conversation {
     fn deliver(&mut self, acknowledged: u32, now: u64, tally: &mut Tally) {
         for _ in 0..deliveries::DEPTH {
             let Some(delivery) = self.connection.deliver(acknowledged) else { return };
-            tally.delivery.add(now.saturating_sub(delivery.began), u64::from(delivery.answers));
+            tally.delivery.add_from(delivery.began, now, u64::from(delivery.answers));
         }
     }
 
@@ -141,12 +144,12 @@ impl Conversation {
             } else {
                 self.step_on_cut(segment, bytes, now, window)
             };
-            if step.began
-                && let Some(routes) = &mut self.routes
-            {
-                routes.begin(window, &mut self.connection.pending);
+            // One that ends and one that begins in the same step: the first makes room.
+            self.note(&step, now, tally);
+            if step.began {
+                let began = self.connection.last_request;
+                self.waiting.begin(began, self.routes, window, &mut self.connection.pending);
             }
-            self.note(&step, tally);
             if !step.more {
                 return;
             }
@@ -193,7 +196,7 @@ impl Conversation {
     pub(super) fn close(&mut self, now: u64, tally: &mut Tally) {
         for _ in 0..pending::DEPTH {
             let step = self.connection.close(now);
-            self.note(&step, tally);
+            self.note(&step, now, tally);
             if !step.ended {
                 break;
             }
@@ -202,9 +205,25 @@ impl Conversation {
         tally.missed(Reason::Undelivered.label(), u64::from(self.connection.undelivered()));
     }
 
-    fn note(&self, step: &connection::Step, tally: &mut Tally) {
+    fn note(&mut self, step: &connection::Step, now: u64, tally: &mut Tally) {
+        let kept = match &step.exchange {
+            Some(exchange) => self.waiting.end(exchange.route),
+            None if step.ended => self.waiting.end(self.connection.pending.route_of_removed()),
+            None => None,
+        };
         if let Some(exchange) = &step.exchange {
-            tally.ended(exchange, self.routes.as_ref().map(|routes| routes.end(exchange.route)));
+            let began = kept
+                .as_ref()
+                .map_or_else(|| self.connection.pending.start_of_removed(), |request| request.began);
+            let response = &self.connection.response;
+            let (answered, ended) = match (exchange.status, Ending::of(exchange.status)) {
+                (ABORTED | CANCELLED, _) => (now, now),
+                (_, Ending::Whole) => (response.started, response.latest),
+                _ => (response.started, now),
+            };
+            let route = (self.routes == Routes::Counted)
+                .then(|| kept.and_then(|request| request.route).unwrap_or_else(|| Arc::from("other")));
+            tally.ended(exchange, &Lasted { began, answered, ended }, route);
         }
         if let Some(reason) = step.unmeasured {
             tally.escaped(reason);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::report::{Capture, Latency, Report, RouteKind, Service};
+use super::report::{Capture, GoesBack, Latency, Order, Report, RouteKind, Service};
 use crate::figures::{duration, grouped};
 
 /// Over the columns of the table, each to the right but for the first two.
@@ -124,6 +124,20 @@ fn remarks(text: &mut String, service: &Service) {
     if !known.is_empty() {
         _ = writeln!(text, "{}  connections: {}", service.service, known.join(", "));
     }
+    let left = [
+        (service.cancelled, "cancelled by clients"),
+        (service.cut_short_by_client, "answers cut short by clients"),
+        (service.cut_short_by_server, "answers cut short by the server"),
+    ];
+    let left = left.iter().filter(|(count, _)| *count > 0);
+    let left: Vec<_> = left.map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
+    if !left.is_empty() {
+        _ = writeln!(text, "{}  requests: {}", service.service, left.join(", "));
+    }
+    if service.unknown() > 0 {
+        let unknown = grouped(service.unknown());
+        _ = writeln!(text, "{}  durations not known, since time goes back: {unknown}", service.service);
+    }
     if !service.unmeasured.is_empty() {
         _ = writeln!(text, "{}  unmeasured: {}", service.service, list(service.unmeasured.iter()));
     }
@@ -133,6 +147,18 @@ fn capture(text: &mut String, capture: &Capture) {
     _ = write!(text, "\n{}: {} packets", capture.file, grouped(capture.packets));
     if let Some(first) = &capture.first {
         _ = write!(text, " in {} from {first}", duration(capture.seconds));
+    }
+    if capture.stopped {
+        text.push_str("; stopped by a signal");
+    }
+    if let Some(GoesBack { times, seconds }) = capture.time_goes_back {
+        let by = duration(seconds);
+        let times = if times == 1 { "once".to_owned() } else { format!("{} times", grouped(times)) };
+        let order = match capture.order {
+            Order::File => "counted in the order of the file",
+            Order::Time => "counted in the order of time",
+        };
+        _ = write!(text, "; time goes back {times}, by up to {by}: {order}");
     }
     if capture.cut_packets > 0 {
         _ = write!(text, "; {} of them not captured whole", grouped(capture.cut_packets));

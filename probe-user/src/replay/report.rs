@@ -7,13 +7,18 @@ use std::{
 };
 
 use humantime::format_rfc3339_nanos;
-use probe_common::{exchange::ABORTED, protocol::Method};
+use probe_common::{
+    exchange::{ABORTED, CANCELLED},
+    protocol::Method,
+};
 use serde::Serialize;
 
 use super::{
-    Span,
+    damage::Damage,
+    files::Outcome,
     services::{Row, Services},
-    skip::Skipped,
+    skip::{Skip, Skipped},
+    span::Span,
     tally::{Connections, Tally},
     times::Times,
 };
@@ -40,8 +45,14 @@ pub(super) struct Service {
     pub(super) client_errors: u64,
     /// Answered with 5xx.
     pub(super) server_errors: u64,
-    /// Ended without an answer.
+    /// Left by the server without an answer.
     pub(super) aborted: u64,
+    /// Left by the client without an answer.
+    pub(super) cancelled: u64,
+    /// Answers that were not all there when the client ended the connection.
+    pub(super) cut_short_by_client: u64,
+    /// Answers that were not all there when the server ended the connection.
+    pub(super) cut_short_by_server: u64,
     /// Without an answer when the capture ended; not among `requests`.
     pub(super) in_flight: u64,
     pub(super) by_status: Vec<Kind>,
@@ -67,7 +78,7 @@ pub(super) struct Service {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Kind {
     pub(super) method: &'static str,
-    /// As the label of the metrics has it: the code, or `aborted`.
+    /// As the label of the metrics has it: the code, `aborted` or `cancelled`.
     pub(super) status: String,
     pub(super) count: u64,
 }
@@ -84,6 +95,8 @@ pub(super) struct RouteKind {
 #[derive(Debug, Serialize)]
 pub(super) struct Latency {
     pub(super) count: u64,
+    /// Not among them: durations that are not known, because time goes back within them.
+    pub(super) unknown: u64,
     pub(super) sum_seconds: f64,
     pub(super) max_seconds: f64,
     pub(super) p50_seconds: Option<f64>,
@@ -123,36 +136,101 @@ pub(super) struct Capture {
     pub(super) last: Option<String>,
     /// Seconds between the two.
     pub(super) seconds: f64,
+    /// That, and how far, packets are older than those before them in the file; none if time never goes back.
+    pub(super) time_goes_back: Option<GoesBack>,
+    /// In which order the packets were counted.
+    pub(super) order: Order,
     /// Packets of which not all was captured.
     pub(super) cut_packets: u64,
     /// Packets that are part of no connection, by reason.
     pub(super) skipped: BTreeMap<&'static str, u64>,
+    /// Whether a signal ended the reading.
+    pub(super) stopped: bool,
     /// Whether the file ends in the middle of a record.
     pub(super) truncated: bool,
     /// What kept the file from being read to its end.
     pub(super) error: Option<String>,
 }
 
+impl Capture {
+    /// Takes note that a signal ended the reading; where something was left unread, that is no damage.
+    pub(super) fn stop(&mut self, cut: bool) {
+        self.stopped = true;
+        if cut && self.truncated {
+            (self.truncated, self.error) = (false, None);
+        }
+    }
+}
+
+/// Time that goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct GoesBack {
+    /// How often.
+    pub(super) times: u64,
+    /// By how much at most.
+    pub(super) seconds: f64,
+}
+
+/// An order of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Order {
+    /// As they stand in the file.
+    File,
+    /// By their times.
+    Time,
+}
+
 impl Report {
-    pub(super) fn new(services: Services, span: Option<Span>, skipped: &Skipped, cut: u64) -> Self {
+    pub(super) fn new(
+        services: Services,
+        span: Option<Span>,
+        skipped: &Skipped,
+        cut: u64,
+        files: Vec<Outcome>,
+    ) -> Self {
         let time =
             |nanoseconds| format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(nanoseconds)).to_string();
         let capture = Capture {
-            file: String::new(),
-            packets: 0,
+            file: files.iter().map(|file| &*file.name).collect::<Vec<_>>().join(", "),
+            packets: files.iter().map(|file| file.packets).sum(),
             first: span.map(|span| time(span.earliest)),
             last: span.map(|span| time(span.latest)),
             seconds: seconds(span.map_or(0, |span| span.latest - span.earliest)),
             cut_packets: cut,
             skipped: skipped.iter().map(|(skip, count)| (skip.label(), *count)).collect(),
-            truncated: false,
-            error: None,
+            time_goes_back: span
+                .filter(|span| span.steps_back > 0)
+                .map(|span| GoesBack { times: span.steps_back, seconds: seconds(span.furthest_back) }),
+            order: Order::File,
+            stopped: false,
+            truncated: files.iter().filter_map(|file| file.damage.as_ref()).any(Damage::is_cut_off),
+            error: files.iter().find_map(|file| file.damage.as_ref()).map(ToString::to_string),
         };
         Self { services: services.rows().into_iter().map(Service::new).collect(), capture }
     }
 }
 
+impl Report {
+    /// How little sense the order makes in which packets were counted: what could not be told, and what has lost its
+    /// beginning or comes behind its end.
+    pub(super) fn disorder(&self) -> u64 {
+        let of_service = |service: &Service| {
+            let ConnectionCounts { joined, reused, half_open, .. } = service.connections;
+            let unmeasured: u64 = service.unmeasured.values().sum();
+            service.unknown() + unmeasured + joined + reused + half_open
+        };
+        let behind = self.capture.skipped.get(Skip::AfterEnd.label()).copied().unwrap_or_default();
+        self.services.iter().map(of_service).sum::<u64>() + behind
+    }
+}
+
 impl Service {
+    /// Durations that are not known.
+    pub(super) fn unknown(&self) -> u64 {
+        self.duration.unknown.max(self.time_to_first_byte.unknown)
+    }
+
     fn new(row: Row) -> Self {
         let Row { service, protocol, tally } = row;
         Self {
@@ -163,6 +241,9 @@ impl Service {
             client_errors: tally.count(|status| status / 100 == 4),
             server_errors: tally.count(|status| status / 100 == 5),
             aborted: tally.count(|status| status == ABORTED),
+            cancelled: tally.count(|status| status == CANCELLED),
+            cut_short_by_client: tally.cut_by_client,
+            cut_short_by_server: tally.cut_by_server,
             in_flight: tally.in_flight,
             by_status: kinds(&tally),
             by_route: route_kinds(&tally),
@@ -192,7 +273,11 @@ fn route_kinds(tally: &Tally) -> Vec<RouteKind> {
 
 impl Kind {
     fn new(method: Method, status: u16, count: u64) -> Self {
-        let status = if status == ABORTED { "aborted".to_owned() } else { format!("{status:03}") };
+        let status = match status {
+            ABORTED => "aborted".to_owned(),
+            CANCELLED => "cancelled".to_owned(),
+            code => code.to_string(),
+        };
         Self { method: method.label(), status, count }
     }
 }
@@ -202,11 +287,12 @@ impl Latency {
         let histogram = times.histogram();
         Self {
             count: histogram.count,
+            unknown: times.unknown(),
             sum_seconds: seconds(histogram.sum),
             max_seconds: seconds(times.longest()),
-            p50_seconds: histogram.quantile(0.5),
-            p95_seconds: histogram.quantile(0.95),
-            p99_seconds: histogram.quantile(0.99),
+            p50_seconds: times.quantile(0.5),
+            p95_seconds: times.quantile(0.95),
+            p99_seconds: times.quantile(0.99),
         }
     }
 }

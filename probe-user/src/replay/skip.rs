@@ -17,10 +17,14 @@ pub(super) enum Skip {
     CutHeader,
     /// Neither IPv4 nor IPv6.
     NotIp,
-    /// IP, but not TCP.
+    /// IP, but neither TCP nor UDP, and no tunnel.
     NotTcp,
     /// A pcapng block of a kind that no program has written for many years (Packet Block).
     ObsoleteBlock,
+    /// A tunnel that is not read, or one in too many others.
+    Tunnel,
+    /// UDP, and no tunnel.
+    Udp,
     /// Its interface is not described in the file.
     UnknownInterface,
     /// Its interface has a link layer that is not read here.
@@ -39,6 +43,8 @@ impl Skip {
             Self::NotIp => "not_ip",
             Self::NotTcp => "not_tcp",
             Self::ObsoleteBlock => "obsolete_block",
+            Self::Tunnel => "tunnel",
+            Self::Udp => "udp",
             Self::UnknownInterface => "unknown_interface",
             Self::UnknownLink => "unknown_link",
         }

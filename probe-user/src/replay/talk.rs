@@ -1,6 +1,6 @@
 //! A connection of the capture, from its handshake to its end.
 
-use probe_common::{connection::Side, counters::Volume, sequence::distance, window::Window};
+use probe_common::{connection::Side, counters::Volume, reason::Reason, sequence::distance, window::Window};
 
 use super::{
     conversation::{Conversation, FirstBytes, Overheard},
@@ -10,11 +10,12 @@ use super::{
     services::{Service, Services},
     tally::Tally,
     tcp::Segment,
+    validity::{self, Held, Offer, Progress},
 };
 
 /// How far from what was last seen a segment may lie and still be of the same connection, in bytes: more than is ever
 /// under way, and less than what a new connection's first sequence number is likely to be away.
-const NEAR: u32 = 1 << 24;
+pub(super) const NEAR: u32 = 1 << 24;
 
 /// How long after its end something may come that belongs to a connection: as long as Linux keeps its addresses and
 /// ports from use (`TCP_TIMEWAIT_LEN`).
@@ -25,6 +26,10 @@ pub(super) struct Talk {
     pair: Pair,
     phase: Phase,
     halves: Ends<Half>,
+    /// What each end has sent that is not believed yet.
+    held: Ends<Option<Box<Held>>>,
+    /// Segments that nothing has borne out.
+    doubtful: u64,
     words: Words,
 }
 
@@ -46,6 +51,8 @@ struct Half {
     acknowledged: Option<u32>,
     /// Sequence number behind the furthest that it has sent.
     furthest: Option<u32>,
+    /// What it allows the other end to send.
+    offer: Offer,
     volume: Volume,
     again: u64,
 }
@@ -71,6 +78,8 @@ pub(super) struct Common {
     pub(super) listeners: Listeners,
     pub(super) window: Box<Window>,
     pub(super) routes: Routes,
+    /// Segments that are held with their bytes.
+    pub(super) kept: usize,
 }
 
 /// How a connection ends, as far as the capture goes.
@@ -109,13 +118,14 @@ impl Talk {
         halves[from].initial = Some(segment.sequence);
         halves[from.other()].initial = segment.acknowledged.map(|next| next.wrapping_sub(1));
         let words = Words::Known { server, service, conversation };
-        Self { pair, phase: Phase::Connecting, halves, words }
+        Self { pair, phase: Phase::Connecting, halves, held: Ends::default(), doubtful: 0, words }
     }
 
     /// One that is older than the capture.
     pub(super) fn join(pair: Pair) -> Self {
         let words = Words::Overheard { flows: Ends::default(), tried: 0 };
-        Self { pair, phase: Phase::Established, halves: Ends::default(), words }
+        let halves = Ends::default();
+        Self { pair, phase: Phase::Established, halves, held: Ends::default(), doubtful: 0, words }
     }
 
     /// Takes a SYN for this connection's own, or for another's.
@@ -148,9 +158,38 @@ impl Talk {
         if self.halves[from].is_near(segment) { Greeting::Own } else { Greeting::Another }
     }
 
-    /// Takes a segment.
-    pub(super) fn hear(&mut self, from: End, segment: &Segment<'_>, now: u64, common: &mut Common) {
-        self.halves[from].note(segment);
+    /// Takes a segment; false if it is not believed, or not yet.
+    pub(super) fn hear(&mut self, from: End, segment: &Segment<'_>, now: u64, common: &mut Common) -> bool {
+        self.halves[from].volume.packets += 1;
+        let [own, other] = [from, from.other()].map(|end| self.halves[end].progress());
+        let continued = |held: &mut Box<Held>| held.is_continued(segment);
+        let answered = |held: &mut Box<Held>| held.is_answered(segment, other, own);
+        for (end, held) in [
+            (from, self.held[from].take_if(continued)),
+            (from.other(), self.held[from.other()].take_if(answered)),
+        ] {
+            if let Some(held) = held {
+                held.release(&mut common.kept);
+                self.believe(end, &held.segment(), held.time, common);
+            }
+        }
+        let [own, other] = [from, from.other()].map(|end| self.halves[end].progress());
+        let doubted = self.phase == Phase::Established && !validity::plausible(segment, own, other);
+        if doubted {
+            let held = Held::new(segment, now, &mut common.kept);
+            if let Some(before) = self.held[from].replace(held) {
+                before.release(&mut common.kept);
+                self.doubtful += 1;
+            }
+        } else {
+            self.believe(from, segment, now, common);
+        }
+        !doubted
+    }
+
+    fn believe(&mut self, from: End, segment: &Segment<'_>, now: u64, common: &mut Common) {
+        let other = self.halves[from.other()].offer;
+        self.halves[from].note(segment, &other);
         self.settle(from, segment, common);
         let heard = match &mut self.words {
             Words::Overheard { flows, tried } => {
@@ -169,7 +208,6 @@ impl Talk {
         };
         let half = &mut self.halves[from];
         half.volume.bytes += heard.fresh;
-        half.volume.packets += 1;
         half.again += heard.again;
     }
 
@@ -203,6 +241,12 @@ impl Talk {
         if matches!(self.words, Words::Overheard { .. }) {
             self.serve(self.pair.lower_port(), common);
         }
+        for end in [End::Low, End::High] {
+            if let Some(held) = self.held[end].take() {
+                held.release(&mut common.kept);
+                self.doubtful += 1;
+            }
+        }
         if let Words::Known { server, service, conversation } = &mut self.words {
             // The end of the capture may have cut off no more than the last acknowledgement.
             let said = self.halves[End::Low].fin.and(self.halves[End::High].fin).is_some();
@@ -212,6 +256,7 @@ impl Talk {
                 Phase::Connecting => count_attempt(ending, now, conversation, tally),
                 Phase::Established => count_end(ending, now, conversation, tally),
             }
+            tally.missed(Reason::OutOfWindow.label(), self.doubtful);
             for (side, end) in [(Side::Response, *server), (Side::Request, server.other())] {
                 let half = &self.halves[end];
                 tally.volume(side, half.volume, half.again);
@@ -258,7 +303,12 @@ fn count_end(ending: Ending, now: u64, conversation: &mut Conversation, tally: &
 }
 
 impl Half {
-    fn note(&mut self, segment: &Segment<'_>) {
+    fn progress(&self) -> Progress {
+        Progress { furthest: self.furthest, offer: self.offer }
+    }
+
+    fn note(&mut self, segment: &Segment<'_>, other: &Offer) {
+        self.offer.note(segment, other);
         let further = |known: &mut Option<u32>, seen: u32| {
             if known.is_none_or(|known| distance(known, seen) > 0) {
                 *known = Some(seen);

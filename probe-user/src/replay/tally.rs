@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use probe_common::{
     connection::Side,
     counters::Volume,
-    exchange::{ABORTED, Exchange},
+    exchange::{ABORTED, CANCELLED, Ending, Exchange, code_of},
     protocol::Method,
     reason::Reason,
 };
@@ -20,6 +20,10 @@ pub(super) struct Tally {
     /// The same by route, method and status, where routes are counted.
     pub(super) by_route: BTreeMap<(Arc<str>, Method, u16), u64>,
     routes: Known,
+    /// Answers that the client cut short.
+    pub(super) cut_by_client: u64,
+    /// Answers that the server cut short.
+    pub(super) cut_by_server: u64,
     /// To the last byte of the response.
     pub(super) duration: Times,
     /// To its first byte.
@@ -39,6 +43,14 @@ pub(super) struct Tally {
     pub(super) in_flight: u64,
     /// What escaped, by reason.
     pub(super) unmeasured: BTreeMap<&'static str, u64>,
+}
+
+/// When a request began, when its answer did, and when that had ended, by the engine's clock: which may go back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lasted {
+    pub(super) began: u64,
+    pub(super) answered: u64,
+    pub(super) ended: u64,
 }
 
 /// What became of a service's connections.
@@ -66,14 +78,23 @@ pub(super) struct Connections {
 
 impl Tally {
     /// Counts a request that has come to its end, as the kernel does.
-    pub(super) fn ended(&mut self, exchange: &Exchange, route: Option<Arc<str>>) {
-        *self.requests.entry((exchange.method, exchange.status)).or_default() += 1;
+    pub(super) fn ended(&mut self, exchange: &Exchange, lasted: &Lasted, route: Option<Arc<str>>) {
+        let status = code_of(exchange.status);
+        *self.requests.entry((exchange.method, status)).or_default() += 1;
         if let Some(route) = route {
             let route = self.routes.admit(route);
-            *self.by_route.entry((route, exchange.method, exchange.status)).or_default() += 1;
+            *self.by_route.entry((route, exchange.method, status)).or_default() += 1;
         }
-        self.duration.add(exchange.duration, 1);
-        self.first_byte.add(exchange.first_byte, 1);
+        let ending = Ending::of(exchange.status);
+        self.cut_by_client += u64::from(ending == Ending::CutByClient);
+        self.cut_by_server += u64::from(ending == Ending::CutByServer);
+        // How long a client waits that leaves is its own doing.
+        if status != CANCELLED {
+            self.first_byte.add_from(lasted.began, lasted.answered, 1);
+            if ending != Ending::CutByClient {
+                self.duration.add_from(lasted.began, lasted.ended, 1);
+            }
+        }
     }
 
     /// Counts what escaped the engine.
@@ -105,7 +126,7 @@ impl Tally {
 
     /// Requests that got an answer.
     pub(super) fn responses(&self) -> u64 {
-        self.count(|status| status != ABORTED)
+        self.count(|status| status != ABORTED && status != CANCELLED)
     }
 
     /// Adds all of another.
@@ -117,6 +138,8 @@ impl Tally {
             let route = self.routes.admit(Arc::clone(route));
             *self.by_route.entry((route, *method, *status)).or_default() += count;
         }
+        self.cut_by_client += other.cut_by_client;
+        self.cut_by_server += other.cut_by_server;
         self.duration.merge(&other.duration);
         self.first_byte.merge(&other.first_byte);
         self.delivery.merge(&other.delivery);

@@ -1,4 +1,4 @@
-//! How requests ended that did not end well, counted from when the agent first saw their service. Series of requests leave when
+//! How requests ended, counted from when the agent first saw their service. Series of requests leave when
 //! they are idle, and a sum over those that are there would go back; these do not.
 
 use std::collections::{BTreeMap, btree_map::Entry};

@@ -31,8 +31,6 @@ pub(super) struct ServiceIncrease {
 /// Requests of one protocol.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    /// All of them.
-    pub(super) count: u64,
     /// Of those that were not given up.
     pub(super) durations: Histogram,
     pub(super) endings: Endings,
@@ -116,7 +114,6 @@ impl ServiceIncrease {
                 None => durations.clone(),
             };
             let requests = increase.requests.entry(kind.protocol).or_default();
-            requests.count += durations.count;
             requests.endings.add(Endings::of(kind, durations.count, errors));
             if !kind.is_given_up() {
                 requests.durations.merge(&durations);
@@ -138,7 +135,6 @@ impl ServiceIncrease {
         }
         for (protocol, requests) in &other.requests {
             let sum = self.requests.entry(*protocol).or_default();
-            sum.count += requests.count;
             sum.durations.merge(&requests.durations);
             sum.endings.add(requests.endings);
         }
@@ -150,12 +146,11 @@ impl ServiceIncrease {
         self.sent = volume_since(other.sent, self.sent);
         for (protocol, requests) in &other.requests {
             if let Some(sum) = self.requests.get_mut(protocol) {
-                sum.count -= requests.count;
                 sum.durations = sum.durations.since(&requests.durations);
                 sum.endings.subtract(requests.endings);
             }
         }
-        self.requests.retain(|_, requests| requests.count > 0);
+        self.requests.retain(|_, requests| requests.endings.all > 0);
     }
 }
 

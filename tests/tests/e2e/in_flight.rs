@@ -99,8 +99,8 @@ fn a_request_that_is_given_up_is_in_flight_no_more() -> Result<()> {
     gauges_are(&agent, &Role::BOTH.map(|role| (in_flight(port, role), 1)))?;
     client.reset()?;
     gauges_are(&agent, &Role::BOTH.map(|role| (in_flight(port, role), 0)))?;
-    let aborted = |role| (Series::requests(port, role).with("status", "aborted"), 1);
-    mark.rises_by_exactly(&Role::BOTH.map(aborted))?;
+    let cancelled = |role| (Series::requests(port, role).with("status", "cancelled"), 1);
+    mark.rises_by_exactly(&Role::BOTH.map(cancelled))?;
     // Its answer finds nobody.
     release.send(())?;
     server.finish()

@@ -16,6 +16,7 @@
 //! | `tcp_truth` | every way in which a connection can end, turn, or change hands |
 //! | `tcp_health` | what TCP knows: round trips, what was sent again, resets, packets |
 //! | `latency` | durations and times to the first byte, as the client measures them |
+//! | `left` | clients that leave before their answer is there, and servers that break off |
 //! | `phases` | where the time of a request went, as servers and clients that wait know it |
 //! | `idle_connections` | what a tick costs beside connections that say nothing |
 //! | `in_flight` | requests that have no answer yet |
@@ -87,6 +88,7 @@ mod hostile;
 mod idle_connections;
 mod in_flight;
 mod latency;
+mod left;
 mod limits;
 mod lossy;
 mod memory;
@@ -108,6 +110,7 @@ mod quickstart_postman;
 mod quota;
 mod refused;
 mod replay;
+mod replay_stops;
 mod report;
 mod requests;
 mod resources;

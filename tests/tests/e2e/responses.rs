@@ -69,7 +69,7 @@ fn an_upload_that_waits_for_100_continue_is_one_request() -> Result<()> {
 
 /// Whoever gives up waiting has still asked.
 #[test]
-fn a_request_whose_client_leaves_before_the_answer_is_aborted() -> Result<()> {
+fn a_request_whose_client_leaves_before_the_answer_is_cancelled() -> Result<()> {
     let agent = Agent::start()?;
     let nginx = Nginx::start()?;
     let mark = agent.mark()?;
@@ -80,7 +80,7 @@ fn a_request_whose_client_leaves_before_the_answer_is_aborted() -> Result<()> {
     let mut expected = Vec::new();
     for role in Role::BOTH {
         let all = Series::requests(nginx.port(), role);
-        expected.push((all.clone().with("status", "aborted"), 1));
+        expected.push((all.clone().with("status", "cancelled"), 1));
         expected.push((all.with("status", 200), 1));
     }
     mark.rises_by_exactly(&expected)?;

@@ -102,21 +102,28 @@ fn ask_in_vain(mut stream: TcpStream) -> Result<()> {
 }
 
 #[test]
-fn an_answer_that_is_cut_off_is_aborted() -> Result<()> {
+fn a_server_that_breaks_off_fails_whatever_it_said_before() -> Result<()> {
     let agent = Agent::start()?;
-    let cut_off = |answer: &'static [u8], linger: Option<Duration>| {
+    let cut_off = |answer: &'static [u8], linger: Option<Duration>, status| {
         let serve = move |mut stream: TcpStream| {
             ensure!(asked(&stream)?, "nothing was asked");
             stream.write_all(answer)?;
             Ok(SockRef::from(&stream).set_linger(linger)?)
         };
-        conversations(&agent, serve, ask_in_vain, &[("GET", "aborted", TIMES)])
+        conversations(&agent, serve, ask_in_vain, &[("GET", status, TIMES)])
     };
+    let mark = agent.mark()?;
     // Within its content, within its head, before its first byte: by a farewell, and by a reset.
-    for answer in [CUT, &CUT[..20], b""] {
+    for (answer, status) in [(CUT, "200"), (&CUT[..20], "200"), (b"", "aborted")] {
         for linger in [None, Some(Duration::ZERO)] {
-            cut_off(answer, linger)?;
+            cut_off(answer, linger, status)?;
         }
+    }
+    for role in Role::BOTH {
+        let all = |name| Series::named(name).with("role", role.label()).with("protocol", "http1");
+        let failed = all("traffic_request_outcomes_total").with("outcome", "failure");
+        let cut = all("traffic_responses_cut_short_total").with("by", "server");
+        mark.rises_by_exactly(&[(failed, 6 * TIMES), (cut, 4 * TIMES)])?;
     }
     Ok(())
 }
@@ -297,7 +304,7 @@ fn a_connection_that_both_ends_close_at_once_closes_once() -> Result<()> {
 
 /// A cable that is pulled out while the server thinks: either end finds out by itself.
 #[test]
-fn a_client_that_is_gone_without_a_farewell_has_its_request_aborted() -> Result<()> {
+fn an_end_that_is_gone_without_a_farewell_has_left() -> Result<()> {
     let (near, far) = (Netns::new()?, Netns::new()?);
     near.connect("near0", &far, "far0")?;
     let agent = Agent::start()?;
@@ -324,5 +331,13 @@ fn a_client_that_is_gone_without_a_farewell_has_its_request_aborted() -> Result<
     near.ip(&["link", "set", "near0", "down"])?;
     ensure!(client.read(&mut [0]).is_err(), "the server has answered");
     server.finish()?;
-    counted(&agent, &mark, port, &[("GET", "aborted", 1)], 1)
+    // Which end's kernel gave up, since the other one said nothing.
+    let status = |role, status| (Series::requests(port, role).with("status", status), 1);
+    mark.rises_by_exactly(&[
+        status(Role::Server, "aborted"),
+        status(Role::Client, "cancelled"),
+        (Series::at("traffic_connections_closed_total", port, Role::Server), 1),
+        (Series::at("traffic_connections_closed_total", port, Role::Client), 1),
+    ])?;
+    Ok(())
 }

@@ -101,7 +101,7 @@ fn an_answer_whose_end_was_lost_is_complete_if_both_ends_say_farewell() {
     talk.ask(GET);
     overtake(&mut talk, Side::Response, answer);
     talk.close();
-    assert_eq!(talk.seen(), ["GET 404 cut by the client"], "who is gone without a word");
+    assert_eq!(talk.seen(), ["GET 404 cut by the server"], "who leaves without a word");
 }
 
 #[test]

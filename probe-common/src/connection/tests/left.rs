@@ -70,12 +70,12 @@ fn an_answer_that_ends_with_the_connection_is_whole_unless_somebody_resets_it() 
     }
 }
 
-/// Where both are silent until the kernel gives up, the other end is gone.
+/// The reset of a socket that is closed at once comes behind its end.
 #[test]
-fn who_is_gone_without_a_word_is_the_other_end() {
+fn who_leaves_without_a_word_is_this_end() {
     for (role, without, with) in [
-        (Role::Server, "GET cancelled", "GET 200 cut by the client"),
-        (Role::Client, "GET aborted", "GET 200 cut by the server"),
+        (Role::Server, "GET aborted", "GET 200 cut by the server"),
+        (Role::Client, "GET cancelled", "GET 200 cut by the client"),
     ] {
         for (answer, expected) in [("", without), (DOWNLOAD, with), (OPEN_ENDED, with)] {
             let mut talk = Conversation::new();
@@ -96,7 +96,7 @@ fn each_request_that_waits_is_cancelled() {
 
 #[test]
 fn a_connection_that_is_used_again_has_not_ended() {
-    let mut connection = Connection { role: Role::Client as u8, ..Connection::default() };
+    let mut connection = Connection { role: Role::Server as u8, ..Connection::default() };
     connection.note_end(Side::Request, false, true);
     assert!(connection.is_reset());
     connection.forget_ends();

@@ -33,7 +33,7 @@ fn each_request_is_counted_under_its_template() {
     wire.ask(&request("/caf\u{e9}")).answer(OK).ask(&request("/a/1")).wait(MS).close();
     let report = replayed(&wire.packets);
     nothing_escaped(&report);
-    let expected = ["/a/* GET aborted: 1", "/a/* GET 200: 40", "/b/* GET 200: 40", "other GET 200: 1"];
+    let expected = ["/a/* GET cancelled: 1", "/a/* GET 200: 40", "/b/* GET 200: 40", "other GET 200: 1"];
     assert_eq!(routes(only(&report)), expected);
     let text = render::text(&report);
     assert!(text.contains("\n10.0.0.1:80  /a/*  GET 200: 40\n"), "{text}");

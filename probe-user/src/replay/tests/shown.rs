@@ -6,7 +6,7 @@ use super::{
     super::render,
     files::three_requests,
     replayed,
-    wire::{GET, Wire},
+    wire::{GET, MS, Wire},
 };
 
 #[test]
@@ -43,7 +43,7 @@ fn the_document_has_the_shape_that_is_promised() {
 #[test]
 fn a_table_for_people() {
     let mut wire = Wire::between("[fd00::2]:40000", "[fd00::1]:8080");
-    wire.shake().ask(GET);
+    wire.wait(12 * MS).shake().ask(GET);
     let report = replayed(&[three_requests(), wire.packets].concat());
     let text = render::text(&report);
     let lines: Vec<_> = text.lines().collect();
