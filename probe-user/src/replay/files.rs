@@ -50,7 +50,7 @@ pub(super) fn name(path: &Path) -> String {
 }
 
 /// Whether what was given has an end, which a signal should not have kept from being read.
-pub(super) fn are_whole(path: &Path) -> bool {
+pub(super) fn has_an_end(path: &Path) -> bool {
     path != Path::new("-") && path.is_file()
 }
 
