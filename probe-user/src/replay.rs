@@ -107,6 +107,7 @@ struct Wanted {
     filter: Option<Filter>,
 }
 
+#[cfg(test)]
 impl Default for Wanted {
     fn default() -> Self {
         let (limit, routes) = (1_000, Routes::Counted);

@@ -39,8 +39,7 @@ fn rest_of_request(line: &[u8], known: bool) -> Option<Vec<u8>> {
     let is_method = Method::ALL.iter().any(named);
     // Others have commands of the same names.
     let is_target = match target.first() {
-        None => true,
-        Some(b'/' | b'*') => true,
+        None | Some(b'/' | b'*') => true,
         Some(_) => known || method == b"CONNECT" || target.starts_with(b"http"),
     };
     if !(is_method && is_target) {

@@ -3,7 +3,6 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    io::Read,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -12,7 +11,7 @@ use anyhow::{Context, Result};
 
 use super::{
     capture::{Capture, Record},
-    damage::{Damage, NotACapture},
+    damage::Damage,
     interrupt::Interrupt,
     skip::Skip,
     source,
@@ -68,7 +67,10 @@ impl Files {
 
     /// One that is open already.
     #[cfg(test)]
-    pub(super) fn of(name: &str, source: impl Read + 'static) -> Result<Self, NotACapture> {
+    pub(super) fn of(
+        name: &str,
+        source: impl std::io::Read + 'static,
+    ) -> Result<Self, super::damage::NotACapture> {
         Ok(Self(vec![Input::new(name.to_owned(), Capture::open(source)?)]))
     }
 

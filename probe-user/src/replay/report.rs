@@ -198,7 +198,7 @@ pub(super) enum Order {
 impl Report {
     pub(super) fn new(
         services: Services,
-        mut watch: Watch,
+        watch: Watch,
         span: Option<Span>,
         skipped: &Skipped,
         cut: u64,
@@ -223,9 +223,9 @@ impl Report {
         let end = span.map_or(0, |span| span.clock(span.latest));
         Self {
             services: services.rows().into_iter().map(|row| Service::new(row, end)).collect(),
-            slowest: watch.take_slowest().into_iter().map(|slow| Slowest::new(slow, span)).collect(),
             intervals: Interval::all(&watch),
             beyond_intervals: watch.beyond,
+            slowest: watch.into_slowest().iter().map(|slow| Slowest::new(slow, span)).collect(),
             capture,
             files: files.into_iter().map(File::from).collect(),
         }

@@ -116,8 +116,8 @@ impl Watch {
     }
 
     /// The slowest requests, the slowest first.
-    pub(super) fn take_slowest(&mut self) -> Vec<Slow> {
-        std::mem::take(&mut self.slowest).into_sorted_vec().into_iter().map(|Reverse(slow)| slow).collect()
+    pub(super) fn into_slowest(self) -> Vec<Slow> {
+        self.slowest.into_sorted_vec().into_iter().map(|Reverse(slow)| slow).collect()
     }
 }
 

@@ -107,7 +107,7 @@ impl Peer {
 }
 
 impl Slowest {
-    pub(super) fn new(slow: Slow, span: Option<Span>) -> Self {
+    pub(super) fn new(slow: &Slow, span: Option<Span>) -> Self {
         let lasted = slow.ended.lasted;
         let between = |to: u64| Times::between(lasted.began, to).map(seconds);
         Self {
