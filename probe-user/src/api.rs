@@ -29,8 +29,8 @@ pub use peer::Peer;
 pub use resources::{CpuTime, LoadAverages, Node, Pressure, Room, ServiceResources};
 pub use routes::router;
 pub use service::{
-    Amounts, Connections, CutShort, Latency, Outcomes, Phase, Rates, RequestKind, Requests, Role, Service, Services, Summary,
-    Transport,
+    Amounts, Connections, CutShort, Latency, Outcomes, Phase, Rates, RequestKind, Requests, Role, Service,
+    Services, Summary, Transport,
 };
 pub use tick::Tick;
 pub use tier::{Load, ServiceTier, Tier, Tiers};

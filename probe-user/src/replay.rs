@@ -8,8 +8,10 @@ mod capture;
 mod clock;
 mod connections;
 mod conversation;
+mod cut;
 mod damage;
 mod files;
+pub mod filter;
 mod fragments;
 mod interrupt;
 mod link;
@@ -33,53 +35,63 @@ mod tests;
 mod times;
 mod tunnel;
 mod validity;
+mod watch;
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     rc::Rc,
+    time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use self::{
     capture::Record,
     connections::Connections,
     files::{Files, Outcome},
+    filter::{Filter, Seen},
     fragments::Fragments,
     interrupt::Interrupt,
     link::Inner,
-    report::{Order, Report},
+    report::{File, Order, Report},
     routes::Routes,
     skip::{Skip, Skipped},
     sorted::Sorted,
     span::Span,
+    talk::Common,
     tcp::Segment,
+    watch::Watch,
 };
 use crate::cli::{OutputFormat, ReplayArgs};
 
-/// Counts a capture, and shows what was counted on standard output. The exit code is 0 if it could be read to its end.
+/// Counts captures, and shows what was counted on standard output. The exit code is 0 if they could be read to their end.
 pub fn replay(args: &ReplayArgs) -> Result<ExitCode> {
+    let standard_input = args.files.iter().filter(|path| *path == Path::new("-")).count();
+    ensure!(standard_input <= 1, "standard input (`-`) can be read once only; give it once");
     let interrupt = Interrupt::catch().context("cannot catch signals")?;
-    let report = count(std::slice::from_ref(&args.file), &Wanted::of(args), &interrupt)?;
+    let report = count(&args.files, &Wanted::of(args), &interrupt)?;
     let text = match args.format {
         OutputFormat::Text => render::text(&report),
         OutputFormat::Json => render::json(&report)?,
     };
     io::stdout().write_all(text.as_bytes()).context("cannot show what was counted")?;
-    let name = &report.capture.file;
-    if let Some(error) = &report.capture.error {
-        eprintln!("error: {name} is damaged {error}; what could be read until there has been counted");
-        return Ok(ExitCode::FAILURE);
+    let mut code = ExitCode::SUCCESS;
+    for File { file, error, .. } in &report.files {
+        if let Some(error) = error {
+            eprintln!("error: {file} is damaged {error}; what could be read until there has been counted");
+            code = ExitCode::FAILURE;
+        }
     }
-    if report.capture.stopped && files::are_whole(&args.file) {
+    if report.capture.stopped && args.files.iter().any(|path| files::has_an_end(path)) {
+        let file = &report.capture.file;
         eprintln!(
-            "error: {name} was not read to its end: a signal came; what was read until then has been counted"
+            "error: a signal came before {file} was read to the end; what was read until then has been counted"
         );
-        return Ok(ExitCode::FAILURE);
+        code = ExitCode::FAILURE;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// What is to be counted, and how.
@@ -88,6 +100,19 @@ struct Wanted {
     /// Connections that are followed at a time.
     limit: usize,
     routes: Routes,
+    peers: bool,
+    /// How many of the slowest requests.
+    top: usize,
+    every: Option<Duration>,
+    filter: Option<Filter>,
+}
+
+#[cfg(test)]
+impl Default for Wanted {
+    fn default() -> Self {
+        let (limit, routes) = (1_000, Routes::Counted);
+        Self { limit, routes, peers: false, top: 0, every: None, filter: None }
+    }
 }
 
 impl Wanted {
@@ -95,6 +120,10 @@ impl Wanted {
         Self {
             limit: usize::try_from(args.max_connections).unwrap_or(usize::MAX),
             routes: if args.routes { Routes::Counted } else { Routes::Ignored },
+            peers: args.peers,
+            top: args.top.into(),
+            every: args.every,
+            filter: args.filter.clone(),
         }
     }
 }
@@ -104,7 +133,7 @@ impl Wanted {
 fn count(paths: &[PathBuf], wanted: &Wanted, interrupt: &Rc<Interrupt>) -> Result<Report> {
     let mut as_it_stands = read(Files::open(paths, interrupt)?, wanted);
     if interrupt.has_come() {
-        as_it_stands.capture.stop(interrupt.cut.get());
+        as_it_stands.stop(interrupt.cut.get());
         return Ok(as_it_stands);
     }
     if as_it_stands.capture.time_goes_back.is_none() || !sorted::can_be_sorted(paths) {
@@ -138,12 +167,20 @@ struct Replay {
     skipped: Skipped,
     span: Option<Span>,
     cut: u64,
+    filter: Option<Filter>,
 }
 
 impl Replay {
     fn new(wanted: &Wanted) -> Self {
+        let common = Common {
+            routes: wanted.routes,
+            peers: wanted.peers,
+            watch: Watch::new(wanted.top, wanted.every),
+            ..Common::default()
+        };
         Self {
-            connections: Connections::new(wanted.limit, wanted.routes),
+            connections: Connections::new(wanted.limit, common),
+            filter: wanted.filter.clone(),
             fragments: Fragments::default(),
             skipped: Skipped::new(),
             span: None,
@@ -158,7 +195,12 @@ impl Replay {
     }
 
     fn packet(&mut self, record: &Record<'_>) -> Result<(), Skip> {
-        let now = self.span.get_or_insert(Span::from(record.time)).note(record.time);
+        let span = self.span.get_or_insert_with(|| {
+            let span = Span::from(record.time);
+            self.connections.begin(span);
+            span
+        });
+        let now = span.note(record.time);
         self.cut += u64::from(record.bytes.len() < record.length);
         let inner = link::strip(record)?;
         self.datagram(inner, now)
@@ -169,14 +211,29 @@ impl Replay {
         let Some(datagram) = network::datagram(inner, now, &mut self.fragments)? else { return Ok(()) };
         match tunnel::within(&datagram, inner.depth()) {
             Some(within) => self.datagram(within?, now),
-            None => self.connections.take(&Segment::of(&datagram)?, now),
+            None => {
+                let segment = Segment::of(&datagram)?;
+                if !self.passes(&segment, now) {
+                    return Err(Skip::Filtered);
+                }
+                self.connections.take(&segment, now)
+            }
         }
+    }
+
+    fn passes(&self, segment: &Segment<'_>, now: u64) -> bool {
+        let (Some(filter), Some(span)) = (&self.filter, self.span) else { return true };
+        filter.passes(&Seen {
+            ends: [segment.from, segment.to],
+            time: span.since_1970(now),
+            first: span.start,
+        })
     }
 
     fn finish(mut self, files: Vec<Outcome>) -> Report {
         let end = self.span.map_or(0, |span| span.clock(span.latest));
-        let services = self.connections.finish(end);
+        let (services, watch) = self.connections.finish(end);
         self.fragments.end(&mut self.skipped);
-        Report::new(services, self.span, &self.skipped, self.cut, files)
+        Report::new(services, watch, self.span, &self.skipped, self.cut, files)
     }
 }

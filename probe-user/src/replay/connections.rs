@@ -6,11 +6,12 @@ use lru::LruCache;
 
 use super::{
     pair::{End, Pair},
-    routes::Routes,
     services::Services,
     skip::Skip,
+    span::Span,
     talk::{Common, Ending, Greeting, Remains, Talk},
     tcp::Segment,
+    watch::Watch,
 };
 
 /// Connections that have ended and are remembered.
@@ -26,13 +27,14 @@ pub(super) struct Connections {
 
 impl Connections {
     /// None yet, and never more than so many at a time.
-    pub(super) fn new(limit: usize, routes: Routes) -> Self {
-        Self {
-            followed: LruCache::unbounded(),
-            limit: limit.max(1),
-            ended: LruCache::sparse(REMEMBERED),
-            common: Common { routes, ..Common::default() },
-        }
+    pub(super) fn new(limit: usize, common: Common) -> Self {
+        let ended = LruCache::sparse(REMEMBERED);
+        Self { followed: LruCache::unbounded(), limit: limit.max(1), ended, common }
+    }
+
+    /// The first packet has come: what the engine's clock shows is known.
+    pub(super) fn begin(&mut self, span: Span) {
+        self.common.watch.span = Some(span);
     }
 
     /// Takes a segment.
@@ -94,10 +96,10 @@ impl Connections {
     }
 
     /// The capture is over: what it came to.
-    pub(super) fn finish(mut self, now: u64) -> Services {
+    pub(super) fn finish(mut self, now: u64) -> (Services, Watch) {
         while let Some((_, talk)) = self.followed.pop_lru() {
             talk.end(Ending::Cut, now, &mut self.common);
         }
-        self.common.services
+        (self.common.services, self.common.watch)
     }
 }

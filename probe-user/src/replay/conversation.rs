@@ -1,8 +1,6 @@
 //! The engine of the kernel side, run over captured segments as `probe-ebpf`'s `socket_traffic` and `socket_state` run
 //! it. All that this command knows of the engine is here.
 
-use std::sync::Arc;
-
 use probe_common::{
     connection::{self, Connection, Segment, Side, Stage},
     deliveries,
@@ -17,9 +15,11 @@ use probe_common::{
 };
 
 use super::{
-    routes::{Routes, Waiting},
-    tally::{Lasted, Tally},
+    cut::completed,
+    routes::{self, Routes, Waiting},
+    tally::{self, Lasted, Tally},
     tcp,
+    watch::Ended,
 };
 
 /// The most lines and jumps that are read in a segment, as in the kernel.
@@ -47,6 +47,8 @@ pub(super) struct Conversation {
     connection: Connection,
     routes: Routes,
     waiting: Waiting,
+    /// Requests that have ended, until somebody takes them.
+    ended: Vec<Ended>,
 }
 
 impl Conversation {
@@ -84,7 +86,7 @@ impl Conversation {
     }
 
     fn with(connection: &Connection, routes: Routes) -> Self {
-        Self { connection: *connection, routes, waiting: Waiting::default() }
+        Self { connection: *connection, routes, waiting: Waiting::default(), ended: Vec::new() }
     }
 
     /// What it speaks.
@@ -95,6 +97,27 @@ impl Conversation {
     /// Requests that wait for their answers.
     pub(super) fn in_flight(&self) -> u64 {
         u64::from(self.connection.pending.waiting())
+    }
+
+    /// Counts those, and what is known of them, where the capture ends.
+    pub(super) fn wait(&self, now: u64, tally: &mut Tally) {
+        let Connection { mut pending, response, .. } = self.connection;
+        tally.in_flight += self.in_flight();
+        // Of the first one only: answers come in their order.
+        let mut status = Some(response.status).filter(|status| *status != 0);
+        while let Some(request) = pending.first(now) {
+            pending.pop(request.started);
+            let kept = self.waiting.of(pending.route_of_removed());
+            let route = (self.routes == Routes::Counted).then(|| routes::name(kept));
+            let kind = tally::Waiting { route, method: request.method, status: status.take() };
+            let oldest = kept.map_or(request.started, |kept| kept.began);
+            tally.waits(kind, tally::Waited { count: 1, oldest });
+        }
+    }
+
+    /// The requests that have ended since this was asked last.
+    pub(super) fn take_ended(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Takes a segment, and counts what it brings to an end.
@@ -188,6 +211,9 @@ impl Conversation {
         }
         self.connection = before;
         window.clear();
+        if let Some(line) = completed(&before, segment, bytes) {
+            return self.step_on_cut(segment, &line, now, window);
+        }
         self.connection.step(segment, now, window, &Missing)
     }
 
@@ -221,9 +247,10 @@ impl Conversation {
                 (_, Ending::Whole) => (response.started, response.latest),
                 _ => (response.started, now),
             };
-            let route = (self.routes == Routes::Counted)
-                .then(|| kept.and_then(|request| request.route).unwrap_or_else(|| Arc::from("other")));
-            tally.ended(exchange, &Lasted { began, answered, ended }, route);
+            let route = (self.routes == Routes::Counted).then(|| routes::name(kept.as_ref()));
+            let lasted = Lasted { began, answered, ended };
+            tally.ended(exchange, &lasted, route.clone());
+            self.ended.push(Ended { method: exchange.method, status: exchange.status, route, lasted });
         }
         if let Some(reason) = step.unmeasured {
             tally.escaped(reason);

@@ -3,7 +3,6 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    io::Read,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -12,7 +11,7 @@ use anyhow::{Context, Result};
 
 use super::{
     capture::{Capture, Record},
-    damage::{Damage, NotACapture},
+    damage::Damage,
     interrupt::Interrupt,
     skip::Skip,
     source,
@@ -50,7 +49,7 @@ pub(super) fn name(path: &Path) -> String {
 }
 
 /// Whether what was given has an end, which a signal should not have kept from being read.
-pub(super) fn are_whole(path: &Path) -> bool {
+pub(super) fn has_an_end(path: &Path) -> bool {
     path != Path::new("-") && path.is_file()
 }
 
@@ -68,7 +67,10 @@ impl Files {
 
     /// One that is open already.
     #[cfg(test)]
-    pub(super) fn of(name: &str, source: impl Read + 'static) -> Result<Self, NotACapture> {
+    pub(super) fn of(
+        name: &str,
+        source: impl std::io::Read + 'static,
+    ) -> Result<Self, super::damage::NotACapture> {
         Ok(Self(vec![Input::new(name.to_owned(), Capture::open(source)?)]))
     }
 

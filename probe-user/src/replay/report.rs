@@ -1,5 +1,7 @@
 //! What a replay came to, as a document: the shape of `--format json`, which `docs/replay.md` describes.
 
+mod parts;
+
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -21,13 +23,26 @@ use super::{
     span::Span,
     tally::{Connections, Tally},
     times::Times,
+    watch::Watch,
 };
+pub(super) use parts::{File, Interval, Peer, Slowest, Waiting};
 
 /// All that was counted.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) services: Vec<Service>,
+    /// With `--top`: the slowest requests, the slowest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) slowest: Vec<Slowest>,
+    /// With `--every`: figures over time. Intervals in which nothing came are left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) intervals: Vec<Interval>,
+    /// Requests in intervals beyond the 100,000 that are kept.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) beyond_intervals: u64,
     pub(super) capture: Capture,
+    /// The files that it was read from.
+    pub(super) files: Vec<File>,
 }
 
 /// A service, and what it speaks.
@@ -55,10 +70,15 @@ pub(super) struct Service {
     pub(super) cut_short_by_server: u64,
     /// Without an answer when the capture ended; not among `requests`.
     pub(super) in_flight: u64,
+    /// The same by what is known of them.
+    pub(super) waiting: Vec<Waiting>,
     pub(super) by_status: Vec<Kind>,
     /// Only where routes are counted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) by_route: Vec<RouteKind>,
+    /// Only where clients are told apart; who has most bytes comes first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) by_peer: Vec<Peer>,
     pub(super) time_to_first_byte: Latency,
     pub(super) duration: Latency,
     /// From the first byte of the response until the client has acknowledged its last one.
@@ -75,16 +95,17 @@ pub(super) struct Service {
 }
 
 /// Requests of a method and a status.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct Kind {
     pub(super) method: &'static str,
     /// As the label of the metrics has it: the code, `aborted` or `cancelled`.
     pub(super) status: String,
     pub(super) count: u64,
+    pub(super) duration: Latency,
 }
 
 /// Requests of a route, a method and a status.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct RouteKind {
     pub(super) route: String,
     #[serde(flatten)]
@@ -152,12 +173,14 @@ pub(super) struct Capture {
     pub(super) error: Option<String>,
 }
 
-impl Capture {
+impl Report {
     /// Takes note that a signal ended the reading; where something was left unread, that is no damage.
     pub(super) fn stop(&mut self, cut: bool) {
-        self.stopped = true;
-        if cut && self.truncated {
-            (self.truncated, self.error) = (false, None);
+        let capture = &mut self.capture;
+        capture.stopped = true;
+        if cut && capture.truncated {
+            (capture.truncated, capture.error) = (false, None);
+            self.files.iter_mut().for_each(|file| file.error = None);
         }
     }
 }
@@ -184,13 +207,12 @@ pub(super) enum Order {
 impl Report {
     pub(super) fn new(
         services: Services,
+        watch: Watch,
         span: Option<Span>,
         skipped: &Skipped,
         cut: u64,
         files: Vec<Outcome>,
     ) -> Self {
-        let time =
-            |nanoseconds| format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(nanoseconds)).to_string();
         let capture = Capture {
             file: files.iter().map(|file| &*file.name).collect::<Vec<_>>().join(", "),
             packets: files.iter().map(|file| file.packets).sum(),
@@ -207,8 +229,26 @@ impl Report {
             truncated: files.iter().filter_map(|file| file.damage.as_ref()).any(Damage::is_cut_off),
             error: files.iter().find_map(|file| file.damage.as_ref()).map(ToString::to_string),
         };
-        Self { services: services.rows().into_iter().map(Service::new).collect(), capture }
+        let end = span.map_or(0, |span| span.clock(span.latest));
+        Self {
+            services: services.rows().into_iter().map(|row| Service::new(row, end)).collect(),
+            intervals: Interval::all(&watch),
+            beyond_intervals: watch.beyond,
+            slowest: watch.into_slowest().iter().map(|slow| Slowest::new(slow, span)).collect(),
+            capture,
+            files: files.into_iter().map(File::from).collect(),
+        }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A time in nanoseconds since 1970, in RFC 3339.
+fn time(nanoseconds: u64) -> String {
+    format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(nanoseconds)).to_string()
 }
 
 impl Report {
@@ -231,7 +271,7 @@ impl Service {
         self.duration.unknown.max(self.time_to_first_byte.unknown)
     }
 
-    fn new(row: Row) -> Self {
+    fn new(row: Row, end: u64) -> Self {
         let Row { service, protocol, tally } = row;
         Self {
             service: service.map_or_else(|| "other".to_owned(), |server| server.to_string()),
@@ -245,8 +285,10 @@ impl Service {
             cut_short_by_client: tally.cut_by_client,
             cut_short_by_server: tally.cut_by_server,
             in_flight: tally.in_flight,
+            waiting: tally.waiting.iter().map(|(kind, waited)| Waiting::new(kind, waited, end)).collect(),
             by_status: kinds(&tally),
             by_route: route_kinds(&tally),
+            by_peer: Peer::all(&tally),
             time_to_first_byte: Latency::new(&tally.first_byte),
             duration: Latency::new(&tally.duration),
             delivery: Latency::new(&tally.delivery),
@@ -260,25 +302,30 @@ impl Service {
 }
 
 fn kinds(tally: &Tally) -> Vec<Kind> {
-    tally.requests.iter().map(|((method, status), count)| Kind::new(*method, *status, *count)).collect()
+    tally.requests.iter().map(|((method, status), times)| Kind::new(*method, *status, times)).collect()
 }
 
 fn route_kinds(tally: &Tally) -> Vec<RouteKind> {
-    let kind = |((route, method, status), count): (&(Arc<str>, Method, u16), &u64)| RouteKind {
+    let kind = |((route, method, status), times): (&(Arc<str>, Method, u16), &Times)| RouteKind {
         route: route.to_string(),
-        kind: Kind::new(*method, *status, *count),
+        kind: Kind::new(*method, *status, times),
     };
     tally.by_route.iter().map(kind).collect()
 }
 
+/// As the label of the metrics has it.
+fn label(status: u16) -> String {
+    match status {
+        ABORTED => "aborted".to_owned(),
+        CANCELLED => "cancelled".to_owned(),
+        code => code.to_string(),
+    }
+}
+
 impl Kind {
-    fn new(method: Method, status: u16, count: u64) -> Self {
-        let status = match status {
-            ABORTED => "aborted".to_owned(),
-            CANCELLED => "cancelled".to_owned(),
-            code => code.to_string(),
-        };
-        Self { method: method.label(), status, count }
+    fn new(method: Method, status: u16, times: &Times) -> Self {
+        let (count, duration) = (times.all(), Latency::new(times));
+        Self { method: method.label(), status: label(status), count, duration }
     }
 }
 

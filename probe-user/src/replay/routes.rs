@@ -74,6 +74,11 @@ impl Waiting {
     }
 }
 
+/// The route of a request, as far as something was kept of it.
+pub(super) fn name(kept: Option<&Request>) -> Arc<str> {
+    kept.and_then(|request| request.route.clone()).unwrap_or_else(|| Arc::from("other"))
+}
+
 /// The template of the path of a request, whose first line is in the window.
 fn template(window: &Window) -> Option<Arc<str>> {
     let mut template = Template::default();

@@ -9,6 +9,8 @@ pub(super) enum Skip {
     AfterEnd,
     /// A header contradicts itself.
     BadHeader,
+    /// It does not pass the filter.
+    Filtered,
     /// The fragment of a packet that was not captured whole: there is nothing to put together.
     CutFragment,
     /// The fragment of a packet whose other fragments are missing, or one that contradicts them.
@@ -37,6 +39,7 @@ impl Skip {
         match self {
             Self::AfterEnd => "after_end",
             Self::BadHeader => "bad_header",
+            Self::Filtered => "filtered",
             Self::CutFragment => "cut_fragment",
             Self::LostFragment => "lost_fragment",
             Self::CutHeader => "cut_header",

@@ -7,7 +7,7 @@ const START: i128 = 10 * 365 * 86_400 * 1_000_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     /// Of the packet that came first in the file: what the engine's clock starts from.
-    start: u64,
+    pub(super) start: u64,
     pub(super) earliest: u64,
     pub(super) latest: u64,
     previous: u64,

@@ -8,9 +8,10 @@ use super::{
     roles::{ATTEMPTS, Listeners},
     routes::Routes,
     services::{Service, Services},
-    tally::Tally,
+    tally::{Peer, Tally},
     tcp::Segment,
     validity::{self, Held, Offer, Progress},
+    watch::Watch,
 };
 
 /// How far from what was last seen a segment may lie and still be of the same connection, in bytes: more than is ever
@@ -30,6 +31,8 @@ pub(super) struct Talk {
     held: Ends<Option<Box<Held>>>,
     /// Segments that nothing has borne out.
     doubtful: u64,
+    /// Requests that have ended.
+    requests: u64,
     words: Words,
 }
 
@@ -80,6 +83,9 @@ pub(super) struct Common {
     pub(super) routes: Routes,
     /// Segments that are held with their bytes.
     pub(super) kept: usize,
+    /// Whether clients are told apart.
+    pub(super) peers: bool,
+    pub(super) watch: Watch,
 }
 
 /// How a connection ends, as far as the capture goes.
@@ -118,14 +124,30 @@ impl Talk {
         halves[from].initial = Some(segment.sequence);
         halves[from.other()].initial = segment.acknowledged.map(|next| next.wrapping_sub(1));
         let words = Words::Known { server, service, conversation };
-        Self { pair, phase: Phase::Connecting, halves, held: Ends::default(), doubtful: 0, words }
+        Self {
+            pair,
+            phase: Phase::Connecting,
+            halves,
+            held: Ends::default(),
+            doubtful: 0,
+            requests: 0,
+            words,
+        }
     }
 
     /// One that is older than the capture.
     pub(super) fn join(pair: Pair) -> Self {
         let words = Words::Overheard { flows: Ends::default(), tried: 0 };
         let halves = Ends::default();
-        Self { pair, phase: Phase::Established, halves, held: Ends::default(), doubtful: 0, words }
+        Self {
+            pair,
+            phase: Phase::Established,
+            halves,
+            held: Ends::default(),
+            doubtful: 0,
+            requests: 0,
+            words,
+        }
     }
 
     /// Takes a SYN for this connection's own, or for another's.
@@ -203,12 +225,25 @@ impl Talk {
                     self.phase = Phase::Established;
                     tally.connections.opened += 1;
                 }
-                conversation.hear(side, segment, now, &mut common.window, tally)
+                let heard = conversation.hear(side, segment, now, &mut common.window, tally);
+                common.watch.carried(side, heard.fresh, now);
+                heard
             }
         };
+        self.tell_ended(common);
         let half = &mut self.halves[from];
         half.volume.bytes += heard.fresh;
         half.again += heard.again;
+    }
+
+    /// Passes on which requests have ended.
+    fn tell_ended(&mut self, common: &mut Common) {
+        let Words::Known { server, conversation, .. } = &mut self.words else { return };
+        let (client, server) = (self.pair.at(server.other()), self.pair.at(*server));
+        for ended in conversation.take_ended() {
+            self.requests += 1;
+            common.watch.ended(server, client, ended);
+        }
     }
 
     /// Decides who is the server, if this segment tells.
@@ -247,7 +282,7 @@ impl Talk {
                 self.doubtful += 1;
             }
         }
-        if let Words::Known { server, service, conversation } = &mut self.words {
+        if let Words::Known { service, conversation, .. } = &mut self.words {
             // The end of the capture may have cut off no more than the last acknowledgement.
             let said = self.halves[End::Low].fin.and(self.halves[End::High].fin).is_some();
             let ending = if ending == Ending::Cut && said { Ending::Farewell } else { ending };
@@ -257,6 +292,16 @@ impl Talk {
                 Phase::Established => count_end(ending, now, conversation, tally),
             }
             tally.missed(Reason::OutOfWindow.label(), self.doubtful);
+        }
+        self.tell_ended(common);
+        if let Words::Known { server, service, conversation } = &self.words {
+            let tally = common.services.tally(*service, conversation.protocol());
+            if common.peers {
+                let client = self.pair.at(server.other()).ip();
+                let [received, sent] = [server.other(), *server].map(|end| self.halves[end].volume.bytes);
+                let requests = self.requests;
+                tally.peer(Some(client)).add(&Peer { connections: 1, requests, received, sent });
+            }
             for (side, end) in [(Side::Response, *server), (Side::Request, server.other())] {
                 let half = &self.halves[end];
                 tally.volume(side, half.volume, half.again);
@@ -276,7 +321,7 @@ fn count_attempt(ending: Ending, now: u64, conversation: &mut Conversation, tall
         Ending::Evicted => give_up(conversation, tally),
         Ending::Cut => {
             tally.connections.half_open += 1;
-            tally.in_flight += conversation.in_flight();
+            conversation.wait(now, tally);
         }
     }
 }
@@ -297,7 +342,7 @@ fn count_end(ending: Ending, now: u64, conversation: &mut Conversation, tally: &
         Ending::Evicted => give_up(conversation, tally),
         Ending::Cut => {
             tally.connections.open += 1;
-            tally.in_flight += conversation.in_flight();
+            conversation.wait(now, tally);
         }
     }
 }

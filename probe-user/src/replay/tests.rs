@@ -12,6 +12,7 @@ mod routes;
 mod shapes;
 mod shown;
 mod times;
+mod tools;
 mod tunnels;
 mod validity;
 mod wire;
@@ -36,7 +37,7 @@ fn count(
     limit: usize,
     routes: Routes,
 ) -> Result<Report, NotACapture> {
-    Ok(read(Files::of(name, source)?, &Wanted { limit, routes }))
+    Ok(read(Files::of(name, source)?, &Wanted { limit, routes, ..Wanted::default() }))
 }
 
 /// Replays a file that has to be readable to its end.

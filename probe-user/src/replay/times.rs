@@ -34,12 +34,22 @@ impl Times {
         }
     }
 
+    /// The duration from one time to another, if it is known.
+    pub(super) fn between(from: u64, to: u64) -> Option<u64> {
+        to.checked_sub(from).filter(|duration| *duration <= LONGEST)
+    }
+
     /// Adds a duration from one time to another; none is known if that is the earlier one, or too much later to tell.
     pub(super) fn add_from(&mut self, from: u64, to: u64, count: u64) {
-        match to.checked_sub(from).filter(|duration| *duration <= LONGEST) {
+        match Self::between(from, to) {
             Some(duration) => self.add(duration, count),
             None => self.unknown += count,
         }
+    }
+
+    /// How many there are, known or not.
+    pub(super) const fn all(&self) -> u64 {
+        self.histogram.count + self.unknown
     }
 
     /// How many are not known, because time went back.

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::{SocketAddr, UdpSocket},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -18,6 +19,7 @@ use probe_tests::{
     metrics::{Role, Series},
     netns::Netns,
     nginx::Nginx,
+    pcap::{self, Format, Record},
     process, summary,
 };
 use serde_json::Value;
@@ -189,6 +191,61 @@ fn an_overlay_comes_to_what_is_in_it() -> Result<()> {
         })
     })?;
     has_all_requests(&captured.replayed()?, &answered, 0)
+}
+
+/// In the parts that tcpdump would have written, and in the wrong order.
+#[test]
+fn what_else_is_asked_of_a_capture() -> Result<()> {
+    const QUICK: u64 = 200;
+    const SLOW: u64 = 3;
+    let nginx = Nginx::start()?;
+    let capture = Capture::start(nginx.port())?;
+    load::h2load(nginx.ipv4(), "/ok", QUICK, 5)?;
+    let mut client = Client::connect(nginx.ipv4())?;
+    for _ in 0..SLOW {
+        client.exchange(&Request::new("GET", "/after-50ms"))?;
+    }
+    drop(client);
+    let captured = capture.finish()?;
+    let whole = captured.replayed()?;
+    let records = pcap::read(&captured.file())?;
+    let (first, second) = records.split_at(records.len() / 2);
+    let part = |name: &str, records: &[Record]| -> Result<PathBuf> {
+        let path = nginx.directory().join(name);
+        fs::write(&path, pcap::write(Format::PcapNg, records)?)?;
+        Ok(path)
+    };
+    let mut command = capture::replay(&part("second", second)?)?;
+    command.arg(part("first", first)?).args(["--routes", "--top", "3", "--every", "10ms", "--peers"]);
+    command.args(["--filter", &format!("host 127.0.0.1 and tcp port {}", nginx.port())]);
+    let report: Value = serde_json::from_str(&process::run_well(&mut command, LIMIT)?)?;
+    let service = &report["services"][0];
+    for same in ["requests", "bytes", "connections", "duration"] {
+        ensure!(service[same] == whole[same], "{same}: {} is not {}", service[same], whole[same]);
+    }
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let slowest = list(&report["slowest"]);
+    ensure!(slowest.len() == 3, "{slowest:?}");
+    for request in slowest {
+        ensure!(request["route"] == "/after-50ms" && request["status"] == "200", "{request}");
+        ensure!(request["duration_seconds"].as_f64().is_some_and(|seconds| seconds >= 0.049), "{request}");
+    }
+    for route in list(&service["by_route"]) {
+        let slow = route["route"] == "/after-50ms";
+        ensure!(route["count"] == if slow { SLOW } else { QUICK }, "{route}");
+        ensure!(route["duration"]["count"] == route["count"], "{route}");
+    }
+    let sum = |values: &[Value], path: &str| -> u64 {
+        values.iter().filter_map(|value| value.pointer(path)?.as_u64()).sum()
+    };
+    for parts in [list(&report["intervals"]), list(&service["by_peer"])] {
+        for figure in ["/requests", "/bytes/received", "/bytes/sent"] {
+            let all = number(&whole, figure)?;
+            ensure!(sum(&parts, figure) == all, "{figure}: not {all}: {parts:?}");
+        }
+    }
+    ensure!(list(&service["by_peer"]).len() == 1, "{}", service["by_peer"]);
+    Ok(())
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn ctrl_c_ends_a_pipeline_with_a_report() -> Result<()> {
     let (copy, report, log) = (file("copy"), file("report"), file("log"));
     let agent = tool::agent()?;
     let line = format!(
-        "tcpdump -i lo -U --immediate-mode -Z root -w - 'port {}' 2>{log} | tee {copy} | {} replay - --format json >{report}",
+        "tcpdump -i lo -B 65536 -U --immediate-mode -Z root -w - 'port {}' 2>{log} | tee {copy} | {} replay - --format json >{report}",
         nginx.port(),
         agent.display(),
     );

@@ -10,7 +10,6 @@ use super::{
         interrupt::Interrupt,
         render,
         report::{GoesBack, Order, Report},
-        routes::Routes,
     },
     Format, Link, file,
     files::{Fraction, Order as Bytes, three_requests},
@@ -27,7 +26,7 @@ fn from_disk(files: &[Vec<u8>]) -> Report {
         path
     };
     let paths: Vec<_> = files.iter().enumerate().map(write).collect();
-    count(&paths, &Wanted { limit: 1_000, routes: Routes::Counted }, &Interrupt::never()).unwrap()
+    count(&paths, &Wanted::default(), &Interrupt::never()).unwrap()
 }
 
 fn pcap(packets: &[Packet]) -> Vec<u8> {
