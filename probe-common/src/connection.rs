@@ -10,7 +10,7 @@ use core::mem::offset_of;
 use crate::{
     deliveries::{Deliveries, Delivery},
     exchange::Exchange,
-    flow::{Flow, GUESSED, Part},
+    flow::{CHUNKED, Flow, GUESSED, Part},
     pending::Pending,
     protocol::Protocol,
     proxied::Counting,
@@ -97,8 +97,8 @@ pub struct Accepted {
     pub due: bool,
     /// Whether the segment bears nothing but what has been seen before.
     pub again: bool,
-    /// Whether it shows that a head of the other direction went by unread.
-    pub lost: bool,
+    /// Why, if it shows that part of a head of the other direction, or of its framing, went by unread.
+    pub lost: Option<Reason>,
 }
 
 /// What a step came to.
@@ -155,7 +155,8 @@ pub struct Connection {
     pub timed: u16,
     /// By how much the windows that this end offers are scaled, and one more; 0 if that is not known.
     pub scale: u8,
-    /// Segments that were tried in vain for the start of a request.
+    /// Segments that were tried in vain for the start of a request; once it is known to speak HTTP, whether a request's first line
+    /// was malformed, and has had no answer so far.
     pub attempts: u8,
     /// Whether the request's direction has ended, and the response's. A byte for each, since both may end at once, on two CPUs.
     pub ended: [bool; 2],
@@ -175,6 +176,11 @@ pub struct Connection {
     // Read while it is no open connection.
     /// [`crate::service::ServiceEntry::generation`] of its service.
     pub generation: u64,
+    // Written where something went wrong.
+    /// Requests that went by unread, as far as is known: each has been told, and its answer is not told again.
+    pub unread: u8,
+    /// Whether an answer that nothing waited for is to be told, and one more if its request is older than the probe.
+    pub unasked: u8,
 }
 
 /// Bytes that the kernel keeps with each socket's state, before it (`struct bpf_local_storage_elem`).
@@ -229,6 +235,8 @@ impl Default for Connection {
             response: Flow::default(),
             pending: Pending::default(),
             generation: 0,
+            unread: 0,
+            unasked: 0,
         }
     }
 }
@@ -253,37 +261,37 @@ impl Connection {
 
     /// Takes note of what a segment acknowledges: what the other direction's cursor still waits for was received, and will
     /// not come again. It went by where nobody looked, as the segment that makes a connection of a handshake whose last
-    /// word was lost, out of order. Says whether a head, or the start of one, was lost that way.
+    /// word was lost, out of order. Says what was lost that way, if it was no content.
     #[inline(always)]
-    fn give_up_waiting(&mut self, segment: &Segment) -> bool {
+    fn give_up_waiting(&mut self, segment: &Segment) -> Option<Reason> {
         let (Some(acknowledged), side) = (segment.acknowledged, segment.side.opposite()) else {
-            return false;
+            return None;
         };
         // A FIN is acknowledged like a byte.
         if self.has_ended(side) {
-            return false;
+            return None;
         }
         let flow = self.flow(side);
         if !flow.synced || matches!(flow.part, Part::Lost | Part::Stream | Part::UntilClose) {
-            return false;
+            return None;
         }
         let gap = distance(flow.cursor, acknowledged);
         // Content is jumped over in any case.
         if gap <= 0 || u64::from(gap.unsigned_abs()) <= flow.remaining {
-            return false;
+            return None;
         }
-        flow.part = Part::Lost;
+        let reason = flow.loss();
+        flow.lose();
         flow.cursor = acknowledged;
-        flow.carried = 0;
-        flow.remaining = 0;
-        true
+        self.note_loss(side, reason);
+        Some(reason)
     }
 
     /// Takes note of a segment. Cheap where no message begins or ends in it: no byte is read.
     #[inline(always)]
     pub fn accept(&mut self, segment: &Segment) -> Accepted {
         let unread = self.protocol as u8 == Protocol::Opaque as u8;
-        let lost = !unread && self.give_up_waiting(segment);
+        let lost = if unread { None } else { self.give_up_waiting(segment) };
         let flow = self.flow(segment.side);
         // Before this segment moves it: what lies between here and there has gone by.
         let known = flow.seen;
@@ -316,10 +324,10 @@ impl Connection {
             flow.cursor = segment.end();
             return nothing;
         }
-        let missing = distance(flow.cursor, segment.sequence);
-        if missing > 0 && u64::from(missing.unsigned_abs()) > flow.remaining {
-            // A head, or the start of one, is missing. It is yet to come.
-            return nothing;
+        if flow.is_overtaken(segment.sequence) {
+            // A head, or the start of one, is missing. It is yet to come; what this one ends in will then be needed.
+            let chunks = flow.facts & CHUNKED != 0 && matches!(part, Part::ChunkSize | Part::Chunk);
+            return Accepted { due: chunks && fresh > 0, ..nothing };
         }
         read
     }
@@ -338,6 +346,14 @@ impl Connection {
         fresh == 0 && (segment.length > 0 && known || segment.fin && ended_before)
     }
 
+    /// Notes that something has been told of a message.
+    #[inline(always)]
+    fn note_loss(&mut self, side: Side, reason: Reason) {
+        if matches!(side, Side::Request) && !matches!(reason, Reason::EndLost) {
+            self.unread = self.unread.saturating_add(1);
+        }
+    }
+
     /// Whether a segment of a direction whose place in the conversation is not known is to be read.
     #[inline(always)]
     fn resynchronise(&mut self, segment: &Segment, fresh: u32) -> bool {
@@ -347,15 +363,15 @@ impl Connection {
         let speaks = matches!(self.protocol, Protocol::Http1);
         let joined = matches!(self.stage, Stage::Joined);
         // A request starts a segment when nothing is in flight, or when the answer has come and its end went by; an
-        // answer, when one is due.
+        // answer, when one is due, or when nothing is known.
         let due = match segment.side {
             Side::Request => fresh > 0 && !(lost && answerable && !answer_lost),
             Side::Response => {
                 if lost {
-                    // Only the time of its last byte is to be had.
-                    return fresh > 0;
+                    // Only its end, and the time of that, are to be had.
+                    return speaks && fresh > 0;
                 }
-                answerable
+                answerable || joined && !speaks && fresh > 0
             }
         };
         if !due {
@@ -364,7 +380,9 @@ impl Connection {
         let flow = self.flow(segment.side);
         flow.next_message();
         flow.synced = true;
-        if lost && (speaks || !joined) {
+        // An answer that was joined late may be in its midst.
+        let guessed = if lost { speaks || !joined } else { speaks && matches!(segment.side, Side::Response) };
+        if guessed {
             flow.facts = GUESSED;
         }
         flow.cursor = if lost && speaks {

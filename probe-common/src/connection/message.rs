@@ -4,9 +4,9 @@ use super::{ATTEMPTS, Connection, Side, Stage, Step, outcome::Outcome, reading::
 use crate::{
     deliveries,
     exchange::{ABORTED, Exchange},
-    flow::{BAD, CHUNKED, Flow, GUESSED, HAS_LENGTH, Part},
+    flow::{BAD, CHUNKED, EXPECTS, Flow, GUESSED, HAS_LENGTH, Part, TOLD, UNASKED},
     http1::{self, Extent, Field, LENGTH_NAME},
-    pending::Request,
+    pending::{Place, Request},
     protocol::{Method, Protocol},
     proxied::{Counting, News},
     reason::Reason,
@@ -19,6 +19,8 @@ struct Answer {
     status: u16,
     first: u64,
     last: u64,
+    /// Its [facts](Flow::facts).
+    facts: u8,
 }
 
 impl Connection {
@@ -50,8 +52,9 @@ impl Connection {
             _ => Outcome::Nothing,
         };
         let outcome = outcome.forget(window);
-        // What ends a message, or can not be read, has no fields behind it.
-        let open = matches!(outcome, Outcome::Nothing | Outcome::Began | Outcome::Turned | Outcome::TooDeep);
+        // What ends a message, or can not be read, has no fields behind it; nor has what is to be read on.
+        let open = matches!(outcome, Outcome::Nothing | Outcome::Began | Outcome::Turned | Outcome::TooDeep)
+            && self.flow(side).carried == 0;
         if matches!(outcome, Outcome::Headed) || open && self.skim(side, window, line) {
             if matches!(side, Side::Request) {
                 // Of no meaning where the client is known.
@@ -78,10 +81,20 @@ impl Connection {
     /// The segment ended within a line that is short so far.
     #[inline(always)]
     pub(super) fn unfinished(&mut self, side: Side, window: &mut Window, line: &Line) -> Outcome {
-        // Whether a connection that was joined late is at the start of a message is a guess: no line is kept that
-        // does not look like one.
-        let guess = matches!(self.stage, Stage::Joined) && matches!(self.protocol, Protocol::Unknown);
-        if guess && !http1::begins_request(window, line.start) {
+        // Whether a connection that was joined late is at the start of a message is a guess, as is where an answer begins behind a
+        // loss: no line is kept that does not look like one.
+        let flow = self.flow(side);
+        let (part, facts) = (flow.part, flow.facts);
+        let joined = matches!(self.stage, Stage::Joined) && matches!(self.protocol, Protocol::Unknown);
+        let (guess, plausible) = match side {
+            Side::Request => (joined, http1::begins_request(window, line.start)),
+            Side::Response => {
+                let short = line.end - line.start < 8;
+                let guess = facts & GUESSED != 0 && matches!(part, Part::Start);
+                (joined || guess, short || http1::begins_response(window, line.start))
+            }
+        };
+        if guess && !plausible {
             return self.not_a_message(side);
         }
         if matches!(side, Side::Request) && self.goes_on_by_byte(window, line) {
@@ -116,13 +129,22 @@ impl Connection {
         if self.by_request() {
             window.proxied.begin_head();
         }
+        if matches!(self.protocol, Protocol::Unknown) && !self.response.synced {
+            // What was said before, if anything was, has been passed over.
+            self.response.part = Part::Start;
+        }
         self.request.facts = 0;
         self.protocol = Protocol::Http1;
         self.attempts = 0;
         self.request.part = Part::Fields;
         self.last_request = self.request.started;
-        if !self.pending.push(Request { started: self.request.started, method }) {
-            return Outcome::TooDeep;
+        match self.pending.push(Request { started: self.request.started, method }) {
+            Place::Own => {}
+            Place::Shared => {
+                self.last_request = self.pending.start_of_last(self.request.started);
+                return Outcome::TooDeep;
+            }
+            Place::None => return Outcome::TooDeep,
         }
         let open_ended = matches!(self.response.part, Part::UntilClose | Part::Lost);
         if open_ended { Outcome::Turned } else { Outcome::Began }
@@ -130,36 +152,75 @@ impl Connection {
 
     #[inline(always)]
     fn response_start(&mut self, window: &mut Window, line: &Line) -> Outcome {
-        let status = http1::status_line(window, line.start, line.end);
-        // A server that speaks first speaks another protocol.
-        let Some(status) = status.filter(|_| !matches!(self.protocol, Protocol::Unknown)) else {
+        let Some(status) = http1::status_line(window, line.start, line.end) else {
             return self.not_a_message(Side::Response);
         };
+        if self.pending.waiting() == 0 {
+            self.begin_unasked();
+        }
+        self.protocol = Protocol::Http1;
         self.response.status = status;
         self.response.part = Part::Fields;
         Outcome::Nothing
     }
 
+    /// An answer begins that nothing waits for.
+    #[inline(always)]
+    fn begin_unasked(&mut self) {
+        let joined = matches!(self.stage, Stage::Joined);
+        let midst = joined && matches!(self.protocol, Protocol::Unknown);
+        let malformed = self.attempts > 0 && !midst && self.unread == 0;
+        self.attempts = 0;
+        if malformed {
+            // Of what the server makes a request of, it is one, whatever it looks like.
+            let request = Request { started: self.last_request, method: Method::Other };
+            if !matches!(self.pending.push(request), Place::None) {
+                self.last_request = self.pending.start_of_last(self.last_request);
+                return;
+            }
+        }
+        self.response.facts |= UNASKED;
+        if self.unread > 0 {
+            self.unread -= 1;
+        } else {
+            self.unasked = 1 + u8::from(joined && self.pending.asked() == 0);
+        }
+    }
+
     /// What should have been a message's first line is something else.
     #[inline(always)]
     pub(super) fn not_a_message(&mut self, side: Side) -> Outcome {
-        if !matches!(self.protocol, Protocol::Unknown) {
-            let flow = self.flow(side);
-            if flow.facts & GUESSED == 0 {
-                return Outcome::Misframed;
-            }
-            // What was lost has been told.
+        let joined = matches!(self.stage, Stage::Joined);
+        let speaks = !matches!(self.protocol, Protocol::Unknown);
+        let flow = self.flow(side);
+        let guessed = flow.facts & GUESSED != 0;
+        if speaks && guessed {
+            // What was lost has been told, or will be when the request that it answers ends.
             flow.part = Part::Lost;
             return Outcome::Nothing;
         }
-        let guessed = matches!(self.stage, Stage::Joined) || self.flow(side).facts & GUESSED != 0;
-        if guessed && self.attempts < ATTEMPTS {
-            // In the midst of a message: the next segment may begin one.
-            self.attempts += 1;
-            let flow = self.flow(side);
-            flow.synced = false;
-            flow.part = Part::Lost;
-            return Outcome::Nothing;
+        match side {
+            Side::Response if speaks => return Outcome::Misframed,
+            Side::Response if joined || guessed => {
+                // In the midst of a message. Behind what the client says next may be another one.
+                flow.synced = false;
+                flow.part = Part::Lost;
+                return Outcome::Nothing;
+            }
+            Side::Request if speaks || self.attempts < ATTEMPTS => {
+                // In the midst of a message, or malformed: the answer tells, and the next segment may begin one.
+                if self.attempts == 0 {
+                    self.last_request = self.request.started;
+                }
+                self.attempts = if speaks { 1 } else { self.attempts + 1 };
+                self.request.synced = speaks;
+                self.request.part = Part::Lost;
+                if joined && !speaks {
+                    self.response.part = Part::Start;
+                }
+                return Outcome::Nothing;
+            }
+            _ => {}
         }
         self.protocol = Protocol::Opaque;
         if self.by_request() {
@@ -175,8 +236,8 @@ impl Connection {
     #[inline(always)]
     fn head_end(&mut self, side: Side, now: u64) -> Outcome {
         let method = match self.pending.first(now) {
-            Some(request) => request.method,
-            None => Method::Other,
+            Some(request) if self.response.facts & UNASKED == 0 => request.method,
+            _ => Method::Other,
         };
         let response = matches!(side, Side::Response);
         let flow = self.flow(side);
@@ -200,6 +261,7 @@ impl Connection {
             return Outcome::Ended;
         }
         if flow.facts & CHUNKED != 0 {
+            flow.length = 0;
             flow.part = Part::ChunkSize;
         } else if flow.facts & HAS_LENGTH != 0 && flow.length > 0 {
             flow.part = Part::Content;
@@ -216,8 +278,7 @@ impl Connection {
     #[inline(always)]
     pub(super) fn conclude(&mut self, side: Side, outcome: Outcome) -> Step {
         let (at, switched) = match outcome {
-            Outcome::Nothing | Outcome::Headed => return Step::default(),
-            Outcome::Began => return Step { began: true, ..Step::default() },
+            Outcome::Nothing | Outcome::Headed | Outcome::Began => return Step::default(),
             Outcome::Unreadable => return self.lose(side, Reason::Unreadable),
             Outcome::Misframed => return self.lose(side, Reason::BadFraming),
             Outcome::TooDeep => {
@@ -239,39 +300,50 @@ impl Connection {
                 (self.response.latest, false)
             }
         };
-        let answer = Answer { status: self.response.status, first: self.response.started, last: at };
+        let Flow { status, started, facts, .. } = self.response;
+        let answer = Answer { status, first: started, last: at, facts };
         self.response.next_message();
         if switched {
             self.request.part = Part::Stream;
             self.response.part = Part::Stream;
         }
-        // Whoever turns the conversation has begun a request.
-        Step { began: matches!(side, Side::Request), ..self.answered(&answer) }
+        if matches!(side, Side::Request) {
+            // Where requests were pipelined, what comes next may be in the midst of an answer.
+            self.response.facts = GUESSED;
+        }
+        self.answered(&answer)
     }
 
     /// The rest of a message is not read.
     #[inline(always)]
     fn lose(&mut self, side: Side, reason: Reason) -> Step {
         let flow = self.flow(side);
-        flow.part = Part::Lost;
-        flow.carried = 0;
-        flow.remaining = 0;
-        Step { unmeasured: Some(reason), ..Step::default() }
+        let (loss, unasked) = (flow.loss(), flow.facts & UNASKED != 0);
+        flow.lose();
+        self.note_loss(side, loss);
+        // One that nothing waited for has been told.
+        Step { unmeasured: if unasked { None } else { Some(reason) }, ..Step::default() }
     }
 
     /// The oldest request has had its answer.
     #[inline(always)]
     fn answered(&mut self, answer: &Answer) -> Step {
-        let Some(request) = self.pending.first(answer.last) else {
-            // One that found no room has been counted when it came.
-            let reason = if self.pending.pass() { None } else { Some(Reason::JoinedLate) };
-            return Step { unmeasured: reason, ..Step::default() };
+        let first = self.pending.first(answer.last);
+        let Some(request) = first.filter(|_| answer.facts & UNASKED == 0) else {
+            return Step::default();
         };
         let unread = self.pending.unread_for();
         self.pending.pop(request.started);
-        if answer.status == UNSEEN {
-            // Not even its first line was read, which has been counted.
-            return Step { ended: true, ..Step::default() };
+        if self.pending.waiting() == 0 && self.request.facts & EXPECTS != 0 && self.request.is_bare() {
+            // Its content was refused: what comes next may be it all the same, or another request.
+            self.request.next_message();
+            self.request.facts = GUESSED;
+        }
+        if answer.status < 200 && answer.status != SWITCHING {
+            // Not even the first line of its answer was read.
+            let told = answer.facts & TOLD != 0;
+            let unmeasured = if told { None } else { Some(Reason::HeadLost) };
+            return Step { unmeasured, ended: true, ..Step::default() };
         }
         let aborted = answer.status == CLOSED;
         let first_byte = answer.first.saturating_sub(request.started);
@@ -312,13 +384,14 @@ impl Connection {
         }
         let complete = match self.response.part {
             Part::UntilClose => true,
-            Part::Lost => self.ended == [true; 2] && !self.reset,
+            Part::Lost => self.response.status == UNSEEN || self.ended == [true; 2] && !self.reset,
             _ => false,
         };
+        let Flow { status, started: first, latest: last, facts, .. } = self.response;
         let answer = if complete {
-            Answer { status: self.response.status, first: self.response.started, last: self.response.latest }
+            Answer { status, first, last, facts }
         } else {
-            Answer { status: CLOSED, first: now, last: now }
+            Answer { status: CLOSED, first: now, last: now, facts: 0 }
         };
         self.response.next_message();
         self.answered(&answer)
@@ -330,6 +403,22 @@ impl Connection {
     #[must_use]
     pub fn missed(&self) -> u32 {
         u32::from(self.request.passed_by()) + u32::from(self.response.passed_by())
+    }
+
+    /// What the connection leaves open that nothing will answer any more: to be asked once, when it is over. It spoke something that
+    /// was never recognised, or its last request was malformed.
+    #[inline(always)]
+    #[must_use]
+    pub fn unrecognised(&mut self) -> Option<Reason> {
+        if self.attempts == 0 || matches!(self.protocol, Protocol::Opaque) {
+            return None;
+        }
+        self.attempts = 0;
+        if matches!(self.protocol, Protocol::Http1) {
+            return Some(Reason::BadFraming);
+        }
+        self.protocol = Protocol::Opaque;
+        Some(Reason::OpaqueProtocol)
     }
 
     /// How many answers the client never acknowledged: to be asked once, when the connection is over.
@@ -346,6 +435,8 @@ impl Connection {
 
 /// In place of a status: the answer's first line went by unread.
 const UNSEEN: u16 = 0;
+/// The one interim status that is final: 101 Switching Protocols.
+const SWITCHING: u16 = 101;
 /// In place of a status: the connection ended first.
 const CLOSED: u16 = u16::MAX;
 
@@ -364,6 +455,7 @@ fn field(flow: &mut Flow, window: &mut Window, line: &Line) -> Outcome {
             flow.facts |= HAS_LENGTH;
         }
         Field::Chunked => flow.facts |= CHUNKED,
+        Field::Expect => flow.facts |= EXPECTS,
         Field::Unfinished(value, to) => {
             // Without the blanks before it, of which there may be any number.
             window.put_name(value);
@@ -382,6 +474,7 @@ fn chunk(flow: &mut Flow, window: &mut Window, line: &Line) -> Outcome {
     match http1::chunk_size(window, line.start, line.end) {
         Some(0) => flow.part = Part::Trailer,
         Some(size) => {
+            flow.length = size;
             // The line ending behind the content is jumped over with it.
             flow.remaining = size + 2;
             flow.part = Part::Chunk;

@@ -49,8 +49,9 @@ impl Connections {
             self.follow(pair, Talk::join(pair), now);
         }
         let Some(talk) = self.followed.get_mut(&pair) else { return Ok(()) };
+        let reset = talk.is_reset_by(from, segment);
         talk.hear(from, segment, now, &mut self.common);
-        if segment.rst {
+        if reset {
             self.end(&pair, Ending::Reset, now);
         } else if talk.is_over() {
             self.end(&pair, Ending::Farewell, now);

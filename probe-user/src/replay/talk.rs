@@ -26,6 +26,8 @@ pub(super) struct Talk {
     phase: Phase,
     halves: Ends<Half>,
     words: Words,
+    /// Whether an acknowledgement has come of another connection of the same addresses and ports, before this one was granted.
+    challenged: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,13 +111,13 @@ impl Talk {
         halves[from].initial = Some(segment.sequence);
         halves[from.other()].initial = segment.acknowledged.map(|next| next.wrapping_sub(1));
         let words = Words::Known { server, service, conversation };
-        Self { pair, phase: Phase::Connecting, halves, words }
+        Self { pair, phase: Phase::Connecting, halves, words, challenged: false }
     }
 
     /// One that is older than the capture.
     pub(super) fn join(pair: Pair) -> Self {
         let words = Words::Overheard { flows: Ends::default(), tried: 0 };
-        Self { pair, phase: Phase::Established, halves: Ends::default(), words }
+        Self { pair, phase: Phase::Established, halves: Ends::default(), words, challenged: false }
     }
 
     /// Takes a SYN for this connection's own, or for another's.
@@ -150,6 +152,11 @@ impl Talk {
 
     /// Takes a segment.
     pub(super) fn hear(&mut self, from: End, segment: &Segment<'_>, now: u64, common: &mut Common) {
+        if self.challenges(from, segment) {
+            self.challenged = true;
+            self.halves[from].volume.packets += 1;
+            return;
+        }
         self.halves[from].note(segment);
         self.settle(from, segment, common);
         let heard = match &mut self.words {
@@ -171,6 +178,20 @@ impl Talk {
         half.volume.bytes += heard.fresh;
         half.volume.packets += 1;
         half.again += heard.again;
+    }
+
+    /// Whether a segment is a challenge (RFC 5961, section 4): a bare acknowledgement by which a server answers a SYN that it takes for
+    /// one amid an older connection. It has not granted anything.
+    fn challenges(&self, from: End, segment: &Segment<'_>) -> bool {
+        let bare = segment.length == 0 && !segment.syn && !segment.rst && !segment.fin;
+        self.phase == Phase::Connecting && bare && self.halves[from].initial.is_none()
+    }
+
+    /// Whether a segment ends the connection by a reset. One with which the client answers a challenge ends what the server took it
+    /// for.
+    pub(super) fn is_reset_by(&self, from: End, segment: &Segment<'_>) -> bool {
+        let asks = self.phase == Phase::Connecting && self.halves[from].initial.is_some();
+        segment.rst && !(asks && self.challenged)
     }
 
     /// Decides who is the server, if this segment tells.
@@ -203,11 +224,14 @@ impl Talk {
         if matches!(self.words, Words::Overheard { .. }) {
             self.serve(self.pair.lower_port(), common);
         }
+        let both_spoke = [End::Low, End::High].iter().all(|end| self.halves[*end].volume.bytes > 0);
         if let Words::Known { server, service, conversation } = &mut self.words {
+            let unrecognised = conversation.unrecognised(both_spoke);
             // The end of the capture may have cut off no more than the last acknowledgement.
             let said = self.halves[End::Low].fin.and(self.halves[End::High].fin).is_some();
             let ending = if ending == Ending::Cut && said { Ending::Farewell } else { ending };
             let tally = common.services.tally(*service, conversation.protocol());
+            unrecognised.into_iter().for_each(|reason| tally.escaped(reason));
             match self.phase {
                 Phase::Connecting => count_attempt(ending, now, conversation, tally),
                 Phase::Established => count_end(ending, now, conversation, tally),
