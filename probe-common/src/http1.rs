@@ -68,7 +68,7 @@ impl Asked {
     fn has_target(&self, window: &Window) -> bool {
         let scheme = (window.word(self.target) | LOWER) & (u64::MAX >> 32) == word(*b"http\0\0\0\0");
         let first = window.byte(self.target);
-        (self.target == 0) | scheme | (first == b'/') | (first == b'*')
+        self.target == 0 || scheme || matches!(first, b'/' | b'*')
     }
 }
 
@@ -96,7 +96,7 @@ fn ends_in_version(window: &mut Window, start: usize, end: usize) -> bool {
     let named = window.word(space) == word(*b" HTTP/1.");
     // By arithmetic, since each comparison would be another way for the verifier to follow.
     let numbered = window.byte(space.wrapping_add(8)).is_ascii_digit();
-    one_word & named & numbered & (space.wrapping_sub(start) as isize >= 3)
+    one_word & named & numbered & (space.wrapping_sub(start).cast_signed() >= 3)
 }
 
 /// The method at the start of a line: a standard one, or another one before a space.

@@ -53,7 +53,9 @@ fn a_joined_connections_first_answer_that_went_by_is_a_head_lost() {
     for rest in [&[][..], &["the rest of an answer"], &["the rest", "of a long\r\n answer"]] {
         let mut talk = Conversation::joined();
         talk.ask(GET);
-        rest.iter().for_each(|piece| _ = talk.answer(piece));
+        for piece in rest {
+            talk.answer(piece);
+        }
         talk.ask(GET).answer(OK).fin(Side::Request).fin(Side::Response).close();
         let (told, seen): (&[Reason], &[&str]) = match rest {
             // It is not known that anything was lost: the answer to the first is the other's.
