@@ -79,10 +79,20 @@ impl Turn {
     }
 }
 
+/// Blanks around a length, as some send them: none, or more than is kept of a line.
+fn padding(length: usize) -> String {
+    const PADDINGS: [(&str, usize); 5] = [(" ", 1), ("", 0), (" ", 8), ("\t ", 9), (" ", 70)];
+    let (blanks, times) = PADDINGS[length % PADDINGS.len()];
+    blanks.repeat(times)
+}
+
 fn message(line: &str, fields: &str, content: &Content) -> Vec<u8> {
     let framing = match content {
         Content::None | Content::UntilClose(_) => String::new(),
-        Content::Sized(bytes) => format!("Content-Length: {}\r\n", bytes.len()),
+        Content::Sized(bytes) => {
+            let blanks = padding(bytes.len());
+            format!("Content-Length:{blanks}{}{blanks}\r\n", bytes.len())
+        }
         Content::Announced(length) => format!("content-length:{length}\r\n"),
         Content::Chunked { .. } => "Transfer-Encoding: gzip, chunked\r\n".into(),
     };

@@ -79,6 +79,7 @@ pub fn field(line: &[u8], extent: Extent) -> Field {
         (true, ..) => length(value, extent, CARRY + line.len()),
         (_, true, Extent::Start) => Field::Chunked,
         (_, true, Extent::Whole) if is_chunked(value) => Field::Chunked,
+        _ if named(name, b"expect") => Field::Expect,
         _ => Field::Other,
     }
 }

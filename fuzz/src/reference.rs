@@ -12,7 +12,11 @@
 //! - requests behind one whose answer has no length, since they end that answer wherever they begin.
 
 use httparse::{EMPTY_HEADER, Header, Status};
-use probe_common::{http1::Field, window::CARRY};
+use probe_common::{
+    exchange::{ABORTED, CANCELLED},
+    http1::Field,
+    window::CARRY,
+};
 
 use crate::{lines, script::Script};
 
@@ -100,7 +104,12 @@ pub fn of_script(script: &Script) -> Option<Vec<(&'static str, u16)>> {
         Ending::Closing => ended,
         Ending::Missing => script.setting.closed,
     });
-    Some(counted.map(|framed| (framed.method, framed.status)).collect())
+    let unanswered = if order::client_leaves_first(script) { CANCELLED } else { ABORTED };
+    let status = |framed: &Framed| match framed.ending {
+        Ending::Missing if framed.status == 0 => unanswered,
+        _ => framed.status,
+    };
+    Some(counted.map(|framed| (framed.method, status(framed))).collect())
 }
 
 /// One direction, and how far it has been read.
@@ -172,9 +181,9 @@ impl<'a> Stream<'a> {
             let length = match response.parse(self.rest()).map_err(|_| Malformed)? {
                 Status::Complete(length) => length,
                 Status::Partial => {
-                    self.begins_well()?;
+                    let status = self.begins_well()?.filter(|status| *status >= 200).unwrap_or_default();
                     self.at = self.bytes.len();
-                    return Ok(missing);
+                    return Ok(Framed { status, ..missing });
                 }
             };
             plain(&self.rest()[..length])?;
@@ -194,18 +203,19 @@ impl<'a> Stream<'a> {
             let content = content.unwrap_or(Content::UntilClose);
             let ending = if content == Content::UntilClose { Ending::Closing } else { Ending::Framed };
             let framed = ended(ending);
-            return Ok(if self.skip(content)? { framed } else { missing });
+            return Ok(if self.skip(content)? { framed } else { Framed { status, ..missing } });
         }
     }
 
     /// Refuses a status line that httparse would only judge with the rest of its head; where it is so far no more than its
-    /// beginning, that is good.
-    fn begins_well(&self) -> Result<(), Malformed> {
+    /// beginning, that is good, and has no status.
+    fn begins_well(&self) -> Result<Option<u16>, Malformed> {
         let rest = self.rest().trim_ascii_start();
         let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let judged = line.len() < rest.len() || line.len() > CARRY;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if judged && lines::status_line(line).is_none() { Err(Malformed) } else { Ok(()) }
+        let status = lines::status_line(line).filter(|_| judged);
+        if judged && status.is_none() { Err(Malformed) } else { Ok(status) }
     }
 
     /// Goes behind a message's content; false if it is not all there.

@@ -2,7 +2,7 @@
 
 use probe_common::{
     connection::{Connection, Segment, Side, Stage, Step},
-    exchange::Exchange,
+    exchange::{Exchange, code_of},
     pending,
     reason::Reason,
     service::Role,
@@ -31,10 +31,10 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// Method and status of each exchange, as they are exported.
+    /// Method and status of each exchange, as they are exported: whether a response was cut short is no label.
     #[must_use]
     pub fn kinds(&self) -> Vec<(&'static str, u16)> {
-        self.exchanges.iter().map(|exchange| (exchange.method.label(), exchange.status)).collect()
+        self.exchanges.iter().map(|exchange| (exchange.method.label(), code_of(exchange.status))).collect()
     }
 
     fn note(&mut self, step: &Step) {
@@ -64,11 +64,12 @@ pub fn run(script: &Script) -> Counted {
 }
 
 fn close(connection: &mut Connection, now: u64, counted: &mut Counted) {
-    for _ in 0..=pending::DEPTH {
+    for _ in 0..=pending::MOST {
         let step = connection.close(now);
         if step == Step::default() {
             counted.undelivered = u64::from(connection.undelivered());
             counted.unmeasured.extend((0..connection.missed()).map(|_| Reason::HeadLost));
+            counted.unmeasured.extend(connection.unrecognised());
             return;
         }
         counted.note(&step);
@@ -105,7 +106,7 @@ fn deliver(connection: &mut Connection, window: &mut Window, delivery: &Delivery
     }
     let accepted = connection.accept(&segment);
     counted.fresh[delivery.side as usize] += u64::from(accepted.fresh);
-    counted.unmeasured.extend(accepted.lost.then_some(Reason::HeadLost));
+    counted.unmeasured.extend(accepted.lost);
     window.clear();
     let mut more = accepted.due;
     // A step reads a byte at least, or moves the window, or turns the connection to another state.

@@ -10,7 +10,7 @@ use core::mem::offset_of;
 use crate::{
     deliveries::{Deliveries, Delivery},
     exchange::Exchange,
-    flow::{Flow, GUESSED, Part},
+    flow::{CHUNKED, Flow, Part},
     pending::Pending,
     protocol::Protocol,
     proxied::Counting,
@@ -20,6 +20,8 @@ use crate::{
 };
 
 mod client;
+mod ending;
+mod gaps;
 mod message;
 mod outcome;
 mod prelude;
@@ -106,8 +108,8 @@ pub struct Accepted {
     pub due: bool,
     /// Whether the segment bears nothing but what has been seen before.
     pub again: bool,
-    /// Whether it shows that a head of the other direction went by unread.
-    pub lost: bool,
+    /// Why, if it shows that part of a head of the other direction, or of its framing, went by unread.
+    pub lost: Option<Reason>,
 }
 
 /// What a step came to.
@@ -169,7 +171,8 @@ pub struct Connection {
     pub timed: u16,
     /// By how much the windows that this end offers are scaled, and one more; 0 if that is not known.
     pub scale: u8,
-    /// Segments that were tried in vain for the start of a request.
+    /// Segments that were tried in vain for the start of a request; once it is known to speak HTTP, whether a request's first line
+    /// was malformed, and has had no answer so far.
     pub attempts: u8,
     /// Whether the request's direction has ended, and the response's. A byte for each, since both may end at once, on two CPUs.
     pub ended: [bool; 2],
@@ -188,6 +191,11 @@ pub struct Connection {
     // Read while it is no open connection.
     /// [`crate::service::ServiceEntry::generation`] of its service.
     pub generation: u64,
+    // Written where something went wrong.
+    /// Requests that went by unread, as far as is known: each has been told, and its answer is not told again.
+    pub unread: u8,
+    /// Whether an answer that nothing waited for is to be told, and one more if its request is older than the probe.
+    pub unasked: u8,
 }
 
 /// Bytes that the kernel keeps with each socket's state, before it (`struct bpf_local_storage_elem`).
@@ -242,6 +250,8 @@ impl Default for Connection {
             response: Flow::default(),
             pending: Pending::default(),
             generation: 0,
+            unread: 0,
+            unasked: 0,
         }
     }
 }
@@ -264,39 +274,11 @@ impl Connection {
         }
     }
 
-    /// Takes note of what a segment acknowledges: what the other direction's cursor still waits for was received, and will
-    /// not come again. It went by where nobody looked, as the segment that makes a connection of a handshake whose last
-    /// word was lost, out of order. Says whether a head, or the start of one, was lost that way.
-    #[inline(always)]
-    fn give_up_waiting(&mut self, segment: &Segment) -> bool {
-        let (Some(acknowledged), side) = (segment.acknowledged, segment.side.opposite()) else {
-            return false;
-        };
-        // A FIN is acknowledged like a byte.
-        if self.has_ended(side) {
-            return false;
-        }
-        let flow = self.flow(side);
-        if !flow.synced || matches!(flow.part, Part::Lost | Part::Stream | Part::UntilClose) {
-            return false;
-        }
-        let gap = distance(flow.cursor, acknowledged);
-        // Content is jumped over in any case.
-        if gap <= 0 || u64::from(gap.unsigned_abs()) <= flow.remaining {
-            return false;
-        }
-        flow.part = Part::Lost;
-        flow.cursor = acknowledged;
-        flow.carried = 0;
-        flow.remaining = 0;
-        true
-    }
-
     /// Takes note of a segment. Cheap where no message begins or ends in it: no byte is read.
     #[inline(always)]
     pub fn accept(&mut self, segment: &Segment) -> Accepted {
         let unread = self.protocol as u8 == Protocol::Opaque as u8;
-        let lost = !unread && self.give_up_waiting(segment);
+        let lost = if unread { None } else { self.give_up_waiting(segment) };
         let flow = self.flow(segment.side);
         // Before this segment moves it: what lies between here and there has gone by.
         let known = flow.seen;
@@ -329,10 +311,10 @@ impl Connection {
             flow.cursor = segment.end();
             return nothing;
         }
-        let missing = distance(flow.cursor, segment.sequence);
-        if missing > 0 && u64::from(missing.unsigned_abs()) > flow.remaining {
-            // A head, or the start of one, is missing. It is yet to come.
-            return nothing;
+        if flow.is_overtaken(segment.sequence) {
+            // A head, or the start of one, is missing. It is yet to come; what this one ends in will then be needed.
+            let chunks = flow.facts & CHUNKED != 0 && matches!(part, Part::ChunkSize | Part::Chunk);
+            return Accepted { due: chunks && fresh > 0, ..nothing };
         }
         read
     }
@@ -383,45 +365,6 @@ impl Connection {
     pub fn forget_ends(&mut self) {
         self.ended = [false; 2];
         self.end = 0;
-    }
-
-    /// Whether a segment of a direction whose place in the conversation is not known is to be read.
-    #[inline(always)]
-    fn resynchronise(&mut self, segment: &Segment, fresh: u32) -> bool {
-        let answerable = self.pending.waiting() > 0;
-        let answer_lost = matches!(self.response.part, Part::Lost);
-        let lost = matches!(self.flow(segment.side).part, Part::Lost);
-        let speaks = matches!(self.protocol, Protocol::Http1);
-        let joined = matches!(self.stage, Stage::Joined);
-        // A request starts a segment when nothing is in flight, or when the answer has come and its end went by; an
-        // answer, when one is due.
-        let due = match segment.side {
-            Side::Request => fresh > 0 && !(lost && answerable && !answer_lost),
-            Side::Response => {
-                if lost {
-                    // Only the time of its last byte is to be had.
-                    return fresh > 0;
-                }
-                answerable
-            }
-        };
-        if !due {
-            return false;
-        }
-        let flow = self.flow(segment.side);
-        flow.next_message();
-        flow.synced = true;
-        if lost && (speaks || !joined) {
-            flow.facts = GUESSED;
-        }
-        flow.cursor = if lost && speaks {
-            // All that was seen has been answered: the request begins behind it, and where this segment is further on,
-            // that one is yet to come.
-            flow.behind(flow.high.wrapping_sub(fresh))
-        } else {
-            segment.sequence
-        };
-        distance(flow.cursor, segment.sequence) <= 0
     }
 
     /// Whether this segment acknowledges answers: then [`Connection::deliver`] is to be called.

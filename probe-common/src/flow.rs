@@ -1,6 +1,6 @@
 //! One direction of a connection: how far it has been read, and what comes next.
 
-use crate::{sequence::distance, window::CARRY};
+use crate::{reason::Reason, sequence::distance, window::CARRY};
 
 /// What the next byte of a direction belongs to.
 #[repr(u8)]
@@ -58,6 +58,14 @@ pub const CHUNKED: u8 = 2;
 pub const BAD: u8 = 4;
 /// Where the message begins is a guess: the start of a segment, after something was lost.
 pub const GUESSED: u8 = 8;
+/// An answer that nothing waited for.
+pub const UNASKED: u8 = 16;
+/// That its first line went by unread has been told.
+pub const TOLD: u8 = 32;
+/// What has been seen furthest, ahead of the cursor, ends as the last chunk does.
+pub const ENDS: u8 = 64;
+/// The head had `Expect`: its content may never come.
+pub const EXPECTS: u8 = 128;
 
 /// The state of one direction. All zero is the state before the first byte. The other direction looks at none of the first
 /// two fields: see [`crate::connection::Connection`].
@@ -157,12 +165,54 @@ impl Flow {
         if distance(place, self.cursor) > 0 { self.cursor } else { place }
     }
 
+    /// Whether what begins at a place came before what is to be read first.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_overtaken(&self, place: u32) -> bool {
+        let ahead = distance(self.cursor, place);
+        let content = matches!(self.part, Part::UntilClose);
+        !content && ahead > 0 && u64::from(ahead.unsigned_abs()) > self.remaining
+    }
+
     /// Whether messages have gone by unread, behind a gap that nothing has filled so far.
     #[inline(always)]
     #[must_use]
     pub fn passed_by(&self) -> bool {
         let reading = self.synced && !matches!(self.part, Part::UntilClose | Part::Lost | Part::Stream);
         reading && distance(self.cursor, self.high) > 0
+    }
+
+    /// Why what is missing here is told: a first line, without which a message counts for nothing, or where one ends.
+    #[inline(always)]
+    #[must_use]
+    pub const fn loss(&self) -> Reason {
+        match self.part {
+            Part::Fields | Part::Tail | Part::ChunkSize | Part::Chunk | Part::Trailer | Part::Value => {
+                Reason::EndLost
+            }
+            _ => Reason::HeadLost,
+        }
+    }
+
+    /// The rest of the message is not read.
+    #[inline(always)]
+    pub const fn lose(&mut self) {
+        self.part = Part::Lost;
+        self.facts |= TOLD;
+        self.carried = 0;
+        self.remaining = 0;
+    }
+
+    /// Whether nothing has come of the content that the head announced.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_bare(&self) -> bool {
+        let none = match self.part {
+            Part::Content => self.remaining == self.length,
+            Part::ChunkSize => self.length == 0,
+            _ => false,
+        };
+        none && self.cursor == self.high
     }
 
     /// Makes ready for the next message.

@@ -68,7 +68,7 @@ impl Asked {
     fn has_target(&self, window: &Window) -> bool {
         let scheme = (window.word(self.target) | LOWER) & (u64::MAX >> 32) == word(*b"http\0\0\0\0");
         let first = window.byte(self.target);
-        (self.target == 0) | scheme | (first == b'/') | (first == b'*')
+        self.target == 0 || scheme || matches!(first, b'/' | b'*')
     }
 }
 
@@ -96,7 +96,7 @@ fn ends_in_version(window: &mut Window, start: usize, end: usize) -> bool {
     let named = window.word(space) == word(*b" HTTP/1.");
     // By arithmetic, since each comparison would be another way for the verifier to follow.
     let numbered = window.byte(space.wrapping_add(8)).is_ascii_digit();
-    one_word & named & numbered & (space.wrapping_sub(start) as isize >= 3)
+    one_word & named & numbered & (space.wrapping_sub(start).cast_signed() >= 3)
 }
 
 /// The method at the start of a line: a standard one, or another one before a space.
@@ -180,6 +180,13 @@ pub fn status_line(window: &Window, start: usize, end: usize) -> Option<u16> {
     Some(hundreds * 100 + tens * 10 + ones)
 }
 
+/// Whether a line of which only the start is there looks like a response's.
+#[inline(always)]
+#[must_use]
+pub fn begins_response(window: &Window, start: usize) -> bool {
+    window.word(start) & (u64::MAX >> 8) == word(*b"HTTP/1.\0")
+}
+
 /// What a line of a head, or of a trailer, says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
@@ -191,6 +198,8 @@ pub enum Field {
     Length(u64),
     /// `Transfer-Encoding` whose last coding is `chunked`.
     Chunked,
+    /// `Expect`
+    Expect,
     /// A `Content-Length` that is to be read on, with its value at the first of these indices; up to the second one it is to be kept.
     Unfinished(usize, usize),
     /// A length that cannot be: the framing is not to be trusted (RFC 9112, section 6.3).
@@ -218,7 +227,13 @@ pub fn field(window: &mut Window, start: usize, end: usize, extent: Extent) -> F
             return coding(window, start + 18, end, extent);
         }
     }
-    Field::Other
+    if is_expect(first) { Field::Expect } else { Field::Other }
+}
+
+/// Whether a line, given by its first eight bytes in lower case, is an `Expect`.
+#[inline(always)]
+pub(crate) const fn is_expect(first: u64) -> bool {
+    first & (u64::MAX >> 8) == word(*b"expect:\0")
 }
 
 /// What `Content-Length` is kept as of a line that is not all there.

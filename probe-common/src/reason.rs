@@ -12,9 +12,9 @@ pub enum Reason {
     LatencyFull = 2,
     /// The table of clients was full: the user is estimated from a sample.
     ClientsFull = 3,
-    /// More requests in flight on a connection than the engine keeps times of.
+    /// More requests in flight on a connection than the engine keeps times of: counted with the time of the one before.
     PipelineTooDeep = 4,
-    /// A message head was lost between segments, and the rest of the message was skipped.
+    /// A message's first line was lost between segments: what it began is not counted.
     HeadLost = 5,
     /// The kernel would not let the packet's bytes be read.
     Unreadable = 6,
@@ -51,11 +51,15 @@ pub enum Reason {
     ServiceSeriesFull = 21,
     /// No room for another peer of a service: counted under the peer `other`.
     PeersFull = 22,
+    /// Where a message ends was lost between segments: it counts, with the time of the last packet that may be its.
+    EndLost = 23,
+    /// A response that no request waited for.
+    UnsolicitedResponse = 24,
 }
 
 impl Reason {
     /// Every reason, indexed by its value.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::JoinedLate,
         Self::ServicesFull,
         Self::LatencyFull,
@@ -79,6 +83,8 @@ impl Reason {
         Self::OutOfWindow,
         Self::ServiceSeriesFull,
         Self::PeersFull,
+        Self::EndLost,
+        Self::UnsolicitedResponse,
     ];
 
     /// How many reasons there are: the size of the kernel's table of them.
@@ -111,6 +117,8 @@ impl Reason {
             Self::OutOfWindow => "out_of_window",
             Self::ServiceSeriesFull => "service_series_full",
             Self::PeersFull => "peers_full",
+            Self::EndLost => "end_lost",
+            Self::UnsolicitedResponse => "unsolicited_response",
         }
     }
 }

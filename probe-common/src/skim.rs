@@ -4,6 +4,7 @@
 //! one step.
 
 use crate::{
+    http1,
     swar::LOWER,
     window::{LOOK, READ, Window},
 };
@@ -63,6 +64,7 @@ fn matters(window: &Window, line: usize) -> bool {
     }
     let name = first | LOWER;
     name == u64::from_le_bytes(*b"transfer")
+        || http1::is_expect(name)
         || name == u64::from_le_bytes(*b"content-") && window.byte(line + 8) | 0x20 == b'l'
 }
 

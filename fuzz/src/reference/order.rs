@@ -44,6 +44,15 @@ fn ends_stay(script: &Script) -> bool {
     })
 }
 
+/// Whether the client was the first to end its direction.
+pub(super) fn client_leaves_first(script: &Script) -> bool {
+    script
+        .deliveries
+        .iter()
+        .find(|delivery| delivery.fin)
+        .is_some_and(|delivery| delivery.side == Side::Request)
+}
+
 /// Whether the server ended its direction.
 pub(super) fn answers_end(script: &Script) -> bool {
     script.deliveries.iter().any(|delivery| delivery.side == Side::Response && delivery.fin)

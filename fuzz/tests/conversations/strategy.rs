@@ -11,9 +11,22 @@ const DECOYS: [&str; 5] = [
     "\r\n0\r\n\r\n",
     "x",
 ];
-const METHODS: [&str; 12] = [
-    "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "QUERY", "CONNECT", "BREW",
+const METHODS: [&str; 15] = [
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "OPTIONS",
+    "TRACE",
+    "PATCH",
+    "QUERY",
+    "CONNECT",
+    "BREW",
     "M-SEARCH",
+    "patch",
+    "REPORT1",
+    "A-METHOD-OF-MORE-THAN-24-LETTERS",
 ];
 const STATUSES: [u16; 10] = [200, 201, 204, 205, 301, 304, 404, 431, 500, 599];
 
@@ -54,8 +67,7 @@ fn fields() -> impl Strategy<Value = String> {
 }
 
 fn target(method: &'static str) -> BoxedStrategy<String> {
-    // Of a method that is not a standard one the engine wants to see all of the line.
-    let long = if ["BREW", "M-SEARCH"].contains(&method) { 0..12_usize } else { 0..900 };
+    let long = 0..900_usize;
     match method {
         "CONNECT" => Just("host.example:443".to_owned()).boxed(),
         "OPTIONS" => Just("*".to_owned()).boxed(),

@@ -1,25 +1,15 @@
 //! What a line means: where messages begin and end (RFC 9112), and which answer belongs to which request.
 
-use super::{ATTEMPTS, Connection, Side, Stage, Step, outcome::Outcome, reading::Line};
+use super::{ATTEMPTS, Connection, Side, Stage, Step, ending::Answer, outcome::Outcome, reading::Line};
 use crate::{
-    deliveries,
-    exchange::{ABORTED, CANCELLED, Ending, Exchange},
-    flow::{BAD, CHUNKED, Flow, GUESSED, HAS_LENGTH, Part},
+    flow::{BAD, CHUNKED, EXPECTS, Flow, GUESSED, HAS_LENGTH, Part, UNASKED},
     http1::{self, Extent, Field, LENGTH_NAME},
-    pending::Request,
+    pending::{Place, Request},
     protocol::{Method, Protocol},
     proxied::{Counting, News},
     reason::Reason,
-    service::Role,
     window::Window,
 };
-
-/// An answer that has ended.
-struct Answer {
-    status: u16,
-    first: u64,
-    last: u64,
-}
 
 impl Connection {
     /// Reads a line: all of it, or the start of one that is too long.
@@ -50,8 +40,9 @@ impl Connection {
             _ => Outcome::Nothing,
         };
         let outcome = outcome.forget(window);
-        // What ends a message, or can not be read, has no fields behind it.
-        let open = matches!(outcome, Outcome::Nothing | Outcome::Began | Outcome::Turned | Outcome::TooDeep);
+        // What ends a message, or can not be read, has no fields behind it; nor has what is to be read on.
+        let open = matches!(outcome, Outcome::Nothing | Outcome::Began | Outcome::Turned | Outcome::TooDeep)
+            && self.flow(side).carried == 0;
         if matches!(outcome, Outcome::Headed) || open && self.skim(side, window, line) {
             if matches!(side, Side::Request) {
                 // Of no meaning where the client is known.
@@ -78,10 +69,20 @@ impl Connection {
     /// The segment ended within a line that is short so far.
     #[inline(always)]
     pub(super) fn unfinished(&mut self, side: Side, window: &mut Window, line: &Line) -> Outcome {
-        // Whether a connection that was joined late is at the start of a message is a guess: no line is kept that
-        // does not look like one.
-        let guess = matches!(self.stage, Stage::Joined) && matches!(self.protocol, Protocol::Unknown);
-        if guess && !http1::begins_request(window, line.start) {
+        // Whether a connection that was joined late is at the start of a message is a guess, as is where an answer begins behind a
+        // loss: no line is kept that does not look like one.
+        let flow = self.flow(side);
+        let (part, facts) = (flow.part, flow.facts);
+        let joined = matches!(self.stage, Stage::Joined) && matches!(self.protocol, Protocol::Unknown);
+        let (guess, plausible) = match side {
+            Side::Request => (joined, http1::begins_request(window, line.start)),
+            Side::Response => {
+                let short = line.end - line.start < 8;
+                let guess = facts & GUESSED != 0 && matches!(part, Part::Start);
+                (joined || guess, short || http1::begins_response(window, line.start))
+            }
+        };
+        if guess && !plausible {
             return self.not_a_message(side);
         }
         if matches!(side, Side::Request) && self.goes_on_by_byte(window, line) {
@@ -116,13 +117,22 @@ impl Connection {
         if self.by_request() {
             window.proxied.begin_head();
         }
+        if matches!(self.protocol, Protocol::Unknown) && !self.response.synced {
+            // What was said before, if anything was, has been passed over.
+            self.response.part = Part::Start;
+        }
         self.request.facts = 0;
         self.protocol = Protocol::Http1;
         self.attempts = 0;
         self.request.part = Part::Fields;
         self.last_request = self.request.started;
-        if !self.pending.push(Request { started: self.request.started, method }) {
-            return Outcome::TooDeep;
+        match self.pending.push(Request { started: self.request.started, method }) {
+            Place::Own => {}
+            Place::Shared => {
+                self.last_request = self.pending.start_of_last(self.request.started);
+                return Outcome::TooDeep;
+            }
+            Place::None => return Outcome::TooDeep,
         }
         let open_ended = matches!(self.response.part, Part::UntilClose | Part::Lost);
         if open_ended { Outcome::Turned } else { Outcome::Began }
@@ -130,36 +140,75 @@ impl Connection {
 
     #[inline(always)]
     fn response_start(&mut self, window: &mut Window, line: &Line) -> Outcome {
-        let status = http1::status_line(window, line.start, line.end);
-        // A server that speaks first speaks another protocol.
-        let Some(status) = status.filter(|_| !matches!(self.protocol, Protocol::Unknown)) else {
+        let Some(status) = http1::status_line(window, line.start, line.end) else {
             return self.not_a_message(Side::Response);
         };
+        if self.pending.waiting() == 0 {
+            self.begin_unasked();
+        }
+        self.protocol = Protocol::Http1;
         self.response.status = status;
         self.response.part = Part::Fields;
         Outcome::Nothing
     }
 
+    /// An answer begins that nothing waits for.
+    #[inline(always)]
+    fn begin_unasked(&mut self) {
+        let joined = matches!(self.stage, Stage::Joined);
+        let midst = joined && matches!(self.protocol, Protocol::Unknown);
+        let malformed = self.attempts > 0 && !midst && self.unread == 0;
+        self.attempts = 0;
+        if malformed {
+            // Of what the server makes a request of, it is one, whatever it looks like.
+            let request = Request { started: self.last_request, method: Method::Other };
+            if !matches!(self.pending.push(request), Place::None) {
+                self.last_request = self.pending.start_of_last(self.last_request);
+                return;
+            }
+        }
+        self.response.facts |= UNASKED;
+        if self.unread > 0 {
+            self.unread -= 1;
+        } else {
+            self.unasked = 1 + u8::from(joined && self.pending.asked() == 0);
+        }
+    }
+
     /// What should have been a message's first line is something else.
     #[inline(always)]
     pub(super) fn not_a_message(&mut self, side: Side) -> Outcome {
-        if !matches!(self.protocol, Protocol::Unknown) {
-            let flow = self.flow(side);
-            if flow.facts & GUESSED == 0 {
-                return Outcome::Misframed;
-            }
-            // What was lost has been told.
+        let joined = matches!(self.stage, Stage::Joined);
+        let speaks = !matches!(self.protocol, Protocol::Unknown);
+        let flow = self.flow(side);
+        let guessed = flow.facts & GUESSED != 0;
+        if speaks && guessed {
+            // What was lost has been told, or will be when the request that it answers ends.
             flow.part = Part::Lost;
             return Outcome::Nothing;
         }
-        let guessed = matches!(self.stage, Stage::Joined) || self.flow(side).facts & GUESSED != 0;
-        if guessed && self.attempts < ATTEMPTS {
-            // In the midst of a message: the next segment may begin one.
-            self.attempts += 1;
-            let flow = self.flow(side);
-            flow.synced = false;
-            flow.part = Part::Lost;
-            return Outcome::Nothing;
+        match side {
+            Side::Response if speaks => return Outcome::Misframed,
+            Side::Response if joined || guessed => {
+                // In the midst of a message. Behind what the client says next may be another one.
+                flow.synced = false;
+                flow.part = Part::Lost;
+                return Outcome::Nothing;
+            }
+            Side::Request if speaks || self.attempts < ATTEMPTS => {
+                // In the midst of a message, or malformed: the answer tells, and the next segment may begin one.
+                if self.attempts == 0 {
+                    self.last_request = self.request.started;
+                }
+                self.attempts = if speaks { 1 } else { self.attempts + 1 };
+                self.request.synced = speaks;
+                self.request.part = Part::Lost;
+                if joined && !speaks {
+                    self.response.part = Part::Start;
+                }
+                return Outcome::Nothing;
+            }
+            _ => {}
         }
         self.protocol = Protocol::Opaque;
         if self.by_request() {
@@ -175,8 +224,8 @@ impl Connection {
     #[inline(always)]
     fn head_end(&mut self, side: Side, now: u64) -> Outcome {
         let method = match self.pending.first(now) {
-            Some(request) => request.method,
-            None => Method::Other,
+            Some(request) if self.response.facts & UNASKED == 0 => request.method,
+            _ => Method::Other,
         };
         let response = matches!(side, Side::Response);
         let flow = self.flow(side);
@@ -200,6 +249,7 @@ impl Connection {
             return Outcome::Ended;
         }
         if flow.facts & CHUNKED != 0 {
+            flow.length = 0;
             flow.part = Part::ChunkSize;
         } else if flow.facts & HAS_LENGTH != 0 && flow.length > 0 {
             flow.part = Part::Content;
@@ -216,8 +266,7 @@ impl Connection {
     #[inline(always)]
     pub(super) fn conclude(&mut self, side: Side, outcome: Outcome) -> Step {
         let (at, switched) = match outcome {
-            Outcome::Nothing | Outcome::Headed => return Step::default(),
-            Outcome::Began => return Step { began: true, ..Step::default() },
+            Outcome::Nothing | Outcome::Headed | Outcome::Began => return Step::default(),
             Outcome::Unreadable => return self.lose(side, Reason::Unreadable),
             Outcome::Misframed => return self.lose(side, Reason::BadFraming),
             Outcome::TooDeep => {
@@ -239,128 +288,31 @@ impl Connection {
                 (self.response.latest, false)
             }
         };
-        let answer = Answer { status: self.response.status, first: self.response.started, last: at };
+        let Flow { status, started, facts, .. } = self.response;
+        let answer = Answer { status, first: started, last: at, facts };
         self.response.next_message();
         if switched {
             self.request.part = Part::Stream;
             self.response.part = Part::Stream;
         }
-        // Whoever turns the conversation has begun a request.
-        Step { began: matches!(side, Side::Request), ..self.answered(&answer) }
+        if matches!(side, Side::Request) {
+            // Where requests were pipelined, what comes next may be in the midst of an answer.
+            self.response.facts = GUESSED;
+        }
+        self.answered(&answer)
     }
 
     /// The rest of a message is not read.
     #[inline(always)]
     fn lose(&mut self, side: Side, reason: Reason) -> Step {
         let flow = self.flow(side);
-        flow.part = Part::Lost;
-        flow.carried = 0;
-        flow.remaining = 0;
-        Step { unmeasured: Some(reason), ..Step::default() }
-    }
-
-    /// The oldest request has had its answer.
-    #[inline(always)]
-    fn answered(&mut self, answer: &Answer) -> Step {
-        let Some(request) = self.pending.first(answer.last) else {
-            // One that found no room has been counted when it came.
-            let reason = if self.pending.pass() { None } else { Some(Reason::JoinedLate) };
-            return Step { unmeasured: reason, ..Step::default() };
-        };
-        let unread = self.pending.unread_for();
-        self.pending.pop(request.started);
-        if answer.status == UNSEEN {
-            // Not even its first line was read, which has been counted.
-            return Step { ended: true, ..Step::default() };
-        }
-        let first_byte = answer.first.saturating_sub(request.started);
-        let exchange = Exchange {
-            protocol: self.protocol,
-            method: request.method,
-            status: match answer.status {
-                UNANSWERED if self.client_left() => CANCELLED,
-                UNANSWERED => ABORTED,
-                status => status,
-            },
-            first_byte,
-            duration: answer.last.saturating_sub(request.started),
-            queue: if unread < first_byte { unread } else { first_byte },
-            route: self.pending.route_of_removed(),
-        };
-        let mut unmeasured = None;
-        // What was cut short, and what did not come, is not on its way to anybody.
-        if answer.status < NO_CODE
-            && self.role == Role::Server as u8
-            && !self.deliveries.push(answer.first, self.response.cursor)
-        {
-            unmeasured = Some(Reason::DeliveriesFull);
-        }
-        Step { exchange: Some(exchange), unmeasured, ended: true, ..Step::default() }
-    }
-
-    /// The connection is over. To be called until it returns no exchange: one for each request that got no answer, or none to the
-    /// end, by whoever left first. An answer that the server ends with the connection is complete; one whose end was lost is taken
-    /// to be where both ends have said farewell.
-    #[inline(always)]
-    pub fn close(&mut self, now: u64) -> Step {
-        let Some(Request { started, .. }) = self.pending.first(now) else {
-            return Step::default();
-        };
-        if self.response.passed_by() {
-            // Answers went by behind a gap that nothing filled: whose they were is not known.
-            self.pending.pop(started);
-            if self.pending.waiting() == 0 {
-                self.response.synced = false;
-            }
-            return Step { unmeasured: Some(Reason::HeadLost), ended: true, ..Step::default() };
-        }
-        let complete = match self.response.part {
-            // Whether a client that says farewell early wants the rest shows in whether it resets what still comes.
-            Part::UntilClose => self.ended[1] && !self.is_reset(),
-            Part::Lost => self.ended == [true; 2] && !self.is_reset(),
-            _ => false,
-        };
-        let Flow { status, started: first, latest, .. } = self.response;
-        let answer = if complete {
-            Answer { status, first, last: latest }
-        } else if status >= FINAL {
-            let ending = if self.client_left() { Ending::CutByClient } else { Ending::CutByServer };
-            Answer { status: ending.with(status), first, last: now }
-        } else {
-            Answer { status: UNANSWERED, first: now, last: now }
-        };
-        self.response.next_message();
-        self.answered(&answer)
-    }
-
-    /// In how many directions messages went by behind a gap that nothing filled, and were not told by
-    /// [`Connection::close`]: to be asked once, behind it.
-    #[inline(always)]
-    #[must_use]
-    pub fn missed(&self) -> u32 {
-        u32::from(self.request.passed_by()) + u32::from(self.response.passed_by())
-    }
-
-    /// How many answers the client never acknowledged: to be asked once, when the connection is over.
-    #[inline(always)]
-    pub fn undelivered(&mut self) -> u32 {
-        let mut answers: u32 = 0;
-        for _ in 0..deliveries::DEPTH {
-            let Some(delivery) = self.deliveries.take_first() else { break };
-            answers = answers.wrapping_add(delivery.answers);
-        }
-        answers
+        let (loss, unasked) = (flow.loss(), flow.facts & UNASKED != 0);
+        flow.lose();
+        self.note_loss(side, loss);
+        // One that nothing waited for has been told.
+        Step { unmeasured: if unasked { None } else { Some(reason) }, ..Step::default() }
     }
 }
-
-/// In place of a status: the answer's first line went by unread.
-const UNSEEN: u16 = 0;
-/// In place of a status: the connection ended first.
-const UNANSWERED: u16 = u16::MAX;
-/// No code of a status line is as great: see [`Ending`].
-const NO_CODE: u16 = 1000;
-/// Statuses below are of interim responses (RFC 9110, section 15.2).
-const FINAL: u16 = 200;
 
 /// A line of a head's fields.
 #[inline(always)]
@@ -377,6 +329,7 @@ fn field(flow: &mut Flow, window: &mut Window, line: &Line) -> Outcome {
             flow.facts |= HAS_LENGTH;
         }
         Field::Chunked => flow.facts |= CHUNKED,
+        Field::Expect => flow.facts |= EXPECTS,
         Field::Unfinished(value, to) => {
             // Without the blanks before it, of which there may be any number.
             window.put_name(value);
@@ -395,6 +348,7 @@ fn chunk(flow: &mut Flow, window: &mut Window, line: &Line) -> Outcome {
     match http1::chunk_size(window, line.start, line.end) {
         Some(0) => flow.part = Part::Trailer,
         Some(size) => {
+            flow.length = size;
             // The line ending behind the content is jumped over with it.
             flow.remaining = size + 2;
             flow.part = Part::Chunk;

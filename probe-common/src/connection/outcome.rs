@@ -22,7 +22,7 @@ pub(super) enum Outcome {
     Unreadable = 6,
     /// Nor can one that contradicts itself.
     Misframed = 7,
-    /// A request that there is no place for.
+    /// A request that there is no time, or no place, for.
     TooDeep = 8,
     /// No messages that can be read.
     Opaque = 9,

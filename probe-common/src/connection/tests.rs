@@ -16,6 +16,7 @@ mod liberal;
 mod properties;
 mod proxied;
 mod times;
+mod unasked;
 mod validity;
 
 /// First sequence numbers, so that both directions wrap within a conversation.
@@ -121,7 +122,7 @@ impl Conversation {
         let segment = Segment { side, sequence, length: bytes.len() as u32, acknowledged, fin };
         let accepted = self.connection.accept(&segment);
         self.fresh[side as usize] += u64::from(accepted.fresh);
-        self.unmeasured.extend(accepted.lost.then_some(Reason::HeadLost));
+        self.unmeasured.extend(accepted.lost);
         self.window.clear();
         let mut more = accepted.due;
         while more {
@@ -178,6 +179,7 @@ impl Conversation {
         loop {
             let step = self.connection.close(self.now);
             if step == Step::default() {
+                self.unmeasured.extend(self.connection.unrecognised());
                 return self;
             }
             self.note(step);

@@ -100,8 +100,8 @@ fn follow_alone(
         let accepted = connection.accept(&segment);
         volume.fresh = u64::from(accepted.fresh);
         volume.again = accepted.again;
-        if accepted.lost {
-            complaint::count(Reason::HeadLost);
+        if let Some(reason) = accepted.lost {
+            complaint::count(reason);
         }
         due = accepted.due;
         delivers = connection.delivers(&segment);

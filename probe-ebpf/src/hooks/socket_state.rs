@@ -129,12 +129,15 @@ fn end_requests(connection: &mut Connection) {
         // SAFETY: a helper without arguments.
         let mut ending = Ending { connection, now: unsafe { bpf_ktime_get_ns() }, ended: 0 };
         // SAFETY: a function of the signature that the helper wants, and a context that outlives the call.
-        unsafe { bpf_loop(pending::DEPTH, end_request as *mut c_void, (&raw mut ending).cast(), 0) };
+        unsafe { bpf_loop(pending::MOST, end_request as *mut c_void, (&raw mut ending).cast(), 0) };
         segment::end(connection.service, connection.protocol.measured(), ending.ended as u32);
     }
     let missed = connection.missed();
     if missed > 0 {
         complaint::count_many(Reason::HeadLost, u64::from(missed));
+    }
+    if let Some(reason) = connection.unrecognised() {
+        complaint::count(reason);
     }
     let undelivered = connection.undelivered();
     if undelivered > 0 {

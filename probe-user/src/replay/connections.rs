@@ -51,8 +51,9 @@ impl Connections {
             self.follow(pair, Talk::join(pair), now);
         }
         let Some(talk) = self.followed.get_mut(&pair) else { return Ok(()) };
+        let reset = talk.is_reset_by(from, segment);
         let believed = talk.hear(from, segment, now, &mut self.common);
-        if segment.rst && believed {
+        if reset && believed {
             self.end(&pair, Ending::Reset, now);
         } else if talk.is_over() {
             self.end(&pair, Ending::Farewell, now);

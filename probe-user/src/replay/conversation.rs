@@ -138,8 +138,8 @@ impl Conversation {
         };
         let accepted = self.connection.accept(&segment);
         self.connection.note_end(side, false, captured.rst);
-        if accepted.lost {
-            tally.escaped(Reason::HeadLost);
+        if let Some(reason) = accepted.lost {
+            tally.escaped(reason);
         }
         if self.connection.delivers(&segment) {
             self.deliver(captured.acknowledged.unwrap_or_default(), now, tally);
@@ -220,7 +220,7 @@ impl Conversation {
     /// The connection is over: what it leaves without an answer is counted as aborted, an answer that ends with it as
     /// complete, and what the client has not acknowledged as escaped.
     pub(super) fn close(&mut self, now: u64, tally: &mut Tally) {
-        for _ in 0..pending::DEPTH {
+        for _ in 0..pending::MOST {
             let step = self.connection.close(now);
             self.note(&step, now, tally);
             if !step.ended {
@@ -229,6 +229,17 @@ impl Conversation {
         }
         tally.missed(Reason::HeadLost.label(), u64::from(self.connection.missed()));
         tally.missed(Reason::Undelivered.label(), u64::from(self.connection.undelivered()));
+    }
+
+    /// What will not be known any more, since nothing else comes: see [`Connection::unrecognised`]. A connection on which both ends
+    /// have spoken, and nothing looked like a message before it was known who is the server, is none of HTTP's either.
+    pub(super) fn unrecognised(&mut self, both_spoke: bool) -> Option<Reason> {
+        let unheard = both_spoke && self.connection.protocol == Protocol::Unknown;
+        let reason = self.connection.unrecognised().or(unheard.then_some(Reason::OpaqueProtocol));
+        if unheard {
+            self.connection.protocol = Protocol::Opaque;
+        }
+        reason
     }
 
     fn note(&mut self, step: &connection::Step, now: u64, tally: &mut Tally) {

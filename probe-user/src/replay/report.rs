@@ -10,7 +10,7 @@ use std::{
 
 use humantime::format_rfc3339_nanos;
 use probe_common::{
-    exchange::{ABORTED, CANCELLED},
+    exchange::{ABORTED, CANCELLED, code_of},
     protocol::Method,
 };
 use serde::Serialize;
@@ -315,7 +315,7 @@ fn route_kinds(tally: &Tally) -> Vec<RouteKind> {
 
 /// As the label of the metrics has it.
 fn label(status: u16) -> String {
-    match status {
+    match code_of(status) {
         ABORTED => "aborted".to_owned(),
         CANCELLED => "cancelled".to_owned(),
         code => code.to_string(),

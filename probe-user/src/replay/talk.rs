@@ -34,6 +34,8 @@ pub(super) struct Talk {
     /// Requests that have ended.
     requests: u64,
     words: Words,
+    /// Whether an acknowledgement has come of another connection of the same addresses and ports, before this one was granted.
+    challenged: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -132,6 +134,7 @@ impl Talk {
             doubtful: 0,
             requests: 0,
             words,
+            challenged: false,
         }
     }
 
@@ -147,6 +150,7 @@ impl Talk {
             doubtful: 0,
             requests: 0,
             words,
+            challenged: false,
         }
     }
 
@@ -183,6 +187,10 @@ impl Talk {
     /// Takes a segment; false if it is not believed, or not yet.
     pub(super) fn hear(&mut self, from: End, segment: &Segment<'_>, now: u64, common: &mut Common) -> bool {
         self.halves[from].volume.packets += 1;
+        if self.challenges(from, segment) {
+            self.challenged = true;
+            return true;
+        }
         let [own, other] = [from, from.other()].map(|end| self.halves[end].progress());
         let continued = |held: &mut Box<Held>| held.is_continued(segment);
         let answered = |held: &mut Box<Held>| held.is_answered(segment, other, own);
@@ -246,6 +254,20 @@ impl Talk {
         }
     }
 
+    /// Whether a segment is a challenge (RFC 5961, section 4): a bare acknowledgement by which a server answers a SYN that it takes for
+    /// one amid an older connection. It has not granted anything.
+    fn challenges(&self, from: End, segment: &Segment<'_>) -> bool {
+        let bare = segment.length == 0 && !segment.syn && !segment.rst && !segment.fin;
+        self.phase == Phase::Connecting && bare && self.halves[from].initial.is_none()
+    }
+
+    /// Whether a segment ends the connection by a reset. One with which the client answers a challenge ends what the server took it
+    /// for.
+    pub(super) fn is_reset_by(&self, from: End, segment: &Segment<'_>) -> bool {
+        let asks = self.phase == Phase::Connecting && self.halves[from].initial.is_some();
+        segment.rst && !(asks && self.challenged)
+    }
+
     /// Decides who is the server, if this segment tells.
     fn settle(&mut self, from: End, segment: &Segment<'_>, common: &mut Common) {
         let Words::Overheard { tried, .. } = &self.words else { return };
@@ -282,11 +304,14 @@ impl Talk {
                 self.doubtful += 1;
             }
         }
+        let both_spoke = [End::Low, End::High].iter().all(|end| self.halves[*end].volume.bytes > 0);
         if let Words::Known { service, conversation, .. } = &mut self.words {
+            let unrecognised = conversation.unrecognised(both_spoke);
             // The end of the capture may have cut off no more than the last acknowledgement.
             let said = self.halves[End::Low].fin.and(self.halves[End::High].fin).is_some();
             let ending = if ending == Ending::Cut && said { Ending::Farewell } else { ending };
             let tally = common.services.tally(*service, conversation.protocol());
+            unrecognised.into_iter().for_each(|reason| tally.escaped(reason));
             match self.phase {
                 Phase::Connecting => count_attempt(ending, now, conversation, tally),
                 Phase::Established => count_end(ending, now, conversation, tally),

@@ -64,6 +64,12 @@ fn kinds(service: &Service) -> Vec<String> {
 }
 
 /// Whether everything about a service was measured.
+/// What escaped of all services, by reason.
+fn escaped(report: &Report) -> Vec<(&'static str, u64)> {
+    let all = report.services.iter().flat_map(|service| &service.unmeasured);
+    all.map(|(reason, count)| (*reason, *count)).collect()
+}
+
 fn nothing_escaped(report: &Report) {
     assert!(report.services.iter().all(|service| service.unmeasured.is_empty()), "{report:#?}");
     assert!(report.capture.skipped.is_empty(), "{report:#?}");

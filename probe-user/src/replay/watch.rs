@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use probe_common::{connection::Side, exchange::ABORTED, protocol::Method};
+use probe_common::{
+    connection::Side,
+    exchange::{ABORTED, CANCELLED, Ending, code_of},
+    protocol::Method,
+};
 
 use super::{span::Span, tally::Lasted, times::Times};
 
@@ -75,10 +79,13 @@ impl Watch {
         let Lasted { began, ended: end, .. } = ended.lasted;
         if let Some(interval) = self.interval(end) {
             interval.requests += 1;
-            interval.client_errors += u64::from(ended.status / 100 == 4);
-            interval.server_errors += u64::from(ended.status / 100 == 5);
-            interval.aborted += u64::from(ended.status == ABORTED);
-            interval.duration.add_from(began, end, 1);
+            let code = code_of(ended.status);
+            interval.client_errors += u64::from(code / 100 == 4);
+            interval.server_errors += u64::from(code / 100 == 5);
+            interval.aborted += u64::from(code == ABORTED);
+            if code != CANCELLED && Ending::of(ended.status) != Ending::CutByClient {
+                interval.duration.add_from(began, end, 1);
+            }
         } else if self.every.is_some() {
             self.beyond += 1;
         }

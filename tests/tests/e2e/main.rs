@@ -8,6 +8,7 @@
 //! | `access_log` | nginx's own log: counts by method and status, and times |
 //! | `routes` | requests by a template of their path, against nginx's log of targets |
 //! | `pipelining` | many requests in a segment |
+//! | `wild` | what is said in the wild, and not to the letter |
 //! | `bodies` | content that looks like requests and answers |
 //! | `writes` | every way in which an application can write and read |
 //! | `lossy` | a link that loses, duplicates and reorders packets |
@@ -125,4 +126,5 @@ mod tiers;
 mod traces;
 mod users;
 mod web_config;
+mod wild;
 mod writes;

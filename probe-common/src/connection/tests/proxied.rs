@@ -167,12 +167,14 @@ fn a_header_of_anybody_is_passed_over() {
 fn what_speaks_something_else_behind_a_header_has_a_client_too() {
     let mut proxy = Proxy::new();
     proxy.say(&ipv6(), &[usize::MAX]).say(b"*1\r\n$4\r\nPING\r\n", &[3]);
+    proxy.talk.answer("+PONG\r\n");
     assert_eq!(proxy.talk.connection.client, bytes("2001:db8::7"));
     assert_eq!(proxy.talk.connection.counting, Counting::Connected);
     assert_eq!(proxy.talk.unmeasured, [Reason::OpaqueProtocol]);
     // Without a header, it is the proxy.
     let mut proxy = Proxy::new();
     proxy.say(b"*1\r\n$4\r\nPING\r\n", &[3]);
+    proxy.talk.answer("+PONG\r\n");
     assert_eq!(proxy.talk.connection.client, bytes(PEER));
     assert_eq!(proxy.talk.connection.counting, Counting::Connected);
 }

@@ -41,6 +41,30 @@ fn what_is_refused_or_never_answered_is_no_connection() {
     assert_eq!(connections(&wire.packets), expected);
 }
 
+/// A SYN with the ports of a connection that the server still has: it asks back by a bare acknowledgement (RFC 5961), is reset, and
+/// grants the next SYN.
+#[test]
+fn a_challenge_grants_nothing_and_its_reset_ends_nothing() {
+    let mut wire = Wire::new();
+    let syn = wire.next;
+    wire.syn();
+    let asked = wire.next;
+    wire.next[Server as usize] = 77_777;
+    wire.next[Client as usize] = 5_555;
+    wire.ack(Server);
+    wire.next = [77_777, 77_777];
+    wire.rst(Client);
+    wire.next = syn;
+    wire.wait(MS).syn();
+    assert_eq!(wire.next, asked);
+    wire.syn_ack().ack(Client).ask(GET).answer(OK);
+    let report = replayed(&wire.packets);
+    nothing_escaped(&report);
+    let service = only(&report);
+    assert_eq!(service.connections, ConnectionCounts { opened: 1, open: 1, ..Default::default() });
+    assert_eq!(kinds(service), ["GET 200: 1"]);
+}
+
 #[test]
 fn requests_without_an_answer_are_aborted_or_cancelled_by_who_ends_their_connection() {
     type End = fn(&mut Wire);

@@ -1,7 +1,7 @@
 //! Captures that begin in the middle of connections: who is the server?
 
 use super::{
-    kinds, nothing_escaped, only, replayed,
+    escaped, kinds, nothing_escaped, only, replayed,
     wire::{
         GET, MS, OK,
         Sender::{Client, Server},
@@ -87,4 +87,19 @@ fn an_answer_alone_is_joined_late_at_most() {
     let report = replayed(&wire.packets);
     assert_eq!(only(&report).requests, 0);
     assert_eq!(only(&report).service, "10.0.0.1:80");
+    assert_eq!(escaped(&report), [("joined_late", 1)]);
+}
+
+/// Of LDAP, say: neither end says anything that looks like HTTP.
+#[test]
+fn a_joined_connection_of_another_protocol_is_opaque() {
+    for turns in [1, 5, 30] {
+        let mut wire = Wire::new();
+        for _ in 0..turns {
+            wire.say(Client, b"0\x0c\x02\x01\x03search").wait(MS).say(Server, b"0\x0c\x02\x01\x04found");
+        }
+        let report = replayed(&wire.packets);
+        assert_eq!(escaped(&report), [("opaque_protocol", 1)], "{turns} turns");
+        assert_eq!(only(&report).requests, 0);
+    }
 }
