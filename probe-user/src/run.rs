@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     attribution::{Attribution, cgroup2_root},
     check::privileges,
+    descriptors,
     exposition::Exposition,
     feature::Feature,
     heap,
@@ -41,6 +42,7 @@ const SUMMARY_EVERY: Duration = Duration::from_mins(1);
 /// What can fail without touching the kernel is tried first, so that a failed start leaves nothing behind.
 pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     privileges::demand()?;
+    descriptors::raise_limit();
     let cgroup = cgroup2_root()?;
     let _instance = Instance::of_node(&settings.lock)?;
     let web = Web::read(settings.web_config.as_deref())?;
@@ -139,9 +141,11 @@ async fn serve(
     ticks_ended: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
     let exposition = Exposition::new(Arc::clone(&latest)).context("the table of metrics is malformed")?;
+    let limits = settings.limits.within(descriptors::for_clients());
+    let known = Arc::clone(&scrapers);
     let routes = server::router(Service { latest, exposition, scrapers, interval: settings.interval });
     tokio::select! {
-        served = server::serve(listener, routes, settings.limits, web) => served.context("cannot serve the metrics"),
+        served = server::serve(listener, routes, limits, web, known) => served.context("cannot serve the metrics"),
         () = stop.wait() => Ok(()),
         // Its panic is reported when it is joined.
         _ = ticks_ended => Ok(()),

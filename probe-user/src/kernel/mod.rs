@@ -11,7 +11,9 @@ mod features;
 mod given_ports;
 mod grace;
 mod histograms;
+mod interface_counters;
 mod interface_hooks;
+mod interface_room;
 mod interfaces;
 mod links;
 mod memory;
@@ -119,14 +121,15 @@ impl Probe {
         let names =
             names.map_err(|error| StartError::Without { feature: Feature::Pin, why: error.to_string() })?;
         let maps = Maps::take(&mut ebpf, &in_force(settings, features), oldest, expiry, names)?;
-        // Interfaces first: what a socket sends is then counted on both, or on neither.
-        let interfaces = Interfaces::start(settings, features, &mut ebpf, pins)?;
+        // Sockets first: services are what is counted above all. Hundreds of interfaces take seconds to attach to, and all descriptors
+        // that they are left.
         let sockets = attach::sockets(&mut ebpf, features, cgroup, pins)?;
         if features.has(Feature::Older)
             && let Err(why) = older::take_up(&mut ebpf)
         {
             features.lose(Feature::Older, why);
         }
+        let interfaces = Interfaces::start(settings, features, &mut ebpf, pins)?;
         Ok(Self {
             features: features.clone(),
             maps,
@@ -248,9 +251,10 @@ impl Probe {
 
     /// Says what is counted, and once of each feature that is missing why, what is lost, and how to mend it.
     pub fn announce(&mut self, cgroup: &Path) {
-        let interfaces = self.interfaces.as_ref().map_or_else(
+        let names = self.interfaces.as_ref().map(Interfaces::names).filter(|names| !names.is_empty());
+        let interfaces = names.map_or_else(
             || "no interface".to_owned(),
-            |interfaces| format!("the interfaces {}", interfaces.names().join(", ")),
+            |names| format!("the interfaces {}", names.join(", ")),
         );
         tracing::info!("attached to every socket below {} and to {interfaces}", cgroup.display());
         self.features.tell();
@@ -305,13 +309,20 @@ impl Probe {
         shown: Shown,
         attribution: &mut Attribution,
     ) -> Result<Snapshot, CollectError> {
-        if let Some(messages) = &mut self.messages {
-            messages.flush();
-        }
         self.follow_interfaces();
         let states = self.features.states();
-        self.maps.collect(users_window, shown, attribution, self.interfaces.as_mut(), states)
+        let collected = self.maps.collect(users_window, shown, attribution, self.interfaces.as_mut(), states);
+        if let Some(messages) = &mut self.messages {
+            messages.flush(|index| self.maps.named(index));
+        }
+        collected
     }
+}
+
+/// What is to be said of globs of `--interfaces` that match nothing.
+#[must_use]
+pub fn interfaces_in_vain(settings: &Settings) -> Option<String> {
+    interfaces::complaint(&settings.interfaces)
 }
 
 /// The directory that `--pin` names, if it can be had.

@@ -122,6 +122,9 @@ impl Ticker {
     }
 
     fn show(&self, report: &Report, next_summary: &mut Instant) {
+        if let Some(lines) = self.screen.lost_until_now() {
+            tracing::warn!("the log could not be written for a while: {lines} lines of it are lost");
+        }
         match self.screen.kind() {
             ScreenKind::Terminal => self.screen.show(&summary(report)),
             ScreenKind::Stream if Instant::now() >= *next_summary => {
