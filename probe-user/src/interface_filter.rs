@@ -24,17 +24,17 @@ impl InterfaceFilter {
 impl InterfaceFilter {
     /// The globs that should have interfaces counted, and match none of these.
     #[must_use]
-    pub fn in_vain<'a>(&self, names: impl Iterator<Item = &'a str> + Clone) -> Vec<&str> {
+    pub fn in_vain(&self, names: &[&str]) -> Vec<&str> {
         let included = self.included.iter();
-        included.filter(|glob| !names.clone().any(|name| glob.matches(name))).map(Pattern::as_str).collect()
+        included.filter(|glob| !names.iter().any(|name| glob.matches(name))).map(Pattern::as_str).collect()
     }
 
     /// What is to be said where some globs match nothing; none if all match something.
     #[must_use]
-    pub fn complaint<'a>(&self, names: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
-        let in_vain = self.in_vain(names.clone());
+    pub fn complaint(&self, names: &[&str]) -> Option<String> {
+        let in_vain = self.in_vain(names);
         let globs = in_vain.iter().map(|glob| format!("`{glob}`")).collect::<Vec<_>>().join(", ");
-        let there = names.collect::<Vec<_>>().join(", ");
+        let there = names.join(", ");
         let there = if there.is_empty() { "none at all".to_owned() } else { there };
         (!in_vain.is_empty()).then(|| {
             format!(
@@ -126,9 +126,12 @@ mod tests {
     fn a_glob_that_matches_nothing_is_told() {
         let filter: InterfaceFilter =
             ["ehto0", "l*", "!veth*"].iter().map(|glob| glob.parse().unwrap()).collect();
-        let complaint = filter.complaint(["lo", "eth0"].into_iter()).unwrap();
-        assert!(complaint.starts_with("--interfaces `ehto0` matches no interface, of which there are lo, eth0; "), "{complaint}");
-        assert_eq!(filter.complaint(["lo", "ehto0"].into_iter()), None);
+        let complaint = filter.complaint(&["lo", "eth0"]).unwrap();
+        assert!(
+            complaint.starts_with("--interfaces `ehto0` matches no interface, of which there are lo, eth0; "),
+            "{complaint}"
+        );
+        assert_eq!(filter.complaint(&["lo", "ehto0"]), None);
     }
 
     #[test]

@@ -66,7 +66,6 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
         probe.lose(Feature::News, why);
     }
     probe.announce(&cgroup);
-    let is_pinned = probe.is_pinned();
     probe.recall_names(&mut attribution);
     probe.name_peers_by(peer_names(settings, &runtime));
     heap::give_back();
@@ -83,14 +82,15 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     announce(&listener, settings, &web, screen);
     let ended = runtime.block_on(serve(listener, latest, scrapers, settings, web, stop, ticking.ended));
     ticking.stop.shut();
-    let joined = ticking.thread.join();
+    let joined = ticking.thread.join().map_err(|_| {
+        anyhow!("the thread that collects failed: this is a bug, please report it with the log")
+    });
     screen.finish();
+    let is_pinned = joined.as_ref().is_ok_and(|is_pinned| *is_pinned);
     let uninstalled = is_pinned && owner.is_some_and(|owner| owner.is_gone(&runtime));
     runtime.shutdown_background();
     ended?;
-    joined.map_err(|_| {
-        anyhow!("the thread that collects failed: this is a bug, please report it with the log")
-    })?;
+    joined?;
     match settings.pin.as_ref().filter(|_| is_pinned) {
         None => tracing::info!("detached"),
         Some(directory) if uninstalled => {
@@ -180,7 +180,7 @@ impl Stop {
 
 /// The thread that collects.
 struct Ticking {
-    thread: thread::JoinHandle<()>,
+    thread: thread::JoinHandle<bool>,
     stop: ticker::StopHandle,
     ended: oneshot::Receiver<()>,
 }
@@ -193,7 +193,7 @@ impl Ticking {
         let thread = thread::Builder::new().name("collect".into()).spawn(move || {
             // Dropped when the thread ends, however it ends.
             let _ending = ending;
-            ticker.run(&settings, &stopped);
+            ticker.run(&settings, &stopped)
         })?;
         Ok(Self { thread, stop, ended })
     }

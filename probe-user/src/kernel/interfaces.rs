@@ -1,8 +1,12 @@
 //! The network interfaces that are counted: attached when they come, forgotten when they go.
 
+mod in_vain;
+mod watch;
+
 use std::{
     collections::BTreeMap,
     os::fd::{AsFd, BorrowedFd},
+    time::{Duration, Instant},
 };
 
 use aya::{Ebpf, maps::MapError};
@@ -19,12 +23,18 @@ use super::{
     pinning::Pins,
     stacking,
 };
+pub use in_vain::interfaces_in_vain;
+
 use crate::{
+    condition::Condition,
     feature::Feature,
     interface_filter::InterfaceFilter,
     settings::{Settings, TcAttachment},
     snapshot::{InterfaceVolumes, NodeBytes},
 };
+
+/// For how long following and listing must not fail until a failure is told again.
+const CALM: Duration = Duration::from_mins(1);
 
 /// How often news is asked for in a row, so that a storm of it does not keep the ticks waiting.
 const ROUNDS: u32 = 16;
@@ -44,6 +54,9 @@ pub(super) struct Interfaces {
     by_driver: Vec<String>,
     /// Those that could not be attached to, so that each is complained of once.
     refused: BTreeMap<u32, Refused>,
+    /// Whether the kernel tells of them, and whether it lists them: each is told when it begins to fail.
+    following: Condition,
+    listing: Condition,
     /// How many more there are descriptors for.
     room: InterfaceRoom,
     /// Where links are pinned, if they are.
@@ -61,16 +74,6 @@ struct Attached {
     before: InterfaceVolumes,
     share: Share,
     hooks: Hooks,
-}
-
-/// What is to be said of globs that match no interface. Where interfaces cannot be listed, nothing: that is told elsewhere.
-pub(super) fn complaint(filter: &InterfaceFilter) -> Option<String> {
-    let present = links::list().ok()?;
-    filter.complaint(names(&present))
-}
-
-fn names(present: &BTreeMap<u32, Link>) -> impl Iterator<Item = &str> + Clone {
-    present.values().map(|link| link.name.as_str())
 }
 
 /// Fails if an interface that `--xdp` names is not there. Looked for before anything is loaded, which takes its time.
@@ -109,7 +112,7 @@ impl Interfaces {
             }
         };
         interfaces.reconcile(ebpf, features);
-        if let Some(complaint) = interfaces.filter.complaint(names(&interfaces.present)) {
+        if let Some(complaint) = interfaces.filter.complaint(&in_vain::names(&interfaces.present)) {
             tracing::warn!("{complaint}");
         }
         if interfaces.attached.is_empty()
@@ -147,6 +150,8 @@ impl Interfaces {
             attachment: (queue, settings.tc),
             by_driver: settings.xdp.clone(),
             refused: BTreeMap::new(),
+            following: Condition::lasting(CALM),
+            listing: Condition::lasting(CALM),
             room: InterfaceRoom::find(queue, settings.limits.connections),
             pins,
         })
@@ -179,7 +184,10 @@ impl Interfaces {
         for _ in 0..ROUNDS {
             let Some(listener) = &self.listener else { break };
             match listener.hear() {
-                Ok(Heard::All(news)) if news.is_empty() => break,
+                Ok(Heard::All(news)) if news.is_empty() => {
+                    _ = self.following.holds(Instant::now());
+                    break;
+                }
                 Ok(Heard::All(news)) => news.into_iter().for_each(|news| self.learn(news)),
                 Ok(Heard::Overrun) => {
                     tracing::warn!(
@@ -188,8 +196,11 @@ impl Interfaces {
                     self.list_again();
                 }
                 Err(error) => {
-                    tracing::warn!("cannot follow the network interfaces ({error}): listing them again");
+                    if self.following.fails(Instant::now()) {
+                        tracing::warn!("cannot follow the network interfaces ({error}): listing them again");
+                    }
                     self.list_again();
+                    break;
                 }
             }
             self.share_out();
@@ -219,8 +230,14 @@ impl Interfaces {
 
     fn list_again(&mut self) {
         match links::list() {
-            Ok(present) => self.present = present,
-            Err(error) => tracing::warn!("cannot list the network interfaces: {error}"),
+            Ok(present) => {
+                self.present = present;
+                _ = self.listing.holds(Instant::now());
+            }
+            Err(error) if self.listing.fails(Instant::now()) => {
+                tracing::warn!("cannot list the network interfaces: {error}");
+            }
+            Err(_) => {}
         }
     }
 

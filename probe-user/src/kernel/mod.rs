@@ -1,6 +1,7 @@
 //! Everything that touches BPF: loading, attaching, and the pass over the maps.
 
 mod attach;
+mod attachments;
 mod batch;
 mod clock;
 mod clsact;
@@ -11,6 +12,7 @@ mod features;
 mod given_ports;
 mod grace;
 mod histograms;
+mod hook_watch;
 mod interface_counters;
 mod interface_hooks;
 mod interface_room;
@@ -36,11 +38,7 @@ mod syscall;
 mod trial;
 mod users;
 
-use std::{
-    os::{fd::BorrowedFd, linux::fs::MetadataExt},
-    path::Path,
-    time::Duration,
-};
+use std::{os::fd::BorrowedFd, path::Path, time::Duration};
 
 use aya::Ebpf;
 
@@ -48,6 +46,7 @@ use self::{
     attach::SocketLink,
     collector::Maps,
     expiry::Expiry,
+    hook_watch::HookWatch,
     interfaces::Interfaces,
     messages::Messages,
     names::Names,
@@ -58,14 +57,15 @@ pub use self::{
     error::{CollectError, StartError},
     features::Features,
     grace::Grace,
+    interfaces::interfaces_in_vain,
     object::{Cgroups, Networks, load},
     pinning::{PinError, Removed},
     removal::{RemoveError, remove_filters, remove_pinned},
     trial::Trial,
 };
 use crate::{
-    attribution::Attribution, feature::Feature, peer_names::PeerNames, scrapers::Shown, settings::Settings,
-    snapshot::Snapshot,
+    attribution::Attribution, feature::Feature, netns, peer_names::PeerNames, scrapers::Shown,
+    settings::Settings, snapshot::Snapshot,
 };
 
 /// The programs and maps in the kernel, attached; dropping it detaches everything that is not pinned.
@@ -74,7 +74,9 @@ pub struct Probe {
     maps: Maps,
     interfaces: Option<Interfaces>,
     messages: Option<Messages>,
-    _sockets: Vec<SocketLink>,
+    sockets: Vec<SocketLink>,
+    /// None in a trial.
+    watch: Option<HookWatch>,
     // Holds the programs.
     ebpf: Ebpf,
     // Last: then another agent may have it.
@@ -135,7 +137,8 @@ impl Probe {
             maps,
             interfaces,
             messages,
-            _sockets: sockets,
+            sockets,
+            watch: cgroup.map(|cgroup| HookWatch::begin(cgroup.to_owned(), pins)),
             ebpf,
             directory: None,
         })
@@ -154,7 +157,8 @@ impl Probe {
             loaded = Some(load(features, settings.capacities, Networks::of(settings))?);
         }
         let wanted = layout(settings, features);
-        let taken_up = directory.whole(&wanted).map(|pins| Self::take_up(settings, features.clone(), &pins));
+        let taken_up =
+            directory.whole(&wanted).map(|pins| Self::take_up(settings, features.clone(), cgroup, &pins));
         let (probe, kept) = match taken_up {
             Some(Ok(probe)) => {
                 tracing::info!("took up what an earlier agent pinned: counters go on from where they were");
@@ -223,7 +227,12 @@ impl Probe {
     }
 
     /// Takes up what an earlier agent left at work: nothing is loaded, nothing attached a second time.
-    fn take_up(settings: &Settings, mut features: Features, pins: &Pins) -> Result<Self, StartError> {
+    fn take_up(
+        settings: &Settings,
+        mut features: Features,
+        cgroup: &Path,
+        pins: &Pins,
+    ) -> Result<Self, StartError> {
         for name in pins.without()? {
             if let Some(feature) = Feature::ALL.into_iter().find(|feature| feature.name() == name) {
                 features.lose(
@@ -246,7 +255,8 @@ impl Probe {
             Some(Names::open(pins)?),
         )?;
         let interfaces = Interfaces::start(settings, &mut features, &mut ebpf, Some(pins))?;
-        Ok(Self { features, maps, interfaces, messages, _sockets: sockets, ebpf, directory: None })
+        let watch = Some(HookWatch::begin(cgroup.to_owned(), Some(pins)));
+        Ok(Self { features, maps, interfaces, messages, sockets, watch, ebpf, directory: None })
     }
 
     /// Says what is counted, and once of each feature that is missing why, what is lost, and how to mend it.
@@ -274,7 +284,7 @@ impl Probe {
     /// Whether everything stays when the agent ends.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
-        self.directory.is_some()
+        self.directory.is_some() && self.features.has(Feature::Pin)
     }
 
     /// Tells the names that an earlier agent gave to services: they keep them.
@@ -310,6 +320,7 @@ impl Probe {
         attribution: &mut Attribution,
     ) -> Result<Snapshot, CollectError> {
         self.follow_interfaces();
+        self.look_after_hooks();
         let states = self.features.states();
         let collected = self.maps.collect(users_window, shown, attribution, self.interfaces.as_mut(), states);
         if let Some(messages) = &mut self.messages {
@@ -317,12 +328,6 @@ impl Probe {
         }
         collected
     }
-}
-
-/// What is to be said of globs of `--interfaces` that match nothing.
-#[must_use]
-pub fn interfaces_in_vain(settings: &Settings) -> Option<String> {
-    interfaces::complaint(&settings.interfaces)
 }
 
 /// The directory that `--pin` names, if it can be had.
@@ -383,11 +388,6 @@ fn messages(ebpf: &mut Ebpf, features: &mut Features) -> Option<Messages> {
 fn layout(settings: &Settings, features: &Features) -> Layout {
     let (capacities, tc) = (features.sizes(settings.capacities), settings.tc);
     let (proxies, peer_networks) = (settings.proxies.clone(), settings.peers.networks.clone());
-    let (namespace, features) = (network_namespace(), features.loaded());
+    let (namespace, features) = (netns::own(), features.loaded());
     object::layout(&Making { features, capacities, tc, namespace, proxies, peer_networks })
-}
-
-/// The network namespace that interfaces are counted in, by its inode.
-fn network_namespace() -> u64 {
-    std::fs::metadata("/proc/thread-self/ns/net").map_or(0, |namespace| namespace.st_ino())
 }

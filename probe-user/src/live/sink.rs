@@ -110,7 +110,7 @@ mod tests {
         }
         assert!(sink.lost > 1000, "{} of 2,000 lost", sink.lost);
         assert!(began.elapsed() < PATIENCE * 10, "2,000 lines took {:?}", began.elapsed());
-        reader.read_exact(&mut [0; 50_000]).unwrap();
+        reader.read_exact(&mut vec![0; 50_000]).unwrap();
         sink.log_to(&mut writer, b"taken again\n");
         assert!(sink.recovered().is_some());
         drop(reader);

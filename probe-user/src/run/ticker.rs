@@ -88,8 +88,8 @@ enum Waited {
 }
 
 impl Ticker {
-    /// Ticks until stopped. The probe is dropped, and so detached, on return.
-    pub(super) fn run(mut self, settings: &Settings, stopped: &Stopped) {
+    /// Ticks until stopped. Then the probe ends: whether what is pinned goes on counting.
+    pub(super) fn run(mut self, settings: &Settings, stopped: &Stopped) -> bool {
         let mut window = Window::new(settings.window, settings.errors);
         let mut meter = Meter::default();
         let mut judge = Judge::new(settings.tiers.clone(), settings.window);
@@ -98,7 +98,7 @@ impl Ticker {
         let mut due = Instant::now();
         loop {
             match stopped.wait_until(due, self.probe.interface_news()) {
-                Waited::Stopped => return,
+                Waited::Stopped => return self.probe.end(),
                 Waited::News => {
                     self.probe.follow_interfaces();
                     continue;

@@ -8,6 +8,7 @@ use super::{
 
 /// Whom a configuration keeps out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is there or is not, whatever the others are")]
 pub(super) struct Protection {
     tls: bool,
     /// A password or a token is asked for.
