@@ -135,19 +135,21 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_kept_comes_back_whatever_it_is(names in proptest::array::uniform4(".{0,40}")) {
+            let [service, namespace, pod, node] = names;
+            let cgroup = Some(service.as_str().into());
+            let place = Place { namespace, pod, node, ..Place::default() };
+            let identity = Identity { service: service.as_str().into(), place: Some(place.into()) };
+            let kept = Kept { identity, pod: cgroup };
+            proptest::prop_assert_eq!(Kept::from_text(&kept.to_text(4096)), kept);
+        }
+    }
+
     #[test]
     fn a_name_is_data_whatever_it_holds() {
-        for name in [
-            "shop\nprod\nweb\nx",
-            "\n",
-            "a\\",
-            "\\n",
-            "\\\n",
-            "a\0b",
-            "\0",
-            "größer\u{202e}",
-            "",
-        ] {
+        for name in ["shop\nprod\nweb\nx", "\n", "a\\", "\\n", "\\\n", "a\0b", "\0", "größer\u{202e}", ""] {
             let place = Place { pod: name.into(), node: name.into(), ..Place::default() };
             for place in [None, Some(Arc::new(place))] {
                 for pod in [None, Some(name.into())].into_iter().take(1 + usize::from(place.is_some())) {

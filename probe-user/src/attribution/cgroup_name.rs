@@ -265,10 +265,20 @@ mod tests {
             "postgresql@15-main"
         );
         assert_eq!(name("/system.slice/foo\\x2dbar.service"), "foo-bar");
-        assert_eq!(name("/system.slice/a\\x0ab\\x00\\x7f.service"), "a\\x0ab\\x00\\x7f", "control characters stay as written");
-        for path in ["/web.slice/.service", "/machine-.scope", "/app-.service", "/system.slice/@3-1:2-3:4.service"] {
+        assert_eq!(
+            name("/system.slice/a\\x0ab\\x00\\x7f.service"),
+            "a\\x0ab\\x00\\x7f",
+            "control characters stay as written"
+        );
+        for path in
+            ["/web.slice/.service", "/machine-.scope", "/app-.service", "/system.slice/@3-1:2-3:4.service"]
+        {
             assert_eq!(name(path), "", "{path}");
-            assert_eq!(name(&format!("/system.slice/web.service{path}")), "web", "{path}: the unit that it is in");
+            assert_eq!(
+                name(&format!("/system.slice/web.service{path}")),
+                "web",
+                "{path}: the unit that it is in"
+            );
         }
         assert_eq!(name("/docker/ID/system.slice/nginx.service"), "nginx", "a unit in a container");
         assert_eq!(name("/openrc.sshd"), "sshd");
@@ -308,5 +318,15 @@ mod tests {
     fn a_service_that_starts_with_run_is_no_transient_one() {
         assert_eq!(name("/system.slice/run-backup.service"), "run-backup");
         assert_eq!(name("/system.slice/broken\\xzz.service"), "broken\\xzz");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_path_tells_an_empty_name_or_one_with_characters_that_it_has_not(path in r"(/[a-z@\\x0-9\x{202e}.:-]{0,20}(\.service|\.scope|\.slice)?){1,4}") {
+            if let Some(name) = of_path(&path) {
+                proptest::prop_assert!(!name.is_empty(), "{path:?}");
+                proptest::prop_assert!(!name.chars().any(char::is_control), "{path:?} tells {name:?}");
+            }
+        }
     }
 }
