@@ -36,6 +36,9 @@ mod tests {
     #[test]
     fn what_a_terminal_acts_on_is_replaced() {
         assert_eq!(visible("größer 网站"), "größer 网站");
-        assert_eq!(visible("a\u{1b}[2Jb\nc\u{202e}d\u{200b}\u{2066}e\u{9b}"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d\u{fffd}\u{fffd}e\u{fffd}");
+        assert_eq!(
+            visible("a\u{1b}[2Jb\nc\u{202e}d\u{200b}\u{2066}e\u{9b}"),
+            "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d\u{fffd}\u{fffd}e\u{fffd}"
+        );
     }
 }

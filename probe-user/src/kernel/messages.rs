@@ -59,7 +59,9 @@ impl Messages {
         let messages = mem::take(&mut *self.inbox.0.lock().unwrap_or_else(PoisonError::into_inner));
         for message in messages {
             match message {
-                Message::Escaped { reason, service } if self.told.is_news((reason, service), Instant::now()) => {
+                Message::Escaped { reason, service }
+                    if self.told.is_news((reason, service), Instant::now()) =>
+                {
                     let words = in_words(reason, name(service));
                     if is_by_design(reason) {
                         tracing::debug!("{words}");
@@ -146,7 +148,10 @@ mod tests {
         };
         let Message::Escaped { reason, service: 17 } = read("2 17".into()) else { panic!("not read") };
         let words = in_words(reason, Some(&service));
-        assert!(words.starts_with("something of shop\u{fffd}:80 (server) escaped measurement: latency_full;"), "{words}");
+        assert!(
+            words.starts_with("something of shop\u{fffd}:80 (server) escaped measurement: latency_full;"),
+            "{words}"
+        );
         assert!(in_words(reason, None).starts_with("something of a service that has no name yet escaped"));
         assert_eq!(read("200 17".into()), Message::Other("200 17".into()));
         assert_eq!(read("hello".into()), Message::Other("hello".into()));

@@ -106,7 +106,10 @@ pub async fn serve(
             Ok(accepted) => accepted,
             Err(error) => {
                 if accepting.fails(Instant::now()) {
-                    tracing::warn!("cannot accept connections to the listener, which wait: {}", refused(&error));
+                    tracing::warn!(
+                        "cannot accept connections to the listener, which wait: {}",
+                        refused(&error)
+                    );
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;

@@ -89,12 +89,7 @@ impl Asked {
 
 /// Writes the page, until the client has gone or takes nothing more: then there is nobody to tell. While the client has not taken
 /// what is there, others have the turn.
-fn write(
-    exposition: &Exposition,
-    sender: &mpsc::Sender<Part>,
-    mut turn: Option<Turn>,
-    runtime: &Handle,
-) {
+fn write(exposition: &Exposition, sender: &mpsc::Sender<Part>, mut turn: Option<Turn>, runtime: &Handle) {
     let deadline = Instant::now() + PATIENCE;
     let mut send = |part| match sender.try_send(part) {
         Ok(()) => Ok(()),

@@ -244,11 +244,15 @@ fn clients_that_ask_and_do_not_read_keep_no_scraper_waiting() -> Result<()> {
     for scrape in 0..8 {
         let asked = Instant::now();
         // An error is told as such: a 503, say.
-        agent.scrape().with_context(|| format!("scrape {scrape}, {:?} after the slow ones", began.elapsed()))?;
+        agent
+            .scrape()
+            .with_context(|| format!("scrape {scrape}, {:?} after the slow ones", began.elapsed()))?;
         longest = longest.max(asked.elapsed());
     }
     let after = resident(&agent)?;
-    println!("8 scrapes beside {SLOW} that do not read: {longest:?} at most; memory {before:.1}, then {after:.1} MiB");
+    println!(
+        "8 scrapes beside {SLOW} that do not read: {longest:?} at most; memory {before:.1}, then {after:.1} MiB"
+    );
     ensure!(longest < Duration::from_secs(5), "a scrape took {longest:?}");
     // 32 MiB of answers, and a stack and a connection's buffers for each.
     ensure!(after - before < 96.0, "the agent has grown from {before:.1} to {after:.1} MiB");

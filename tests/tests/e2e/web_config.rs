@@ -263,7 +263,12 @@ fn no_file_takes_protection_away() -> Result<()> {
         still(what)?;
         fs::write(&path, &whole)?;
         poll::until("the whole file to be in force again", || {
-            Ok(agent.log()?.lines().next_back().is_some_and(|line| line.contains("is in force")).then_some(()))
+            Ok(agent
+                .log()?
+                .lines()
+                .next_back()
+                .is_some_and(|line| line.contains("is in force"))
+                .then_some(()))
         })?;
     }
     fs::remove_file(&path)?;

@@ -52,5 +52,8 @@ fn a_configuration_is_no_fifo() {
     let path = directory.path().join("web.yml");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
     let said = Web::read(Some(&path)).unwrap_err().to_string();
-    assert!(said.ends_with("it is a FIFO, and has to be a file, since it is read again when it changes"), "{said}");
+    assert!(
+        said.ends_with("it is a FIFO, and has to be a file, since it is read again when it changes"),
+        "{said}"
+    );
 }

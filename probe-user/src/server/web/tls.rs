@@ -208,8 +208,8 @@ pub(super) fn read_file(
     files: &mut Vec<PathBuf>,
 ) -> Result<Vec<u8>, BadWebConfig> {
     let path: &Path = &place.join(&file.value);
-    let bytes =
-        regular_file::read(path).map_err(|error| place.error(file, format!("{name} cannot be read: {error}")))?;
+    let bytes = regular_file::read(path)
+        .map_err(|error| place.error(file, format!("{name} cannot be read: {error}")))?;
     files.push(path.to_owned());
     Ok(bytes)
 }
