@@ -13,6 +13,7 @@ mod damage;
 mod files;
 pub mod filter;
 mod fragments;
+mod half;
 mod interrupt;
 mod link;
 mod network;
@@ -209,16 +210,14 @@ impl Replay {
     /// Takes an IP packet, or what is in it if it is a tunnel's.
     fn datagram(&mut self, inner: Inner<'_>, now: u64) -> Result<(), Skip> {
         let Some(datagram) = network::datagram(inner, now, &mut self.fragments)? else { return Ok(()) };
-        match tunnel::within(&datagram, inner.depth()) {
-            Some(within) => self.datagram(within?, now),
-            None => {
-                let segment = Segment::of(&datagram)?;
-                if !self.passes(&segment, now) {
-                    return Err(Skip::Filtered);
-                }
-                self.connections.take(&segment, now)
-            }
+        if let Some(within) = tunnel::within(&datagram, inner.depth()) {
+            return self.datagram(within?, now);
         }
+        let segment = Segment::of(&datagram)?;
+        if !self.passes(&segment, now) {
+            return Err(Skip::Filtered);
+        }
+        self.connections.take(&segment, now)
     }
 
     fn passes(&self, segment: &Segment<'_>, now: u64) -> bool {

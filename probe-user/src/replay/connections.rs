@@ -5,11 +5,12 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 
 use super::{
+    half::Remains,
     pair::{End, Pair},
     services::Services,
     skip::Skip,
     span::Span,
-    talk::{Common, Ending, Greeting, Remains, Talk},
+    talk::{Common, Ending, Greeting, Talk},
     tcp::Segment,
     watch::Watch,
 };

@@ -266,6 +266,9 @@ impl Conversation {
         if let Some(reason) = step.unmeasured {
             tally.escaped(reason);
         }
+        if step.ended && self.connection.pending.waiting() == 0 {
+            self.waiting.clear();
+        }
     }
 }
 

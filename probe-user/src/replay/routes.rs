@@ -26,16 +26,19 @@ const ROOM: usize = 100;
 pub(super) struct Waiting {
     /// What is kept under an index, which begins at 1. As many as ever waited at a time.
     slots: Vec<Slot>,
+    /// The slot that was taken last.
+    last: usize,
 }
 
+/// Requests of one route that came together.
 #[derive(Clone, Debug, Default)]
 struct Slot {
-    taken: bool,
+    waiting: u32,
     kept: Request,
 }
 
 /// What is kept of a request.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Request {
     /// When it began: all of the time, of which the engine has 52 bits.
     pub(super) began: u64,
@@ -46,31 +49,45 @@ pub(super) struct Request {
 impl Waiting {
     /// Takes the request that has just begun, of which the first line is in the window.
     pub(super) fn begin(&mut self, began: u64, routes: Routes, window: &Window, pending: &mut Pending) {
-        let free = self.slots.iter().position(|slot| !slot.taken);
-        let place = free.unwrap_or(self.slots.len());
-        if place >= pending::DEPTH as usize {
-            // The engine keeps no more.
-            pending.route_last(OTHER);
-            return;
-        }
-        if free.is_none() {
-            self.slots.push(Slot::default());
-        }
         let route = (routes == Routes::Counted).then(|| template(window)).flatten();
-        self.slots[place] = Slot { taken: true, kept: Request { began, route } };
+        let kept = Request { began, route };
+        let place = match self.slots.iter().position(|slot| slot.waiting == 0) {
+            _ if self.slots.get(self.last).is_some_and(|last| last.waiting > 0 && last.kept == kept) => {
+                self.last
+            }
+            Some(free) => free,
+            None if self.slots.len() < pending::DEPTH as usize => {
+                self.slots.push(Slot::default());
+                self.slots.len() - 1
+            }
+            // The engine keeps no more times either: it has that of the one before.
+            None => {
+                self.slots[self.last].waiting += 1;
+                return;
+            }
+        };
+        self.last = place;
+        self.slots[place].waiting += 1;
+        self.slots[place].kept = kept;
         pending.route_last(u8::try_from(place + 1).unwrap_or(OTHER));
     }
 
     /// What was kept of a request that waits.
     pub(super) fn of(&self, index: u8) -> Option<&Request> {
         let slot = self.slots.get(usize::from(index).checked_sub(1)?)?;
-        slot.taken.then_some(&slot.kept)
+        (slot.waiting > 0).then_some(&slot.kept)
     }
 
     /// What was kept of a request that has ended.
     pub(super) fn end(&mut self, index: u8) -> Option<Request> {
         let slot = self.slots.get_mut(usize::from(index).checked_sub(1)?)?;
-        std::mem::take(&mut slot.taken).then(|| std::mem::take(&mut slot.kept))
+        slot.waiting = slot.waiting.checked_sub(1)?;
+        Some(if slot.waiting == 0 { std::mem::take(&mut slot.kept) } else { slot.kept.clone() })
+    }
+
+    /// Nothing waits any more.
+    pub(super) fn clear(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.waiting = 0);
     }
 }
 

@@ -1,26 +1,19 @@
 //! A connection of the capture, from its handshake to its end.
 
-use probe_common::{connection::Side, counters::Volume, reason::Reason, sequence::distance, window::Window};
+use probe_common::{connection::Side, reason::Reason, sequence::distance, window::Window};
 
 use super::{
     conversation::{Conversation, FirstBytes, Overheard},
+    half::{Half, NEAR, Remains},
     pair::{End, Ends, Pair},
     roles::{ATTEMPTS, Listeners},
     routes::Routes,
     services::{Service, Services},
     tally::{Peer, Tally},
     tcp::Segment,
-    validity::{self, Held, Offer, Progress},
+    validity::{self, Held},
     watch::Watch,
 };
-
-/// How far from what was last seen a segment may lie and still be of the same connection, in bytes: more than is ever
-/// under way, and less than what a new connection's first sequence number is likely to be away.
-pub(super) const NEAR: u32 = 1 << 24;
-
-/// How long after its end something may come that belongs to a connection: as long as Linux keeps its addresses and
-/// ports from use (`TCP_TIMEWAIT_LEN`).
-const LINGERING: u64 = 60_000_000_000;
 
 /// A connection that is followed.
 pub(super) struct Talk {
@@ -43,23 +36,6 @@ enum Phase {
     /// Asked for, not established.
     Connecting,
     Established,
-}
-
-/// What one end has sent.
-#[derive(Clone, Copy, Default)]
-struct Half {
-    /// Its SYN's sequence number.
-    initial: Option<u32>,
-    /// Sequence number behind its FIN.
-    fin: Option<u32>,
-    /// What it has received.
-    acknowledged: Option<u32>,
-    /// Sequence number behind the furthest that it has sent.
-    furthest: Option<u32>,
-    /// What it allows the other end to send.
-    offer: Offer,
-    volume: Volume,
-    again: u64,
 }
 
 /// What is said.
@@ -206,7 +182,7 @@ impl Talk {
         let [own, other] = [from, from.other()].map(|end| self.halves[end].progress());
         let doubted = self.phase == Phase::Established && !validity::plausible(segment, own, other);
         if doubted {
-            let held = Held::new(segment, now, &mut common.kept);
+            let held = Box::new(Held::new(segment, now, &mut common.kept));
             if let Some(before) = self.held[from].replace(held) {
                 before.release(&mut common.kept);
                 self.doubtful += 1;
@@ -369,53 +345,5 @@ fn count_end(ending: Ending, now: u64, conversation: &mut Conversation, tally: &
             tally.connections.open += 1;
             conversation.wait(now, tally);
         }
-    }
-}
-
-impl Half {
-    fn progress(&self) -> Progress {
-        Progress { furthest: self.furthest, offer: self.offer }
-    }
-
-    fn note(&mut self, segment: &Segment<'_>, other: &Offer) {
-        self.offer.note(segment, other);
-        let further = |known: &mut Option<u32>, seen: u32| {
-            if known.is_none_or(|known| distance(known, seen) > 0) {
-                *known = Some(seen);
-            }
-        };
-        if segment.rst {
-            // A reset may carry any number.
-            return;
-        }
-        further(&mut self.furthest, segment.end());
-        if let Some(next) = segment.acknowledged {
-            further(&mut self.acknowledged, next);
-        }
-        if segment.fin {
-            further(&mut self.fin, segment.end());
-        }
-    }
-
-    fn is_near(&self, segment: &Segment<'_>) -> bool {
-        self.furthest.is_some_and(|furthest| distance(furthest, segment.end()).unsigned_abs() < NEAR)
-    }
-}
-
-/// What is remembered of a connection that has ended, to tell what still comes of it from a new one.
-pub(super) struct Remains {
-    halves: Ends<Half>,
-    ended: u64,
-}
-
-impl Remains {
-    /// Whether a segment is one of that connection.
-    pub(super) fn cover(&self, from: End, segment: &Segment<'_>, now: u64) -> bool {
-        let half = &self.halves[from];
-        if segment.syn {
-            return half.initial == Some(segment.sequence);
-        }
-        let recent = now.saturating_sub(self.ended) < LINGERING;
-        recent && (half.furthest.is_none() || segment.rst || half.is_near(segment))
     }
 }

@@ -7,7 +7,7 @@
 
 use probe_common::sequence::distance;
 
-use super::{talk::NEAR, tcp::Segment};
+use super::{half::NEAR, tcp::Segment};
 
 /// How much of a held segment is kept: any first line, and most heads.
 const KEPT: usize = 2 << 10;
@@ -102,11 +102,11 @@ pub(super) struct Held {
 
 impl Held {
     /// Holds a segment; `kept` counts those of all connections of which the bytes are kept.
-    pub(super) fn new(segment: &Segment<'_>, time: u64, kept: &mut usize) -> Box<Self> {
+    pub(super) fn new(segment: &Segment<'_>, time: u64, kept: &mut usize) -> Self {
         let room = if *kept < HELD { KEPT } else { 0 };
         let payload: Box<[u8]> = segment.payload[..segment.payload.len().min(room)].into();
         *kept += usize::from(!payload.is_empty());
-        Box::new(Self { segment: Segment { payload: &[], ..*segment }, payload, time })
+        Self { segment: Segment { payload: &[], ..*segment }, payload, time }
     }
 
     /// It is held no more.

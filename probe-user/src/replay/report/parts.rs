@@ -29,6 +29,7 @@ pub(in crate::replay) struct Waiting {
 
 /// A client of a service.
 #[derive(Debug, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the document's own names")]
 pub(in crate::replay) struct Peer {
     /// Its address; `other` for those that found no room.
     pub(in crate::replay) peer: String,
@@ -70,6 +71,7 @@ pub(in crate::replay) struct Interval {
 
 /// A file.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the document's own names")]
 pub(in crate::replay) struct File {
     pub(in crate::replay) file: String,
     pub(in crate::replay) packets: u64,

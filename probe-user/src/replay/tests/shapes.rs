@@ -75,8 +75,7 @@ fn a_head_that_was_cut_away_is_unreadable() {
         // Each head that was cut is told: the answers' have 38 bytes.
         let heads = match kept {
             ..15 => 5..=10,
-            15..16 => 10..=10,
-            16..38 => 10..=10,
+            15..38 => 10..=10,
             _ => 5..=5,
         };
         let told = service.unmeasured.get("unreadable").copied().unwrap_or_default();

@@ -207,8 +207,14 @@ impl Link {
     /// Its number at tcpdump.org.
     pub(super) fn number(self) -> u32 {
         match self {
-            Self::Ethernet | Self::Vlan | Self::QinQ | Self::Snap | Self::Mpls => 1,
-            Self::Pseudowire | Self::BarePseudowire | Self::PppOverEthernet => 1,
+            Self::Ethernet
+            | Self::Vlan
+            | Self::QinQ
+            | Self::Snap
+            | Self::Mpls
+            | Self::Pseudowire
+            | Self::BarePseudowire
+            | Self::PppOverEthernet => 1,
             Self::Ppp => 9,
             Self::PppHdlc => 50,
             Self::Sll | Self::SllSnap => 113,
