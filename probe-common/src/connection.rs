@@ -340,7 +340,8 @@ impl Connection {
     pub fn note_end(&mut self, side: Side, fin: bool, rst: bool) {
         // 1 where nobody has ended yet.
         let vacant = (self.end & FIRST).wrapping_sub(1) >> 7;
-        self.end |= vacant * (u8::from(fin | rst) * side.mark()) | u8::from(rst) * RESET;
+        self.end |= vacant * u8::from(fin | rst) * side.mark();
+        self.end |= u8::from(rst) * RESET;
     }
 
     /// Whether either side has sent a reset.

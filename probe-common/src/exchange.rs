@@ -89,7 +89,7 @@ pub const fn code_of(status: u16) -> u16 {
 #[must_use]
 pub const fn class_of(status: u16) -> u16 {
     let code = code_of(status);
-    if code < 100 { status } else { status & ENDING | code / 100 }
+    if code < 100 { status } else { (status & ENDING) | (code / 100) }
 }
 
 /// The class that a key's status stands for, if it stands for one.
