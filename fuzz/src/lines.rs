@@ -13,8 +13,9 @@ use probe_common::{
 pub fn request_line(line: &[u8], extent: Extent) -> Option<Method> {
     let name = line.split(|byte| *byte == b' ').next().filter(|name| name.len() < line.len())?;
     let method = standard_method(name);
-    let other =
-        (1..=LONGEST_METHOD).contains(&name.len()) && name != b"PROXY" && name.iter().copied().all(is_of_method);
+    let other = (1..=LONGEST_METHOD).contains(&name.len())
+        && name != b"PROXY"
+        && name.iter().copied().all(is_of_method);
     let either = method.or(other.then_some(Method::Other))?;
     let target = &line[name.len() + 1..];
     match extent {
