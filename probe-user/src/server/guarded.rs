@@ -85,11 +85,14 @@ struct Heads {
 }
 
 impl Heads {
-    /// Reads on, and says how many heads became whole.
-    fn read(&mut self, bytes: &[u8]) -> usize {
+    /// Reads on, and says how many heads became whole. Goes no further than a head that is longer than the limit.
+    fn read(&mut self, bytes: &[u8], limit: usize) -> usize {
         let mut whole = 0;
         for byte in bytes {
             self.length += 1;
+            if self.length > limit {
+                break;
+            }
             match byte {
                 b'\n' if self.line_has_text => self.line_has_text = false,
                 // Empty lines before a request are passed over (RFC 9112, section 2.2).
@@ -156,7 +159,7 @@ impl<S> Guarded<S> {
 
     /// Notes what was read. An error says that a head is too long.
     fn note(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let whole = self.heads.read(bytes);
+        let whole = self.heads.read(bytes, self.limits.head);
         self.progress.whole.fetch_add(whole, Ordering::Relaxed);
         self.progress.head.store(self.heads.length, Ordering::Relaxed);
         if self.heads.length > self.limits.head {
@@ -235,7 +238,7 @@ mod tests {
         let text = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.0\n\n\r\n\r\nGET /last";
         for cut in 0..text.len() {
             let mut heads = Heads::default();
-            let whole = heads.read(&text[..cut]) + heads.read(&text[cut..]);
+            let whole = heads.read(&text[..cut], 100) + heads.read(&text[cut..], 100);
             assert_eq!((whole, heads.length), (2, "GET /last".len()), "cut at {cut}");
         }
     }
@@ -243,7 +246,10 @@ mod tests {
     #[test]
     fn many_small_heads_are_not_a_long_one() {
         let mut heads = Heads::default();
-        assert_eq!(heads.read(&b"GET / HTTP/1.1\r\n\r\n".repeat(2000)), 2000);
+        assert_eq!(heads.read(&b"GET / HTTP/1.1\r\n\r\n".repeat(2000), 100), 2000);
         assert_eq!(heads.length, 0);
+        // One that comes as a whole is as long as one that does not.
+        let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100));
+        assert_eq!((heads.read(long.as_bytes(), 100), heads.length), (0, 101));
     }
 }
