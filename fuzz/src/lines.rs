@@ -13,8 +13,9 @@ use probe_common::{
 pub fn request_line(line: &[u8], extent: Extent) -> Option<Method> {
     let name = line.split(|byte| *byte == b' ').next().filter(|name| name.len() < line.len())?;
     let method = standard_method(name);
-    let other =
-        (1..=LONGEST_METHOD).contains(&name.len()) && name != b"PROXY" && name.iter().all(is_of_method);
+    let other = (1..=LONGEST_METHOD).contains(&name.len())
+        && name != b"PROXY"
+        && name.iter().all(|byte| is_of_method(*byte));
     let either = method.or(other.then_some(Method::Other))?;
     let target = &line[name.len() + 1..];
     match extent {
@@ -25,8 +26,8 @@ pub fn request_line(line: &[u8], extent: Extent) -> Option<Method> {
 }
 
 /// Whether a byte may be part of a method: more than a token has.
-fn is_of_method(byte: &u8) -> bool {
-    byte.is_ascii_graphic() && !b"/:\"(".contains(byte) || *byte == 0x7f
+fn is_of_method(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"/:\"(".contains(&byte) || byte == 0x7f
 }
 
 fn begins_as_target(target: &[u8]) -> bool {
@@ -36,7 +37,7 @@ fn begins_as_target(target: &[u8]) -> bool {
 
 /// Three bytes at least, a space, and `HTTP/1.` with a digit, behind which up to fifteen more bytes are taken, and blanks behind those.
 fn ends_in_version(line: &[u8]) -> bool {
-    let blanks = line.iter().rev().take(MOST).take_while(|byte| is_blank(byte)).count();
+    let blanks = line.iter().rev().take(MOST).take_while(|byte| is_blank(**byte)).count();
     let line = &line[..line.len() - blanks];
     let Some(space) = line.iter().rposition(|byte| *byte == b' ') else {
         return false;
@@ -96,7 +97,7 @@ fn named(name: &[u8], wanted: &[u8]) -> bool {
 /// an index.
 fn length(value: &[u8], extent: Extent, end: usize) -> Field {
     let digits = without_blanks(value);
-    if digits.first().is_some_and(is_blank) {
+    if digits.first().is_some_and(|byte| is_blank(*byte)) {
         let at = end - digits.len();
         return Field::Unfinished(at, at);
     }
@@ -104,27 +105,27 @@ fn length(value: &[u8], extent: Extent, end: usize) -> Field {
     if extent == Extent::Start && so_far.len() <= 18 && so_far.iter().all(u8::is_ascii_digit) {
         return Field::Unfinished(end - digits.len(), end);
     }
-    let length = digits.iter().position(|byte| is_blank(byte)).unwrap_or(digits.len());
+    let length = digits.iter().position(|byte| is_blank(*byte)).unwrap_or(digits.len());
     let text = str::from_utf8(&digits[..length]).unwrap_or_default();
     let plausible = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| plausible).map_or(Field::Bad, Field::Length)
 }
 
-fn is_blank(byte: &u8) -> bool {
+fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
 fn without_blanks(value: &[u8]) -> &[u8] {
-    &value[value.iter().take(MOST).take_while(|byte| is_blank(byte)).count()..]
+    &value[value.iter().take(MOST).take_while(|byte| is_blank(**byte)).count()..]
 }
 
 /// Whether the value is `chunked`, or ends in it.
 fn is_chunked(value: &[u8]) -> bool {
     let chunked = |name: &[u8]| name.eq_ignore_ascii_case(b"chunked");
     let first = without_blanks(value);
-    let behind = value.iter().rev().take(MOST).take_while(|byte| is_blank(byte)).count();
+    let behind = value.iter().rev().take(MOST).take_while(|byte| is_blank(**byte)).count();
     let last = &value[..value.len() - behind];
-    let only = first.get(..7).is_some_and(chunked) && first.get(7).is_some_and(|byte| is_blank(byte));
+    let only = first.get(..7).is_some_and(chunked) && first.get(7).is_some_and(|byte| is_blank(*byte));
     only || last.len() >= 7 && chunked(&last[last.len() - 7..])
 }
 

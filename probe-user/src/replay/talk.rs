@@ -231,7 +231,9 @@ impl Talk {
             let said = self.halves[End::Low].fin.and(self.halves[End::High].fin).is_some();
             let ending = if ending == Ending::Cut && said { Ending::Farewell } else { ending };
             let tally = common.services.tally(*service, conversation.protocol());
-            unrecognised.into_iter().for_each(|reason| tally.escaped(reason));
+            if let Some(reason) = unrecognised {
+                tally.escaped(reason);
+            }
             match self.phase {
                 Phase::Connecting => count_attempt(ending, now, conversation, tally),
                 Phase::Established => count_end(ending, now, conversation, tally),

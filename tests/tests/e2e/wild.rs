@@ -39,12 +39,12 @@ fn play(mut stream: &TcpStream, me: End, script: &[(End, String)]) -> Result<()>
 }
 
 /// Lets two real ends have a conversation, and holds both roles to the requests that it has, by method and status.
-fn converse(mark: &Mark<'_>, script: Vec<(End, String)>, expected: &[(&str, u16, u64)]) -> Result<()> {
-    let at_server = script.clone();
+fn converse(mark: &Mark<'_>, script: &[(End, String)], expected: &[(&str, u16, u64)]) -> Result<()> {
+    let at_server = script.to_vec();
     let server = Server::start(Ipv4Addr::LOCALHOST, move |stream| play(&stream, End::Server, &at_server))?;
     let stream = stream::connect(server.address())?;
     stream.set_nodelay(true)?;
-    play(&stream, End::Client, &script)?;
+    play(&stream, End::Client, script)?;
     drop(stream);
     let port = server.port();
     server.finish()?;
@@ -79,7 +79,7 @@ fn lengths_may_be_padded() -> Result<()> {
         let script =
             vec![client(GET), server(&answer), client(GET), server(first), server(rest), client(GET)];
         let script = [script, vec![server(OK)]].concat();
-        converse(&mark, script, &[("GET", 200, 3)])?;
+        converse(&mark, &script, &[("GET", 200, 3)])?;
     }
     Ok(())
 }
@@ -93,10 +93,10 @@ fn pipelines_of_any_depth_are_counted() -> Result<()> {
     // The server hears all before it says a word.
     script.extend((0..5).map(|_| client(GET.repeat(64))));
     script.push(server(OK.repeat(320)));
-    converse(&mark, script, &[("GET", 200, 321)])?;
+    converse(&mark, &script, &[("GET", 200, 321)])?;
     let mut script: Vec<_> = (0..100).map(|_| client(GET)).collect();
     script.push(server(OK.repeat(100)));
-    converse(&mark, script, &[("GET", 200, 100)])
+    converse(&mark, &script, &[("GET", 200, 100)])
 }
 
 /// What a server says unasked is told, and the requests around it are counted.
@@ -105,10 +105,10 @@ fn answers_that_nobody_asked_for_are_told() -> Result<()> {
     let agent = Agent::start()?;
     let mark = agent.mark()?;
     let missing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
-    converse(&mark, vec![server(missing), client(GET), server(OK)], &[("GET", 200, 1)])?;
+    converse(&mark, &[server(missing), client(GET), server(OK)], &[("GET", 200, 1)])?;
     let farewell = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let post = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab";
-    converse(&mark, vec![client(post), server(OK), server(farewell)], &[("POST", 200, 1)])?;
+    converse(&mark, &[client(post), server(OK), server(farewell)], &[("POST", 200, 1)])?;
     let told = Series::named("traffic_probe_unmeasured_total").with("reason", "unsolicited_response");
     let rise = mark.rise(&agent.collected()?, &told);
     ensure!(rise >= 4.0, "two answers at both ends were told {rise} times");
@@ -122,7 +122,7 @@ fn a_request_behind_a_refused_content_is_counted() -> Result<()> {
     let put = "PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 300\r\n\r\n";
     let refused = "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n";
     let script = vec![client(put), server(refused), client(GET), server(OK)];
-    converse(&mark, script, &[("PUT", 417, 1), ("GET", 200, 1)])
+    converse(&mark, &script, &[("PUT", 417, 1), ("GET", 200, 1)])
 }
 
 /// Whatever nginx makes a request of, by its log: odd methods, and lines that it refuses.
