@@ -15,7 +15,7 @@ pub fn request_line(line: &[u8], extent: Extent) -> Option<Method> {
     let method = standard_method(name);
     let other = (1..=LONGEST_METHOD).contains(&name.len())
         && name != b"PROXY"
-        && name.iter().copied().all(is_of_method);
+        && name.iter().all(|byte| is_of_method(*byte));
     let either = method.or(other.then_some(Method::Other))?;
     let target = &line[name.len() + 1..];
     match extent {
@@ -97,7 +97,7 @@ fn named(name: &[u8], wanted: &[u8]) -> bool {
 /// an index.
 fn length(value: &[u8], extent: Extent, end: usize) -> Field {
     let digits = without_blanks(value);
-    if digits.first().copied().is_some_and(is_blank) {
+    if digits.first().is_some_and(|byte| is_blank(*byte)) {
         let at = end - digits.len();
         return Field::Unfinished(at, at);
     }
@@ -125,7 +125,7 @@ fn is_chunked(value: &[u8]) -> bool {
     let first = without_blanks(value);
     let behind = value.iter().rev().take(MOST).take_while(|byte| is_blank(**byte)).count();
     let last = &value[..value.len() - behind];
-    let only = first.get(..7).is_some_and(chunked) && first.get(7).copied().is_some_and(is_blank);
+    let only = first.get(..7).is_some_and(chunked) && first.get(7).is_some_and(|byte| is_blank(*byte));
     only || last.len() >= 7 && chunked(&last[last.len() - 7..])
 }
 

@@ -10,7 +10,7 @@ use core::mem::offset_of;
 use crate::{
     deliveries::{Deliveries, Delivery},
     exchange::Exchange,
-    flow::{CHUNKED, Flow, Part},
+    flow::{Flow, Part},
     pending::Pending,
     protocol::Protocol,
     proxied::Counting,
@@ -312,9 +312,8 @@ impl Connection {
             return nothing;
         }
         if flow.is_overtaken(segment.sequence) {
-            // A head, or the start of one, is missing. It is yet to come; what this one ends in will then be needed.
-            let chunks = flow.facts & CHUNKED != 0 && matches!(part, Part::ChunkSize | Part::Chunk);
-            return Accepted { due: chunks && fresh > 0, ..nothing };
+            // A head, or the start of one, is missing. It is yet to come.
+            return nothing;
         }
         read
     }

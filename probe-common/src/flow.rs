@@ -62,8 +62,6 @@ pub const GUESSED: u8 = 8;
 pub const UNASKED: u8 = 16;
 /// That its first line went by unread has been told.
 pub const TOLD: u8 = 32;
-/// What has been seen furthest, ahead of the cursor, ends as the last chunk does.
-pub const ENDS: u8 = 64;
 /// The head had `Expect`: its content may never come.
 pub const EXPECTS: u8 = 128;
 

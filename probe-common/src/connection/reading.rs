@@ -2,16 +2,13 @@
 
 use super::{Connection, Segment, Side, Step, outcome::Outcome};
 use crate::{
-    flow::{CHUNKED, ENDS, Part},
-    http1::{self, Extent},
+    flow::Part,
+    http1::Extent,
     reason::Reason,
     sequence::distance,
     skim,
     window::{CARRY, Payload, Window},
 };
-
-/// How long the last chunk is, if nothing follows its size.
-const LAST: u32 = 5;
 
 /// A stretch of a window that is to be read as a line.
 pub(super) struct Line {
@@ -75,47 +72,13 @@ impl Connection {
             // What ends with this segment, or with a later one that brings nothing, ended now.
             flow.latest = now;
         }
-        let lost = matches!(flow.part, Part::Lost);
-        if lost || flow.is_overtaken(segment.sequence) {
-            return self.look_at_end(segment, window, payload, lost);
+        if matches!(flow.part, Part::Lost) {
+            // Nothing of it is read. Left here, so that the verifier does not follow what is behind for nothing.
+            return Outcome::Nothing;
         }
         let outcome =
             if flow.remaining > 0 { Outcome::Nothing } else { self.read_part(segment, now, window, payload) };
         if matches!(outcome, Outcome::Nothing) { self.jump(segment.side) } else { outcome }
-    }
-
-    /// Whether a segment ends as the last chunk of a message does, whose framing before that is lost, or yet to come. Notes it, or
-    /// ends what is lost with it.
-    #[inline(always)]
-    fn look_at_end(
-        &mut self,
-        segment: &Segment,
-        window: &mut Window,
-        payload: &(impl Payload + ?Sized),
-        lost: bool,
-    ) -> Outcome {
-        let flow = self.flow(segment.side);
-        if flow.facts & CHUNKED == 0 || segment.length < LAST || segment.end() != flow.high {
-            return Outcome::Nothing;
-        }
-        // A chunk's content goes before it, unless it comes alone.
-        let looked = if segment.length == LAST { LAST } else { LAST + 2 };
-        window.clear();
-        if segment.length == LAST + 1
-            || window.load(payload, segment.length.wrapping_sub(looked), segment.length).is_err()
-        {
-            return Outcome::Nothing;
-        }
-        let tail = window.word(CARRY) & (u64::MAX >> 8);
-        let alone = tail & (u64::MAX >> 24) == http1::word(*b"0\r\n\r\n\0\0\0");
-        let ends = tail == http1::word(*b"\r\n0\r\n\r\n\0") || looked == LAST && alone;
-        window.clear();
-        flow.facts = if ends { flow.facts | ENDS } else { flow.facts & !ENDS };
-        if ends && lost {
-            flow.cursor = flow.high;
-            return Outcome::Ended;
-        }
-        Outcome::Nothing
     }
 
     /// Reads what is not content.
@@ -257,9 +220,6 @@ impl Connection {
         if matches!(flow.part, Part::Stream | Part::Lost) || !flow.synced {
             return;
         }
-        if flow.is_overtaken(segment.sequence) {
-            return;
-        }
         if distance(flow.cursor, segment.end()) > 0 {
             step.more = true;
             return;
@@ -272,11 +232,6 @@ impl Connection {
             step.more = true;
         } else if matches!(flow.part, Part::UntilClose) {
             flow.cursor = flow.high;
-        } else if flow.facts & ENDS != 0 && matches!(flow.part, Part::ChunkSize | Part::Chunk) {
-            // Which chunks there were does not matter: the last one has come. One more step jumps behind it.
-            flow.part = Part::Content;
-            flow.remaining = u64::from(distance(flow.cursor, flow.high).unsigned_abs());
-            step.more = true;
         } else {
             let reason = flow.loss();
             flow.lose();

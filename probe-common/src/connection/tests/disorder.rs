@@ -30,44 +30,6 @@ fn overtake(talk: &mut Conversation, side: Side, head: &str) {
     talk.unmeasured.clear();
 }
 
-/// Every byte comes, the line before a chunk behind that: where the message ends is known, and its answer ends in time.
-#[test]
-fn a_chunks_first_line_may_come_behind_the_chunk() {
-    let pieces = ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\n", "hello\r\n0\r\n\r\n"];
-    let also = [pieces[0], "5\r\nhello\r\n", "5\r\nworld\r\n6\r\nagain!\r\n0\r\n\r\n"];
-    for pieces in [pieces, also] {
-        let ends = [0, 1, 2].map(|piece| pieces[..=piece].concat().len());
-        let mut talk = Conversation::new();
-        talk.ask(GET).sent[1] = pieces.concat().into_bytes();
-        talk.segment(Side::Response, 0, ends[0]);
-        talk.segment(Side::Response, ends[1], ends[2]);
-        talk.wait(5).segment(Side::Response, ends[0], ends[1]);
-        assert_eq!(talk.seen(), ["GET 200"]);
-        assert_eq!((talk.began, talk.ended, talk.exchanges[0].duration), (1, 1, 5));
-        talk.ask(GET).answer(OK);
-        assert_eq!(talk.seen(), ["GET 200", "GET 200"]);
-    }
-}
-
-/// A line in the midst of chunks is lost: it is told, and the answer ends with its last chunk, not with the next request.
-#[test]
-fn chunks_of_which_one_is_not_to_be_had_end_with_the_last_one() {
-    for end in ["0\r\n\r\n", "3\r\nend\r\n0\r\n\r\n"] {
-        let mut talk = Conversation::new();
-        talk.ask(GET).answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-        let start = talk.sent[1].len();
-        talk.sent[1].extend_from_slice(b"5\r\nhello\r\n5\r\nworld\r\n");
-        talk.segment(Side::Response, start + 10, start + 20);
-        talk.segment(Side::Response, start, start + 10);
-        assert_eq!(talk.unmeasured, [Reason::EndLost]);
-        talk.unmeasured.clear();
-        talk.wait(3).answer(end);
-        assert_eq!((talk.seen(), talk.exchanges[0].duration), (std::vec!["GET 200".into()], 3));
-        talk.wait(50).ask(GET).answer(OK);
-        assert_eq!(talk.seen(), ["GET 200", "GET 200"]);
-    }
-}
-
 /// The message whose end was lost, and then one that is out of order as well, on the same side.
 #[test]
 fn what_follows_a_lost_message_is_found_where_it_begins() {
