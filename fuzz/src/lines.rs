@@ -35,7 +35,7 @@ fn begins_as_target(target: &[u8]) -> bool {
     scheme || matches!(target.first(), Some(b'/' | b'*'))
 }
 
-/// Three bytes at least, a space, and `HTTP/1.` with a digit, behind which up to fifteen more bytes are taken, and blanks behind those.
+/// Three bytes at least, a space, and `HTTP/1.` with a digit, behind which up to sixteen more bytes are taken, and blanks behind those.
 fn ends_in_version(line: &[u8]) -> bool {
     let blanks = line.iter().rev().take(MOST).take_while(|byte| is_blank(**byte)).count();
     let line = &line[..line.len() - blanks];
@@ -45,7 +45,7 @@ fn ends_in_version(line: &[u8]) -> bool {
     let version = &line[space + 1..];
     let named =
         matches!(version, [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor, ..] if minor.is_ascii_digit());
-    space >= 3 && named && version.len() < 8 + LONGEST_TAIL
+    space >= 3 && named && version.len() <= 8 + LONGEST_TAIL
 }
 
 /// The standard method of this name.

@@ -34,7 +34,7 @@ pub fn request_line(window: &mut Window, start: usize, end: usize, extent: Exten
     let (start, end, extent) = copies(window, start, end, extent);
     let method = method(window, start)?;
     let believed = match extent {
-        Extent::Start => method.has_target(window),
+        Extent::Start => method.has_target(window, end),
         Extent::Whole => ends_in_version(window, start, end),
     };
     if believed { Some(method.method) } else { None }
@@ -53,8 +53,8 @@ fn copies(window: &mut Window, start: usize, end: usize, extent: Extent) -> (usi
 /// Whether a line of which only the start is there looks like a request's.
 #[inline(always)]
 #[must_use]
-pub fn begins_request(window: &mut Window, start: usize) -> bool {
-    method(window, start).is_some_and(|method| method.has_target(window))
+pub fn begins_request(window: &mut Window, start: usize, end: usize) -> bool {
+    method(window, start).is_some_and(|method| method.has_target(window, end))
 }
 
 /// A method, and where what follows it begins; 0 behind a standard one, which needs no other sign.
@@ -65,10 +65,12 @@ struct Asked {
 
 impl Asked {
     #[inline(always)]
-    fn has_target(&self, window: &Window) -> bool {
+    fn has_target(&self, window: &Window, end: usize) -> bool {
+        // What lies behind the end is older bytes.
+        let shown = |bytes: usize| self.target + bytes <= end;
         let scheme = (window.word(self.target) | LOWER) & (u64::MAX >> 32) == word(*b"http\0\0\0\0");
-        let first = window.byte(self.target);
-        self.target == 0 || scheme || matches!(first, b'/' | b'*')
+        let path = matches!(window.byte(self.target), b'/' | b'*');
+        self.target == 0 || (scheme & shown(4)) | (path & shown(1))
     }
 }
 
@@ -273,12 +275,13 @@ fn coding(window: &mut Window, start: usize, end: usize, extent: Extent) -> Fiel
     if matches!(extent, Extent::Start) {
         return Field::Chunked;
     }
-    let first = blanks::behind(window, start, end);
-    let first = window.word(first) | LOWER;
-    let end = blanks::before(window, end);
+    let at = blanks::behind(window, start, end);
+    let first = window.word(at) | LOWER;
+    let blank = matches!(window.byte(at + 7), b' ' | b'\t');
+    let (end_of_line, end) = (end, blanks::before(window, end));
     let last = window.word(end.wrapping_sub(8)) | LOWER;
-    // Behind the only one may be more blanks than are passed over: a tab is none of `chunked`'s letters either.
-    let only = first & (u64::MAX >> 8) == word(*b"chunked\0") && matches!((first >> 56) as u8, b' ' | b')');
+    // Behind the only one may be more blanks than are passed over.
+    let only = first & (u64::MAX >> 8) == word(*b"chunked\0") && blank && at + 7 < end_of_line;
     if only || last >> 8 == word(*b"chunked\0") { Field::Chunked } else { Field::Other }
 }
 

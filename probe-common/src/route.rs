@@ -141,7 +141,10 @@ impl Template {
             return self.stop(Place::Nowhere);
         }
         let word = window.word(self.at as usize);
-        let found = delimiters(word) | behind(self.end - self.at);
+        // A method may have any other byte.
+        let ends =
+            if matches!(self.place, Place::Method) { zeros(word ^ all(b' ')) } else { delimiters(word) };
+        let found = ends | behind(self.end - self.at);
         // The bytes before the first delimiter.
         let (kept, count) = if found == 0 {
             (u64::MAX, 8)

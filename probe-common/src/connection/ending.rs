@@ -100,9 +100,11 @@ impl Connection {
             _ => false,
         };
         let Flow { status, started: first, latest: last, facts, .. } = self.response;
-        let answer = if complete {
+        // What nobody asked for is nobody's answer.
+        let asked = facts & UNASKED == 0;
+        let answer = if complete && asked {
             Answer { status, first, last, facts }
-        } else if status >= FINAL {
+        } else if status >= FINAL && asked {
             let ending = if self.client_left() { Ending::CutByClient } else { Ending::CutByServer };
             Answer { status: ending.with(status), first, last: now, facts }
         } else {

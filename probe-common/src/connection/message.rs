@@ -75,7 +75,7 @@ impl Connection {
         let (part, facts) = (flow.part, flow.facts);
         let joined = matches!(self.stage, Stage::Joined) && matches!(self.protocol, Protocol::Unknown);
         let (guess, plausible) = match side {
-            Side::Request => (joined, http1::begins_request(window, line.start)),
+            Side::Request => (joined, http1::begins_request(window, line.start, line.end)),
             Side::Response => {
                 let short = line.end - line.start < 8;
                 let guess = facts & GUESSED != 0 && matches!(part, Part::Start);

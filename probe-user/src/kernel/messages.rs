@@ -117,7 +117,15 @@ impl Told {
 
 /// Whether nothing is wrong where this happens: the probe reads no requests there, or nobody can know the figure.
 fn is_by_design(reason: Reason) -> bool {
-    matches!(reason, Reason::OpaqueProtocol | Reason::KernelTooOld | Reason::JoinedLate | Reason::Undelivered)
+    matches!(
+        reason,
+        Reason::OpaqueProtocol
+            | Reason::KernelTooOld
+            | Reason::JoinedLate
+            | Reason::Undelivered
+            | Reason::UnsolicitedResponse
+            | Reason::EndLost
+    )
 }
 
 fn in_words(reason: Reason, service: Option<&ServiceId>) -> String {
