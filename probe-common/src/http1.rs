@@ -229,7 +229,8 @@ pub fn field(window: &mut Window, start: usize, end: usize, extent: Extent) -> F
             return coding(window, start + 18, end, extent);
         }
     }
-    if is_expect(first) { Field::Expect } else { Field::Other }
+    // The bit that makes letters small makes a colon of another byte, too.
+    if is_expect(first) && window.byte(start + 6) == b':' { Field::Expect } else { Field::Other }
 }
 
 /// Whether a line, given by its first eight bytes in lower case, is an `Expect`.

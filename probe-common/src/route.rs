@@ -214,7 +214,7 @@ impl Template {
         } else if scheme | 0x20 << 32 == u64::from_le_bytes(*b"https://") {
             self.at += 8;
             self.place = Place::Authority;
-        } else if first as u16 == u16::from_le_bytes(*b"* ") {
+        } else if first as u16 == u16::from_le_bytes(*b"* ") && self.at + 1 < self.end {
             // The server as a whole (RFC 9110, section 7.1).
             self.push(b'*');
             return self.stop(Place::Behind);
