@@ -23,7 +23,7 @@ use crate::{
     cli::OutputFormat,
     feature::{Feature, FeatureState},
     instance::Instance,
-    kernel::Trial,
+    kernel::{Trial, interfaces_in_vain},
     server::{self, Web},
     settings::Settings,
 };
@@ -63,6 +63,7 @@ pub fn look(settings: &Settings) -> Findings {
     }));
     let bound = server::bind(settings.listen);
     all.push(finding("address", &bound, || format!("{} can be listened on", settings.listen)));
+    all.extend(interfaces_in_vain(settings).map(|complaint| Finding::lesser("interfaces", complaint)));
     let mut findings = Findings { all, features: Vec::new() };
     findings.try_programs(settings);
     findings.all.extend(confinement::look());

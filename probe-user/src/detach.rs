@@ -1,5 +1,7 @@
 //! `traffic-probe detach`: removes every trace of an agent that was killed, or that pinned its state.
 
+use std::io::{self, Write};
+
 use crate::{check::privileges, cli::DetachArgs, instance::Instance, kernel};
 
 /// Removes what there is, and says what that was. Nothing to remove is a success too.
@@ -10,19 +12,24 @@ pub fn detach(flags: &DetachArgs) -> anyhow::Result<()> {
     if let Some(directory) = &flags.instance.pin {
         let removed = kernel::remove_pinned(directory)?;
         if let Some(removed) = removed.filter(|removed| !removed.is_nothing()) {
-            println!("removed {}: {removed}", directory.display());
+            tell(&format!("removed {}: {removed}", directory.display()));
             found = true;
         }
     }
     let interfaces = kernel::remove_filters()?;
     if interfaces > 0 {
-        println!("removed the filters of a killed agent from {interfaces} of the interfaces");
+        tell(&format!("removed the filters of a killed agent from {interfaces} of the interfaces"));
         found = true;
     }
     if !found {
-        println!("nothing to remove{}", hint(flags));
+        tell(&format!("nothing to remove{}", hint(flags)));
     }
     Ok(())
+}
+
+/// What was removed is removed, whether anybody reads that or not.
+fn tell(sentence: &str) {
+    _ = writeln!(io::stdout(), "{sentence}");
 }
 
 /// Without a directory nobody can know of pinned state.

@@ -21,6 +21,30 @@ impl InterfaceFilter {
     }
 }
 
+impl InterfaceFilter {
+    /// The globs that should have interfaces counted, and match none of these.
+    #[must_use]
+    pub fn in_vain(&self, names: &[&str]) -> Vec<&str> {
+        let included = self.included.iter();
+        included.filter(|glob| !names.iter().any(|name| glob.matches(name))).map(Pattern::as_str).collect()
+    }
+
+    /// What is to be said where some globs match nothing; none if all match something.
+    #[must_use]
+    pub fn complaint(&self, names: &[&str]) -> Option<String> {
+        let in_vain = self.in_vain(names);
+        let globs = in_vain.iter().map(|glob| format!("`{glob}`")).collect::<Vec<_>>().join(", ");
+        let there = names.join(", ");
+        let there = if there.is_empty() { "none at all".to_owned() } else { there };
+        (!in_vain.is_empty()).then(|| {
+            format!(
+                "--interfaces {globs} matches no interface, of which there are {there}; one that comes later is counted: check the \
+                 spelling if none is to come"
+            )
+        })
+    }
+}
+
 impl FromIterator<InterfaceGlob> for InterfaceFilter {
     fn from_iter<I: IntoIterator<Item = InterfaceGlob>>(globs: I) -> Self {
         let mut filter = Self::default();
@@ -96,6 +120,18 @@ mod tests {
         assert!(admitted(&["!veth*"], "eth0"));
         assert!(!admitted(&["!veth*"], "veth1"));
         assert!(!admitted(&["!eth1", "eth*"], "eth1"));
+    }
+
+    #[test]
+    fn a_glob_that_matches_nothing_is_told() {
+        let filter: InterfaceFilter =
+            ["ehto0", "l*", "!veth*"].iter().map(|glob| glob.parse().unwrap()).collect();
+        let complaint = filter.complaint(&["lo", "eth0"]).unwrap();
+        assert!(
+            complaint.starts_with("--interfaces `ehto0` matches no interface, of which there are lo, eth0; "),
+            "{complaint}"
+        );
+        assert_eq!(filter.complaint(&["lo", "ehto0"]), None);
     }
 
     #[test]

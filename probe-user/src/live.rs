@@ -1,16 +1,20 @@
 //! The live line: on a terminal, `run` shows at once that it works, and logs do not tear it.
 
 mod line;
+mod sink;
 
 use std::{
+    borrow::Cow,
     io::{self, IsTerminal, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::termios::tcgetwinsize;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::visible::directs;
 pub use line::summary;
+use sink::Sink;
 
 /// To the line's start, and clear it to its end (ECMA-48, erase in line).
 const CLEAR: &str = "\r\x1b[K";
@@ -22,7 +26,14 @@ const USUAL_WIDTH: usize = 80;
 #[derive(Clone, Debug)]
 pub struct Screen {
     kind: ScreenKind,
-    shown: Arc<Mutex<String>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The live line.
+    shown: String,
+    sink: Sink,
 }
 
 /// What standard error is.
@@ -41,7 +52,7 @@ impl Screen {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let kind =
             if io::stderr().is_terminal() && !dumb { ScreenKind::Terminal } else { ScreenKind::Stream };
-        Self { kind, shown: Arc::default() }
+        Self { kind, state: Arc::default() }
     }
 
     /// What standard error is.
@@ -53,25 +64,38 @@ impl Screen {
     /// Shows a line in place of the one before it. Nothing is shown unless this is a terminal.
     pub fn show(&self, line: &str) {
         if self.kind == ScreenKind::Terminal {
-            let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-            truncate(line, width()).clone_into(&mut shown);
-            draw(&format!("{CLEAR}{shown}"));
+            let mut state = self.state();
+            truncate(line, width()).clone_into(&mut state.shown);
+            let text = format!("{CLEAR}{}", state.shown);
+            state.sink.draw(text.as_bytes());
         }
     }
 
     /// Leaves the line where it is and goes on below it.
     pub fn finish(&self) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::mem::take(&mut *shown).is_empty() {
-            draw("\n");
+        let mut state = self.state();
+        if !std::mem::take(&mut state.shown).is_empty() {
+            state.sink.draw(b"\n");
         }
+    }
+
+    /// How many lines of the log were lost until it could be written again, if that has just happened.
+    #[must_use]
+    pub fn lost_until_now(&self) -> Option<u64> {
+        self.state().sink.recovered()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // It is whole whenever the lock is let go of.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A terminal that is gone is no reason to stop counting.
-fn draw(text: &str) {
-    let mut stderr = io::stderr().lock();
-    _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+/// Says something on standard error, as the last words of a command. Unlike `eprintln!`, it does not panic where nobody
+/// listens any more.
+pub fn say(sentence: &str) {
+    // A terminal or a log that is gone is no reason to end in another way.
+    _ = writeln!(io::stderr(), "{sentence}");
 }
 
 fn width() -> usize {
@@ -99,23 +123,31 @@ fn truncate(line: &str, width: usize) -> &str {
 pub struct LogLine<'a>(&'a Screen);
 
 impl Write for LogLine<'_> {
+    /// Never fails, and never waits for long: nobody who logs can do anything about a log that cannot be written.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let shown = self.0.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut stderr = io::stderr().lock();
+        let mut state = self.0.state();
+        let State { shown, sink } = &mut *state;
+        let line = undirected(bytes);
+        let line = line.as_bytes();
         if shown.is_empty() {
-            return stderr.write(bytes);
+            sink.log(line);
+        } else {
+            // `tracing_subscriber` writes an event as a whole, with its newline: the live line moves below it.
+            sink.log(&[CLEAR.as_bytes(), line, shown.as_bytes()].concat());
         }
-        // `tracing_subscriber` writes an event as a whole, with its newline: the live line moves below it.
-        stderr.write_all(CLEAR.as_bytes())?;
-        stderr.write_all(bytes)?;
-        stderr.write_all(shown.as_bytes())?;
-        stderr.flush()?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
+}
+
+/// A line without what changes the direction of writing: it may have the name of an interface, say, which is anybody's. Of other
+/// characters that terminals act on `tracing_subscriber` takes care.
+fn undirected(line: &[u8]) -> Cow<'_, str> {
+    let line = String::from_utf8_lossy(line);
+    if line.chars().any(directs) { line.replace(directs, "\u{fffd}").into() } else { line }
 }
 
 impl<'a> MakeWriter<'a> for Screen {
@@ -129,6 +161,12 @@ impl<'a> MakeWriter<'a> for Screen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_line_reads_in_one_direction() {
+        assert_eq!(undirected(b"interface eth0"), "interface eth0");
+        assert_eq!(undirected("interface \u{202e}0hte\n".as_bytes()), "interface \u{fffd}0hte\n");
+    }
 
     #[test]
     fn a_line_fits_the_terminal_in_whole_parts() {

@@ -8,7 +8,7 @@ use probe_user::{
     check,
     cli::{BadCommand, Cli, Command},
     detach,
-    live::Screen,
+    live::{Screen, say},
     logs, monitor, replay, reporting, run,
 };
 
@@ -41,12 +41,12 @@ fn main() -> ExitCode {
         Command::Detach(flags) => detach::detach(&flags).map(|()| ExitCode::SUCCESS),
     });
     done.unwrap_or_else(|error| {
-        eprintln!("error: {}", with_causes(&*error));
+        say(&format!("error: {}", with_causes(&*error)));
         ExitCode::FAILURE
     })
 }
 
 fn usage(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("error: {error}");
+    say(&format!("error: {error}"));
     ExitCode::from(USAGE)
 }

@@ -30,6 +30,7 @@ use tokio::{runtime::Runtime, time::MissedTickBehavior};
 use crate::{
     cli::{MonitorArgs, OutputFormat},
     least_privilege,
+    live::say,
     run::Stop,
     server::{self, Limits, Web},
 };
@@ -94,7 +95,7 @@ fn once(flags: &MonitorArgs, runtime: &Runtime) -> anyhow::Result<ExitCode> {
     let run = match done {
         Ok(run) => run,
         Err(undone) => {
-            eprintln!("error: {undone}");
+            say(&format!("error: {undone}"));
             return Ok(ExitCode::from(NO_RUN));
         }
     };
@@ -132,7 +133,7 @@ fn again_and_again(flags: &MonitorArgs, runtime: &Runtime) -> anyhow::Result<Exi
             web.scheme()
         );
         tokio::select! {
-            served = server::serve(listener, routes, Limits::default(), web) => served.context("cannot serve the metrics"),
+            served = server::serve(listener, routes, Limits::default(), web, Arc::default()) => served.context("cannot serve the metrics"),
             () = repeat(&monitor, flags, &history) => Ok(()),
             // Dropped with the rest, a run that goes on is killed.
             () = stop.wait() => Ok(()),

@@ -9,7 +9,10 @@ use std::{
     thread,
 };
 
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::statfs::{NSFS_MAGIC, fstatfs},
+};
 
 /// Where `ip netns` and container runtimes keep namespaces that need not have a process.
 const NAMED: &str = "/run/netns";
@@ -18,6 +21,12 @@ const NAMED: &str = "/run/netns";
 #[derive(Debug)]
 pub struct Namespace(File);
 
+/// That of this thread, by its inode; 0 if it cannot be told.
+#[must_use]
+pub fn own() -> u64 {
+    fs::metadata("/proc/thread-self/ns/net").map_or(0, |namespace| namespace.st_ino())
+}
+
 /// The namespaces that can be seen, each once: those of processes, and those with a name. What cannot be opened (a
 /// process that has ended, or one that we may not look into) is not among them.
 #[must_use]
@@ -25,6 +34,10 @@ pub fn all() -> Vec<Namespace> {
     let mut found = BTreeMap::new();
     for path in of_processes().into_iter().chain(named()) {
         let Ok(file) = File::open(path) else { continue };
+        // A name that is being removed is an empty file for a moment.
+        if fstatfs(&file).is_ok_and(|found| found.filesystem_type() != NSFS_MAGIC) {
+            continue;
+        }
         let Ok(metadata) = file.metadata() else { continue };
         found.entry((metadata.st_dev(), metadata.st_ino())).or_insert(Namespace(file));
     }

@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     attribution::{Attribution, cgroup2_root},
     check::privileges,
+    descriptors,
     exposition::Exposition,
     feature::Feature,
     heap,
@@ -41,6 +42,7 @@ const SUMMARY_EVERY: Duration = Duration::from_mins(1);
 /// What can fail without touching the kernel is tried first, so that a failed start leaves nothing behind.
 pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     privileges::demand()?;
+    descriptors::raise_limit();
     let cgroup = cgroup2_root()?;
     let _instance = Instance::of_node(&settings.lock)?;
     let web = Web::read(settings.web_config.as_deref())?;
@@ -64,7 +66,6 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
         probe.lose(Feature::News, why);
     }
     probe.announce(&cgroup);
-    let is_pinned = probe.is_pinned();
     probe.recall_names(&mut attribution);
     probe.name_peers_by(peer_names(settings, &runtime));
     heap::give_back();
@@ -81,14 +82,15 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     announce(&listener, settings, &web, screen);
     let ended = runtime.block_on(serve(listener, latest, scrapers, settings, web, stop, ticking.ended));
     ticking.stop.shut();
-    let joined = ticking.thread.join();
+    let joined = ticking.thread.join().map_err(|_| {
+        anyhow!("the thread that collects failed: this is a bug, please report it with the log")
+    });
     screen.finish();
+    let is_pinned = joined.as_ref().is_ok_and(|is_pinned| *is_pinned);
     let uninstalled = is_pinned && owner.is_some_and(|owner| owner.is_gone(&runtime));
     runtime.shutdown_background();
     ended?;
-    joined.map_err(|_| {
-        anyhow!("the thread that collects failed: this is a bug, please report it with the log")
-    })?;
+    joined?;
     match settings.pin.as_ref().filter(|_| is_pinned) {
         None => tracing::info!("detached"),
         Some(directory) if uninstalled => {
@@ -139,9 +141,11 @@ async fn serve(
     ticks_ended: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
     let exposition = Exposition::new(Arc::clone(&latest)).context("the table of metrics is malformed")?;
+    let limits = settings.limits.within(descriptors::for_clients());
+    let known = Arc::clone(&scrapers);
     let routes = server::router(Service { latest, exposition, scrapers, interval: settings.interval });
     tokio::select! {
-        served = server::serve(listener, routes, settings.limits, web) => served.context("cannot serve the metrics"),
+        served = server::serve(listener, routes, limits, web, known) => served.context("cannot serve the metrics"),
         () = stop.wait() => Ok(()),
         // Its panic is reported when it is joined.
         _ = ticks_ended => Ok(()),
@@ -176,7 +180,7 @@ impl Stop {
 
 /// The thread that collects.
 struct Ticking {
-    thread: thread::JoinHandle<()>,
+    thread: thread::JoinHandle<bool>,
     stop: ticker::StopHandle,
     ended: oneshot::Receiver<()>,
 }
@@ -189,7 +193,7 @@ impl Ticking {
         let thread = thread::Builder::new().name("collect".into()).spawn(move || {
             // Dropped when the thread ends, however it ends.
             let _ending = ending;
-            ticker.run(&settings, &stopped);
+            ticker.run(&settings, &stopped)
         })?;
         Ok(Self { thread, stop, ended })
     }

@@ -56,6 +56,12 @@ impl Scrapers {
         }
     }
 
+    /// Whether somebody has had the whole page of late.
+    #[must_use]
+    pub fn know(&self, who: IpAddr, now: Instant) -> bool {
+        self.known().get(&who).is_some_and(|scraper| now.saturating_duration_since(scraper.asked) < PATIENCE)
+    }
+
     /// What has been shown until now.
     #[must_use]
     pub fn shown(&self, now: Instant) -> Shown {
@@ -103,6 +109,14 @@ mod tests {
         let shown = scrapers.shown(begin + SECOND * 16);
         assert_eq!(shown.to_all, Some(begin + SECOND * 7));
         assert_eq!(shown.to_any, Some(begin + SECOND * 14));
+    }
+
+    #[test]
+    fn who_has_had_the_page_of_late_is_known() {
+        let (scrapers, begin) = (Scrapers::default(), begin());
+        scrapers.note(address(1), true, begin, begin);
+        assert!(scrapers.know(address(1), begin + SECOND) && !scrapers.know(address(2), begin + SECOND));
+        assert!(!scrapers.know(address(1), begin + PATIENCE));
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub struct Setup<'a> {
     variables: Vec<(&'static str, &'static str)>,
     netns: Option<&'a Netns>,
     pins: Option<&'a PinDirectory>,
+    /// Whether what it says can be read.
+    heard: bool,
     /// None where the caller has the machine already.
     usage: Option<Use>,
 }
@@ -68,7 +70,8 @@ impl Default for Setup<'_> {
         // Short ticks, since tests wait for them.
         let interval = "200ms".to_owned();
         let (flags, behind, variables) = (Vec::new(), Vec::new(), Vec::new());
-        Self { interval, flags, behind, variables, netns: None, pins: None, usage: Some(Use::Shared) }
+        let usage = Some(Use::Shared);
+        Self { interval, flags, behind, variables, netns: None, pins: None, heard: true, usage }
     }
 }
 
@@ -111,6 +114,12 @@ impl<'a> Setup<'a> {
         Self { pins: Some(pins), ..self }
     }
 
+    /// Without its log, which what starts it sends elsewhere.
+    #[must_use]
+    pub fn unheard(self) -> Self {
+        Self { heard: false, ..self }
+    }
+
     /// With no other test beside it, for one that measures time or bandwidth.
     #[must_use]
     pub fn alone(self) -> Self {
@@ -133,6 +142,8 @@ impl<'a> Setup<'a> {
         let mut command = behind(&self.behind, &tool::agent()?);
         command.arg("run").args(["--interval", &self.interval]).args(&self.flags);
         command.envs(self.variables);
+        // Whose log cannot be read does not say which one it took.
+        let port = if self.heard { 0 } else { ports::free()? };
         match self.pins {
             Some(pins) => {
                 command.arg("--pin").arg(pins.path()).arg("--lock").arg(pins.lock());
@@ -140,7 +151,7 @@ impl<'a> Setup<'a> {
                 command.args(["--listen", &format!("127.0.0.1:{}", ports::free()?)]);
             }
             None => {
-                command.args(["--listen", "127.0.0.1:0", "--lock"]).arg(lock.path());
+                command.args(["--listen", &format!("127.0.0.1:{port}"), "--lock"]).arg(lock.path());
             }
         }
         if let Some(netns) = self.netns {
@@ -148,7 +159,13 @@ impl<'a> Setup<'a> {
         }
         let began = Instant::now();
         let mut process = Process::spawn(&mut command)?;
-        let address = poll::until("the agent to say where its metrics are", || announced(&mut process))?;
+        let address = if self.heard {
+            poll::until("the agent to say where its metrics are", || announced(&mut process))?
+        } else {
+            let address = ([127, 0, 0, 1], port).into();
+            poll::until("the agent to answer", || answers(&mut process, address))?;
+            address
+        };
         let mut agent = Agent {
             process,
             address,
@@ -189,6 +206,14 @@ fn announced(process: &mut Process) -> Result<Option<SocketAddr>> {
         bail!("the agent ended with {status}: {log}");
     }
     Ok(None)
+}
+
+/// Whether it accepts connections; an error if it has ended instead.
+fn answers(process: &mut Process, address: SocketAddr) -> Result<Option<()>> {
+    if let Some(status) = process.ended()? {
+        bail!("the agent, whose log nobody reads, ended with {status}");
+    }
+    Ok(Client::connect(address).ok().map(drop))
 }
 
 impl Agent<'_> {

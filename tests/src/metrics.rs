@@ -173,17 +173,33 @@ fn sample(line: &str) -> Option<Sample> {
     Some(Sample { name: name.to_owned(), labels, value: value.parse().ok()? })
 }
 
-/// No label that a test looks at holds a quote or a backslash; one that did would fail here, loudly.
 fn parse_labels(text: &str) -> Option<BTreeMap<String, String>> {
     let mut labels = BTreeMap::new();
     let mut rest = text;
     while !rest.is_empty() {
         let (label, after) = rest.split_once("=\"")?;
-        let (value, after) = after.split_once('"')?;
-        labels.insert(label.to_owned(), value.to_owned());
+        let (value, after) = quoted(after)?;
+        labels.insert(label.to_owned(), value);
         rest = after.strip_prefix(',').unwrap_or(after);
     }
     Some(labels)
+}
+
+/// A value up to the quote that ends it, and what follows.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut characters = text.char_indices();
+    loop {
+        match characters.next()? {
+            (at, '"') => return Some((value, &text[at + 1..])),
+            (_, '\\') => value.push(match characters.next()?.1 {
+                'n' => '\n',
+                plain @ ('"' | '\\') => plain,
+                _ => return None,
+            }),
+            (_, plain) => value.push(plain),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -202,5 +218,7 @@ mod tests {
         assert_eq!(total(Series::named("a")), None);
         assert_eq!(scrape.values(&Series::named("a_total"), "port"), ["1", "2"]);
         assert!(Scrape::parse("a{b=\"c} 1".into()).is_err());
+        let odd = Scrape::parse("a{b=\"\\\\x\\n\\\" }\",c=\"d\"} 1\n".into()).unwrap();
+        assert_eq!(odd.get(&Series::named("a").with("b", "\\x\n\" }").with("c", "d")), Some(1.0));
     }
 }

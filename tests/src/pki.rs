@@ -32,6 +32,24 @@ impl Authority {
         self.request(name, &[&signed[..], &leaf[..]].concat())
     }
 
+    /// The same of a certificate that expired yesterday.
+    pub fn sign_expired(&self, name: &str) -> Result<()> {
+        let openssl = |arguments: &[&str]| {
+            let mut command = tool::command("openssl")?;
+            process::run_well(command.current_dir(self.directory()).args(arguments), LIMIT).map(drop)
+        };
+        let (key, request, certificate) =
+            (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
+        // A certificate without extensions would be of a version that nobody takes.
+        let leaf = ["-addext", "basicConstraints=critical,CA:FALSE"];
+        let asked = ["req", "-new", "-key", &key, "-subj", &format!("/CN={name}"), "-out", &request];
+        openssl(&[&asked[..], &leaf].concat())?;
+        let authority = ["-CA", "authority.pem", "-CAkey", "authority.key", "-CAcreateserial"];
+        let authority = [&authority[..], &["-copy_extensions", "copy"]].concat();
+        let signed = ["x509", "-req", "-in", &request, "-days", "-1", "-out", &certificate];
+        openssl(&[&signed[..], &authority].concat())
+    }
+
     /// A file of it.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {

@@ -13,6 +13,7 @@ mod image;
 mod libtest;
 mod lint;
 mod manifests;
+mod notices;
 mod package;
 mod privilege;
 mod record;
@@ -47,6 +48,8 @@ enum Command {
     /// Runs the tests: on the host (unit), on single programs (prog), on real traffic (e2e),
     /// by fuzzing (fuzz), under other kernels (kernels)
     Test(test::Options),
+    /// Makes faults and attacks on a running agent, and shows what held: the ring `chaos`
+    Chaos(test::Chaos),
     /// Measures what the probe costs, beside empty programs and beside nothing
     Bench(bench::Options),
     /// Fuzzes the engine and its parsers, guided by coverage
@@ -91,6 +94,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Build => build::build(),
         Command::Run(options) => run::run(options),
         Command::Test(options) => test::test(options),
+        Command::Chaos(options) => test::chaos(options),
         Command::Bench(options) => bench::bench(options),
         Command::Fuzz(options) => fuzz::fuzz(options),
         Command::Image(options) => image::image(options),

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::{build, exec, image, setup, workspace};
+use crate::{build, exec, image, notices, setup, workspace};
 
 /// What `package` takes.
 #[derive(Args)]
@@ -71,7 +71,15 @@ fn staged(options: &Options) -> Result<PathBuf> {
     let release = target.join("release");
     fs::create_dir_all(&release).with_context(|| format!("could not create {}", release.display()))?;
     exec::run(Command::new("strip").arg("-o").arg(release.join("traffic-probe")).arg(built))?;
+    notices::write(&host()?, &release.join("THIRD-PARTY-NOTICES"))?;
     Ok(target)
+}
+
+/// The target of this machine. A static binary is linked with the same crates.
+pub(crate) fn host() -> Result<String> {
+    let said = exec::output(Command::new("rustc").arg("-vV").current_dir(workspace::root()));
+    let host = said.as_deref().and_then(|said| said.lines().find_map(|line| line.strip_prefix("host: ")));
+    Ok(host.context("rustc does not tell its host")?.to_owned())
 }
 
 fn packager(program: &Path, target: &Path) -> Command {

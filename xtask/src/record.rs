@@ -61,6 +61,13 @@ impl Record {
         Ok(())
     }
 
+    /// How long a test of a ring took, if it ran.
+    pub(crate) fn time(&self, ring: impl fmt::Display, test: &str) -> Option<Duration> {
+        let ring = ring.to_string();
+        let noted = self.noted();
+        noted.tests.iter().find(|(of, name, _)| *of == ring && name == test).map(|(_, _, time)| *time)
+    }
+
     /// A table of the slowest tests.
     pub(crate) fn slowest(&self) -> String {
         let mut noted = self.noted();

@@ -1,5 +1,6 @@
 //! The rings of tests, each run to its end even if one before it failed.
 
+mod chaos;
 mod kernels;
 mod long;
 mod ring;
@@ -12,7 +13,7 @@ use clap::Args;
 
 pub(crate) use self::ring::{Ring, start_by_sudo};
 use self::{
-    ring::{named, start_by},
+    ring::start_by,
     verdict::{Verdict, sum_up, timed},
 };
 use crate::{
@@ -31,6 +32,14 @@ pub(crate) struct Options {
     /// Run the ring `prog`, or `e2e` or `kernels` if it is named, under this kernel in a virtual machine, such as 6.1; repeatable
     #[arg(long = "kernel", value_name = "SERIES")]
     kernels: Vec<String>,
+    /// Passed on to the tests: a part of a test's name, or flags such as --nocapture
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// What `chaos` takes.
+#[derive(Args)]
+pub(crate) struct Chaos {
     /// Passed on to the tests: a part of a test's name, or flags such as --nocapture
     #[arg(last = true)]
     arguments: Vec<String>,
@@ -65,6 +74,11 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     sum_up(preparation, &verdicts, &record)
 }
 
+/// Runs the ring `chaos`, or of it what the words name.
+pub(crate) fn chaos(options: &Chaos) -> Result<()> {
+    test(&Options { rings: vec![Ring::Chaos], arguments: options.arguments.clone(), ..Options::default() })
+}
+
 fn chosen(options: &Options) -> Result<Vec<Ring>> {
     let mut rings = options.rings.clone();
     rings.sort_unstable();
@@ -90,7 +104,7 @@ fn prepare(options: &Options, rings: &[Ring]) -> Result<Prepared> {
     if let Some(why) = impossible.as_ref().filter(|_| demanded) {
         bail!("{why}");
     }
-    let agents = has(Ring::E2e) || has(Ring::Long) || has(Ring::Kernels);
+    let agents = has(Ring::E2e) || has(Ring::Long) || has(Ring::Chaos) || has(Ring::Kernels);
     let mut groups = Vec::new();
     if agents || has(Ring::Prog) || has(Ring::Packages) || has(Ring::Image) {
         groups.extend([Group::Mounts, Group::Tests]);
@@ -114,7 +128,7 @@ fn prepare(options: &Options, rings: &[Ring]) -> Result<Prepared> {
     if agents {
         build::agent(&object)?;
     }
-    if has(Ring::E2e) || has(Ring::Long) {
+    if has(Ring::E2e) || has(Ring::Long) || has(Ring::Chaos) {
         variables.push(named("TRAFFIC_PROBE_GRAFANA_SCHEMA", &setup::grafana_schema()?));
         variables.push(named("TRAFFIC_PROBE_NEWMAN", &setup::newman()?));
     }
@@ -179,8 +193,11 @@ impl Prepared {
         }
         timed(|| {
             libtest::run(&mut cargo, &ring.to_string(), record)?;
-            let named = if ring == Ring::Long { named(&long::TESTS, arguments) } else { Vec::new() };
-            record.demand(ring, "", &named)
+            record.demand(ring, "", &ring.chosen(arguments))?;
+            if ring == Ring::Chaos {
+                println!("\n{}", chaos::table(|test| record.time(ring, test)));
+            }
+            Ok(())
         })
     }
 }

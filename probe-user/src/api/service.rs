@@ -1,6 +1,11 @@
 //! A service, with its totals and its rates.
 
-use probe_common::{exchange::ABORTED, interface, protocol::Protocol, service};
+use probe_common::{
+    exchange::{ABORTED, as_class},
+    interface,
+    protocol::Protocol,
+    service,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -291,7 +296,7 @@ impl RequestKind {
     fn of(kind: &snapshot::RequestKind, durations: &Histogram) -> Self {
         let status = match kind.status {
             ABORTED => "aborted".to_owned(),
-            number => format!("{number:03}"),
+            number => as_class(number).map_or_else(|| format!("{number:03}"), |class| format!("{class}xx")),
         };
         Self {
             method: kind.method.label().to_owned(),

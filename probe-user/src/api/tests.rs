@@ -6,11 +6,12 @@ mod stream;
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
+use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{Interfaces, Kubernetes, Problem, Services, Tiers, documents::Documents};
 use crate::{
-    exposition::tests::sample,
+    exposition::tests::{hostile_names::name, sample},
     identity::Identity,
     latest::Latest,
     place::Place,
@@ -66,6 +67,31 @@ fn a_name_may_hold_anything() {
         let Services { services, .. } = found(address, "/api/v1/services/a%2Fb%20%22c%22%0A%3F");
         assert_eq!(services[0].service, "a/b \"c\"\n?");
     });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20))]
+
+    #[test]
+    fn documents_have_names_as_they_are(service in name(), pod in name()) {
+        let mut report = sample::report(&service);
+        let mut snapshot = Snapshot::clone(&report.snapshot);
+        let place = Arc::new(Place { pod: pod.clone(), ..Place::default() });
+        snapshot.services = std::mem::take(&mut snapshot.services)
+            .into_iter()
+            .map(|(mut id, service)| {
+                id.identity.place = Some(Arc::clone(&place));
+                (id, service)
+            })
+            .collect();
+        report.snapshot = snapshot.into();
+        serving(report, |address| {
+            let Services { services, .. } = found(address, "/api/v1/services?port=80&role=server");
+            assert!(services.iter().all(|one| one.service == service), "{service:?} is not among {services:?}");
+            let pods: Vec<_> = services.iter().filter_map(|one| one.kubernetes.as_ref()?.pod.clone()).collect();
+            assert!(!pods.is_empty() && pods.iter().all(|one| *one == pod), "{pod:?}: {pods:?}");
+        });
+    }
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
 /// Why there is no cgroup2 hierarchy to attach to.
 #[derive(Debug, thiserror::Error)]
 pub enum NoCgroup2 {
@@ -19,8 +21,8 @@ pub enum NoCgroup2 {
     NotMounted,
     /// Those that are mounted show only a part of the hierarchy, or cannot be read.
     #[error(
-        "the cgroup2 mount at {} shows only a part of the hierarchy or cannot be read: run the probe in the host's \
-         cgroup namespace, as root, or give its container the whole, as by `--volume /sys/fs/cgroup:/host/cgroup:ro`",
+        "the cgroup2 mount at {} shows only a part of the hierarchy, is hidden by another mount, or cannot be read: run the probe \
+         in the host's cgroup namespace, as root, or give its container the whole, as by `--volume /sys/fs/cgroup:/host/cgroup:ro`",
         .0.display()
     )]
     NotRoot(PathBuf),
@@ -32,7 +34,12 @@ pub enum NoCgroup2 {
 /// The directory where the root of the cgroup2 hierarchy is mounted.
 pub fn cgroup2_root() -> Result<PathBuf, NoCgroup2> {
     let mountinfo = fs::read("/proc/self/mountinfo")?;
-    choose(&cgroup2_mounts(&mountinfo), is_root)
+    choose(&cgroup2_mounts(&mountinfo), |point| is_cgroup2(point) && is_root(point))
+}
+
+/// Whether the hierarchy is what a path leads to: another file system may be mounted over it.
+fn is_cgroup2(point: &Path) -> bool {
+    statfs(point).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
 /// Whether a readable directory is the root of the hierarchy itself: it alone has no file of events. What the mounts tell
@@ -191,8 +198,14 @@ mod tests {
     }
 
     #[test]
+    fn another_file_system_is_no_hierarchy() {
+        assert!(!is_cgroup2(tempfile::tempdir().unwrap().path()));
+    }
+
+    #[test]
     fn this_machine_can_be_asked() {
         if let Ok(root) = cgroup2_root() {
+            assert!(is_cgroup2(&root));
             assert!(root.join("cgroup.procs").exists(), "{}", root.display());
         }
     }

@@ -18,7 +18,7 @@ const LAUNCHERS: [&str; 6] = ["gnome-", "kde-", "flatpak-", "dbus-", "xdg-", "sn
 pub(super) fn of_path(path: &str) -> Option<String> {
     let mut parts = path.rsplit('/').peekable();
     while let Some(part) = parts.next() {
-        let name = of_part(part).or_else(|| {
+        let name = of_part(part).filter(|name| !name.is_empty()).or_else(|| {
             // Old versions of LXC had their containers in a directory of theirs.
             (parts.peek() == Some(&"lxc") && !part.is_empty()).then(|| part.to_owned())
         });
@@ -146,13 +146,15 @@ fn container_id(part: &str) -> Option<&str> {
     is_id.then_some(part)
 }
 
-/// Undoes systemd's `\x2d` for a dash, and the like.
+/// Undoes systemd's `\x2d` for a dash, and the like; not where that gives a control character, which nobody has in a name who means
+/// well. A zero among them would end the page of metrics for whoever reads it.
 fn unescape(name: &str) -> String {
     let mut text = Vec::with_capacity(name.len());
     let mut rest = name;
     while let Some((before, after)) = rest.split_once("\\x") {
         text.extend_from_slice(before.as_bytes());
         let escaped = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let escaped = escaped.filter(|byte| !byte.is_ascii_control());
         rest = if let Some(byte) = escaped {
             text.push(byte);
             &after[2..]
@@ -263,6 +265,21 @@ mod tests {
             "postgresql@15-main"
         );
         assert_eq!(name("/system.slice/foo\\x2dbar.service"), "foo-bar");
+        assert_eq!(
+            name("/system.slice/a\\x0ab\\x00\\x7f.service"),
+            "a\\x0ab\\x00\\x7f",
+            "control characters stay as written"
+        );
+        for path in
+            ["/web.slice/.service", "/machine-.scope", "/app-.service", "/system.slice/@3-1:2-3:4.service"]
+        {
+            assert_eq!(name(path), "", "{path}");
+            assert_eq!(
+                name(&format!("/system.slice/web.service{path}")),
+                "web",
+                "{path}: the unit that it is in"
+            );
+        }
         assert_eq!(name("/docker/ID/system.slice/nginx.service"), "nginx", "a unit in a container");
         assert_eq!(name("/openrc.sshd"), "sshd");
         assert_eq!(name("/lxc.payload.web1/system.slice/cron.service"), "cron");
@@ -301,5 +318,15 @@ mod tests {
     fn a_service_that_starts_with_run_is_no_transient_one() {
         assert_eq!(name("/system.slice/run-backup.service"), "run-backup");
         assert_eq!(name("/system.slice/broken\\xzz.service"), "broken\\xzz");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_path_tells_an_empty_name_or_one_with_characters_that_it_has_not(path in r"(/[a-z@\\x0-9\x{202e}.:-]{0,20}(\.service|\.scope|\.slice)?){1,4}") {
+            if let Some(name) = of_path(&path) {
+                proptest::prop_assert!(!name.is_empty(), "{path:?}");
+                proptest::prop_assert!(!name.chars().any(char::is_control), "{path:?} tells {name:?}");
+            }
+        }
     }
 }

@@ -117,14 +117,16 @@ impl<'p, 'a> Family<'p, 'a> {
     }
 }
 
-/// The value of a label: backslash, quote and newline are what the format escapes.
+/// The value of a label: backslash, quote and newline are what the format escapes. A zero, which Prometheus takes for the end of the
+/// page, is in no name that the kernel or an API server admits; should it be, it is replaced.
 fn push_escaped(text: &mut String, value: &str) {
     let mut rest = value;
-    while let Some(at) = rest.find(['\\', '"', '\n']) {
+    while let Some(at) = rest.find(['\\', '"', '\n', '\0']) {
         text.push_str(&rest[..at]);
         text.push_str(match rest.as_bytes()[at] {
             b'\n' => "\\n",
             b'"' => "\\\"",
+            0 => "\u{fffd}",
             _ => "\\\\",
         });
         rest = &rest[at + 1..];
@@ -181,5 +183,6 @@ mod tests {
         assert_eq!(escaped("plain"), "plain");
         assert_eq!(escaped("\"\\\n"), "\\\"\\\\\\n");
         assert_eq!(escaped("é\\ü\""), "é\\\\ü\\\"");
+        assert_eq!(escaped("a\0b"), "a\u{fffd}b");
     }
 }

@@ -1,6 +1,7 @@
 //! What a report looks like at `/metrics`.
 
 mod documentation;
+pub(crate) mod hostile_names;
 pub(crate) mod sample;
 
 use std::sync::Arc;

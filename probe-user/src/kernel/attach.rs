@@ -11,6 +11,7 @@ use aya::{
 };
 
 use super::{
+    attachments::Attachments,
     error::{StartError, reason},
     features::{Features, Tracepoint},
     object::DATAGRAM_SOCKETS,
@@ -21,11 +22,33 @@ use crate::{causes::with_causes, feature::Feature};
 /// A link to a cgroup is one of many whatever its mode; with `AllowMultiple` the kernel refuses to make one.
 const MODE: CgroupAttachMode = CgroupAttachMode::Single;
 
-/// What holds the programs at the hooks of sockets; dropping it detaches those that are not pinned.
-#[expect(dead_code, reason = "held for what their drop does")]
-pub(super) enum SocketLink {
+/// Where most of them are attached, in words.
+const PLACE: &str = "the cgroup2 hierarchy";
+
+/// What holds a program at a hook of sockets; dropping it detaches one that is not pinned.
+pub(super) struct SocketLink {
+    name: &'static str,
+    hold: Hold,
+}
+
+enum Hold {
     Own(FdLink),
     Pinned(Pin),
+}
+
+impl SocketLink {
+    /// The program's.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether somebody has detached it.
+    pub(super) fn is_off(&self, attachments: &Attachments) -> bool {
+        match &self.hold {
+            Hold::Own(link) => link.info().is_ok_and(|info| attachments.is_off_its_cgroup(info.id())),
+            Hold::Pinned(pin) => pin.is_off_its_cgroup(),
+        }
+    }
 }
 
 /// Attaches the programs that see sockets. States first: what they tell is asked for by the others. Those of a
@@ -52,7 +75,7 @@ pub(super) fn sockets(
     }
     let Some(cgroup) = cgroup else { return Ok(links) };
     let root = File::open(cgroup).map_err(|source| StartError::Cgroup { path: cgroup.to_owned(), source })?;
-    let place = || "the cgroup2 hierarchy".to_owned();
+    let place = || PLACE.to_owned();
     if features.has(Feature::Datagrams) {
         match datagram_sockets_link(ebpf, &root) {
             Ok(link) => links.push(hold(link, DATAGRAM_SOCKETS, pins)?),
@@ -77,14 +100,46 @@ pub(super) fn take_up(features: &Features, pins: &Pins) -> Result<Vec<SocketLink
         features.tracepoint_programs().iter().map(|tracepoint| tracepoint.program).collect();
     names.extend(features.has(Feature::Datagrams).then_some(DATAGRAM_SOCKETS));
     names.extend([features.connections_program(), receive, transmit]);
-    names.into_iter().map(|name| Ok(SocketLink::Pinned(pins.demand(name)?))).collect()
+    let demand = |name| {
+        let pin = pins.demand(name)?;
+        if pin.is_off_its_cgroup() {
+            let (place, reason) = (PLACE.to_owned(), "somebody has detached it since".to_owned());
+            return Err(StartError::Attach { program: name, place, reason });
+        }
+        Ok(SocketLink { name, hold: Hold::Pinned(pin) })
+    };
+    names.into_iter().map(demand).collect()
 }
 
-fn hold(link: FdLink, name: &str, pins: Option<&Pins>) -> Result<SocketLink, StartError> {
-    Ok(match pins {
-        Some(pins) => SocketLink::Pinned(pins.pin(link, name)?),
-        None => SocketLink::Own(link),
-    })
+/// Attaches a program to the cgroup again from which somebody has taken it. One that an earlier agent loaded is not at hand.
+pub(super) fn again(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    root: &File,
+    pins: Option<&Pins>,
+) -> Result<SocketLink, StartError> {
+    let link = match name {
+        DATAGRAM_SOCKETS => datagram_sockets_link(ebpf, root),
+        name if name.starts_with("connections") => connections_link(ebpf, name, root),
+        name if name.starts_with("socket_receive") => {
+            traffic_link(ebpf, name, root, CgroupSkbAttachType::Ingress)
+        }
+        name => traffic_link(ebpf, name, root, CgroupSkbAttachType::Egress),
+    };
+    let link = link.map_err(|error| error.at(name, PLACE.to_owned()))?;
+    let hold = match pins {
+        Some(pins) => Hold::Pinned(pins.replace(link, name)?),
+        None => Hold::Own(link),
+    };
+    Ok(SocketLink { name, hold })
+}
+
+fn hold(link: FdLink, name: &'static str, pins: Option<&Pins>) -> Result<SocketLink, StartError> {
+    let hold = match pins {
+        Some(pins) => Hold::Pinned(pins.pin(link, name)?),
+        None => Hold::Own(link),
+    };
+    Ok(SocketLink { name, hold })
 }
 
 /// Why there is no link.

@@ -57,6 +57,8 @@ pub(super) struct Maps {
     pub(super) expiry: Option<Expiry>,
     /// Where names are kept for the next agent, if there is to be one.
     kept: Option<Names>,
+    /// Who the services were at the last pass, by their index.
+    named: StdHashMap<u32, ServiceId>,
     capacities: [u64; 6],
     memory: Memory,
 }
@@ -106,6 +108,7 @@ impl Maps {
             oldest,
             expiry,
             kept,
+            named: StdHashMap::new(),
             capacities,
             memory,
         })
@@ -160,6 +163,7 @@ impl Maps {
         let counted = interfaces.map(Interfaces::volumes).transpose();
         let counted = counted.map_err(CollectError::of_map("INTERFACES"))?;
         let (interfaces, node) = counted.map_or_else(Default::default, |(each, all)| (each, Some(all)));
+        self.named = names;
         Ok(Snapshot {
             taken,
             services,
@@ -170,6 +174,11 @@ impl Maps {
             features,
             collection: taken.elapsed(),
         })
+    }
+
+    /// Who a service was at the last pass.
+    pub(super) fn named(&self, index: u32) -> Option<&ServiceId> {
+        self.named.get(&index)
     }
 
     /// How full the tables are that have so many entries.

@@ -4,7 +4,7 @@
 use std::io;
 
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
         links::FdLink,
@@ -14,6 +14,7 @@ use aya::{
 };
 
 use super::{
+    attachments::Attachments,
     clsact::{self, Clsact},
     error::{StartError, reason},
     features::Features,
@@ -29,7 +30,7 @@ use crate::{
 pub(super) struct Hooks {
     hooks: [Hook; 2],
     /// Goes after the filters that are in it.
-    _clsact: Option<Clsact>,
+    clsact: Option<Clsact>,
 }
 
 enum Hook {
@@ -78,7 +79,15 @@ impl Hooks {
         };
         let attach = || attach_queue(ebpf, INTERFACE_TRANSMIT, name, TcAttachType::Egress, options());
         let transmit = hold(pins, INTERFACE_TRANSMIT, index, attach)?;
-        Ok(Self { hooks: [receive, transmit], _clsact: clsact })
+        Ok(Self { hooks: [receive, transmit], clsact })
+    }
+
+    /// Whether somebody has taken one of them off the interface of an index.
+    pub(super) fn are_off(&self, index: u32, attachments: &Attachments) -> bool {
+        let is_filter = |hook: &&Hook| self.clsact.is_some() && matches!(hook, Hook::Queue(_));
+        let filters = self.hooks.iter().filter(is_filter).count();
+        attachments.at_interface(index) < self.hooks.len() - filters
+            || self.clsact.as_ref().is_some_and(|clsact| clsact.filters() < filters)
     }
 
     /// Detaches the programs, pinned or not.
@@ -261,8 +270,7 @@ fn attach_queue(
 /// Attaches to the driver, loading the program where an earlier agent had; or, if that cannot be, to the stack behind it.
 fn attach_driver(ebpf: &mut Ebpf, features: &mut Features, interface: &str) -> Result<XdpLink, StartError> {
     if ebpf.program(INTERFACE_DRIVER).is_some_and(|program| program.fd().is_err()) {
-        let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
-        load_program(ebpf, INTERFACE_DRIVER, &btf)?;
+        load_program(ebpf, INTERFACE_DRIVER)?;
     }
     let program: &mut Xdp = ebpf
         .program_mut(INTERFACE_DRIVER)

@@ -1,35 +1,40 @@
 //! The network interfaces that are counted: attached when they come, forgotten when they go.
 
+mod in_vain;
+mod watch;
+
 use std::{
     collections::BTreeMap,
     os::fd::{AsFd, BorrowedFd},
+    time::{Duration, Instant},
 };
 
-use aya::{
-    Ebpf,
-    maps::{MapData, MapError, PerCpuHashMap, PerCpuValues},
-    util::nr_cpus,
-};
+use aya::{Ebpf, maps::MapError};
 use nix::net::if_::if_nametoindex;
-use probe_common::interface::{InterfaceCounters, Way};
 
 use super::{
     error::StartError,
     features::Features,
+    interface_counters::{self, InterfaceTable},
     interface_hooks::{self, Hooks, Queue, ReceiveAt},
+    interface_room::InterfaceRoom,
     links::{self, Heard, Link, Listener, News},
     node_total::{NodeTotal, Share},
     pinning::Pins,
     stacking,
 };
+pub use in_vain::interfaces_in_vain;
+
 use crate::{
+    condition::Condition,
     feature::Feature,
     interface_filter::InterfaceFilter,
     settings::{Settings, TcAttachment},
     snapshot::{InterfaceVolumes, NodeBytes},
 };
 
-const MAP: &str = "INTERFACES";
+/// For how long following and listing must not fail until a failure is told again.
+const CALM: Duration = Duration::from_mins(1);
 
 /// How often news is asked for in a row, so that a storm of it does not keep the ticks waiting.
 const ROUNDS: u32 = 16;
@@ -40,7 +45,7 @@ pub(super) struct Interfaces {
     listener: Option<Listener>,
     /// All that are there, counted or not.
     present: BTreeMap<u32, Link>,
-    counters: PerCpuHashMap<MapData, u32, InterfaceCounters>,
+    counters: InterfaceTable,
     attached: BTreeMap<u32, Attached>,
     node: NodeTotal,
     filter: InterfaceFilter,
@@ -49,6 +54,11 @@ pub(super) struct Interfaces {
     by_driver: Vec<String>,
     /// Those that could not be attached to, so that each is complained of once.
     refused: BTreeMap<u32, Refused>,
+    /// Whether the kernel tells of them, and whether it lists them: each is told when it begins to fail.
+    following: Condition,
+    listing: Condition,
+    /// How many more there are descriptors for.
+    room: InterfaceRoom,
     /// Where links are pinned, if they are.
     pins: Option<Pins>,
 }
@@ -57,6 +67,7 @@ struct Refused {
     name: String,
     reason: String,
 }
+
 struct Attached {
     name: String,
     /// What it had counted when it came to its name: another name is another series, which begins at zero.
@@ -101,6 +112,9 @@ impl Interfaces {
             }
         };
         interfaces.reconcile(ebpf, features);
+        if let Some(complaint) = interfaces.filter.complaint(&in_vain::names(&interfaces.present)) {
+            tracing::warn!("{complaint}");
+        }
         if interfaces.attached.is_empty()
             && let Some(why) = interfaces.refused.values().next()
         {
@@ -120,8 +134,7 @@ impl Interfaces {
         ebpf: &mut Ebpf,
         pins: Option<Pins>,
     ) -> Result<Self, StartError> {
-        let map = ebpf.take_map(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;
-        let counters = PerCpuHashMap::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
+        let counters = InterfaceTable::take(ebpf)?;
         // First, so that nothing happens unheard between the two.
         let listener = Listener::new().inspect_err(|error| {
             let why = format!("the kernel does not tell of interfaces that come and go (rtnetlink): {error}");
@@ -137,16 +150,19 @@ impl Interfaces {
             attachment: (queue, settings.tc),
             by_driver: settings.xdp.clone(),
             refused: BTreeMap::new(),
+            following: Condition::lasting(CALM),
+            listing: Condition::lasting(CALM),
+            room: InterfaceRoom::find(queue, settings.limits.connections),
             pins,
         })
     }
 
     /// Forgets what an earlier agent counted at interfaces that have gone since, or are not to be counted any more.
     fn forget_gone(&mut self) -> Result<(), StartError> {
-        let unread = |source| StartError::Map { map: MAP, source };
-        let counted = self.counters.keys().collect::<Result<Vec<u32>, _>>().map_err(unread)?;
-        for index in counted.iter().filter(|index| !self.attached.contains_key(index)) {
-            let _ = self.counters.remove(index);
+        for index in self.counters.indices()? {
+            if !self.attached.contains_key(&index) {
+                self.counters.remove(index);
+            }
         }
         let Some(pins) = &self.pins else { return Ok(()) };
         Ok(interface_hooks::remove_left(pins, |index| self.attached.contains_key(&index))?)
@@ -168,7 +184,10 @@ impl Interfaces {
         for _ in 0..ROUNDS {
             let Some(listener) = &self.listener else { break };
             match listener.hear() {
-                Ok(Heard::All(news)) if news.is_empty() => break,
+                Ok(Heard::All(news)) if news.is_empty() => {
+                    _ = self.following.holds(Instant::now());
+                    break;
+                }
                 Ok(Heard::All(news)) => news.into_iter().for_each(|news| self.learn(news)),
                 Ok(Heard::Overrun) => {
                     tracing::warn!(
@@ -177,8 +196,11 @@ impl Interfaces {
                     self.list_again();
                 }
                 Err(error) => {
-                    tracing::warn!("cannot follow the network interfaces ({error}): listing them again");
+                    if self.following.fails(Instant::now()) {
+                        tracing::warn!("cannot follow the network interfaces ({error}): listing them again");
+                    }
                     self.list_again();
+                    break;
                 }
             }
             self.share_out();
@@ -208,8 +230,14 @@ impl Interfaces {
 
     fn list_again(&mut self) {
         match links::list() {
-            Ok(present) => self.present = present,
-            Err(error) => tracing::warn!("cannot list the network interfaces: {error}"),
+            Ok(present) => {
+                self.present = present;
+                _ = self.listing.holds(Instant::now());
+            }
+            Err(error) if self.listing.fails(Instant::now()) => {
+                tracing::warn!("cannot list the network interfaces: {error}");
+            }
+            Err(_) => {}
         }
     }
 
@@ -229,7 +257,12 @@ impl Interfaces {
             .filter(|(_, link)| self.filter.admits(&link.name))
             .map(|(&index, link)| (index, link.clone()))
             .collect();
+        let mut without_room = Vec::new();
         for (index, link) in new {
+            if !self.room.has_room(self.attached.len()) {
+                without_room.push(link.name);
+                continue;
+            }
             match self.attach(ebpf, features, index, &link) {
                 Ok(()) => {}
                 // It went meanwhile, or took another name: that is still to be heard.
@@ -240,6 +273,7 @@ impl Interfaces {
                 }
             }
         }
+        self.room.tell(&without_room);
     }
 
     /// Has those that took another name begin a series of that name.
@@ -250,7 +284,7 @@ impl Interfaces {
             };
             tracing::debug!("interface {} is now {}", attached.name, link.name);
             attached.name.clone_from(&link.name);
-            attached.before = read(&self.counters, *index).unwrap_or(attached.before);
+            attached.before = self.counters.read(*index).unwrap_or(attached.before);
         }
     }
 
@@ -262,8 +296,8 @@ impl Interfaces {
         link: &Link,
     ) -> Result<(), StartError> {
         let left = interface_hooks::are_left(self.pins.as_ref(), index)?;
-        if !left || self.counters.get(&index, 0).is_err() {
-            self.begin(index, link)?;
+        if !left || !self.counters.has(index) {
+            self.counters.begin(index, link.header_length)?;
         }
         let hooks = self.attach_hooks(ebpf, features, index, link).and_then(|hooks| {
             // They are attached by name, which may be another's by now.
@@ -273,9 +307,7 @@ impl Interfaces {
             hooks.detach();
             Err(StartError::NoInterface(link.name.clone()))
         });
-        let hooks = hooks.inspect_err(|_| {
-            let _ = self.counters.remove(&index);
-        })?;
+        let hooks = hooks.inspect_err(|_| self.counters.remove(index))?;
         let (before, share) = (InterfaceVolumes::default(), Share::default());
         self.attached.insert(index, Attached { name: link.name.clone(), before, share, hooks });
         tracing::debug!("counting interface {}", link.name);
@@ -303,31 +335,21 @@ impl Interfaces {
         attach(features, ReceiveAt::Queue)
     }
 
-    /// Makes an interface's counters, at zero.
-    fn begin(&mut self, index: u32, link: &Link) -> Result<(), StartError> {
-        let entry = InterfaceCounters { link_header: link.header_length, ..InterfaceCounters::default() };
-        let cpus = nr_cpus().map_or(1, |cpus| cpus);
-        let values = PerCpuValues::try_from(vec![entry; cpus])
-            .map_err(|source| StartError::Map { map: MAP, source: source.into() })?;
-        self.counters.insert(index, values, 0).map_err(|source| StartError::Map { map: MAP, source })
-    }
-
     fn forget(&mut self, index: u32) {
         let Some(mut attached) = self.attached.remove(&index) else { return };
-        if let Ok(volumes) = read(&self.counters, index) {
+        if let Ok(volumes) = self.counters.read(index) {
             self.node.add(&mut attached.share, &volumes);
         }
         tracing::debug!("interface {} is not counted any more", attached.name);
         attached.hooks.detach();
-        // Gone as well, if the kernel was faster.
-        let _ = self.counters.remove(&index);
+        self.counters.remove(index);
     }
 
     /// Settles what those that have come are; what they have carried already counts as that.
     fn settle(&mut self) {
         self.share_out();
         for (index, attached) in self.attached.iter_mut().filter(|(_, attached)| attached.share.is_new()) {
-            if let Ok(volumes) = read(&self.counters, *index) {
+            if let Ok(volumes) = self.counters.read(*index) {
                 self.node.add(&mut attached.share, &volumes);
             }
         }
@@ -343,7 +365,7 @@ impl Interfaces {
             // What it has carried until now counts as what it was until now; what one carried that has only just come, as
             // what it turned out to be.
             if !attached.share.is_new()
-                && let Ok(volumes) = read(&self.counters, *index)
+                && let Ok(volumes) = self.counters.read(*index)
             {
                 self.node.add(&mut attached.share, &volumes);
             }
@@ -360,9 +382,9 @@ impl Interfaces {
     pub(super) fn volumes(&mut self) -> Result<(BTreeMap<String, InterfaceVolumes>, NodeBytes), MapError> {
         let mut volumes = BTreeMap::new();
         for (index, attached) in &mut self.attached {
-            let mut sum = read(&self.counters, *index)?;
+            let mut sum = self.counters.read(*index)?;
             self.node.add(&mut attached.share, &sum);
-            subtract(&mut sum, &attached.before);
+            interface_counters::subtract(&mut sum, &attached.before);
             volumes.insert(attached.name.clone(), sum);
         }
         Ok((volumes, self.node.bytes()))
@@ -372,29 +394,4 @@ impl Interfaces {
 /// Whether the interface of an index has a name at this moment.
 fn has_name(index: u32, name: &str) -> bool {
     if_nametoindex(name).is_ok_and(|now| now == index)
-}
-
-/// What was counted on an interface since it was attached to.
-fn read(
-    counters: &PerCpuHashMap<MapData, u32, InterfaceCounters>,
-    index: u32,
-) -> Result<InterfaceVolumes, MapError> {
-    let mut sum = InterfaceVolumes::default();
-    for cpu in counters.get(&index, 0)?.iter() {
-        for way in Way::ALL {
-            let (sum, counted) = (&mut sum[way as usize], &cpu.volume[way as usize]);
-            for (sum, counted) in sum.iter_mut().flatten().zip(counted.iter().flatten()) {
-                sum.bytes += counted.bytes;
-                sum.packets += counted.packets;
-            }
-        }
-    }
-    Ok(sum)
-}
-
-fn subtract(volumes: &mut InterfaceVolumes, before: &InterfaceVolumes) {
-    for (volume, before) in volumes.iter_mut().flatten().flatten().zip(before.iter().flatten().flatten()) {
-        volume.bytes -= before.bytes;
-        volume.packets -= before.packets;
-    }
 }

@@ -1,9 +1,10 @@
 //! The network interfaces of the agent's namespace and what becomes of them, as `rtnetlink(7)` tells.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     os::fd::{AsFd, BorrowedFd},
+    sync::{Mutex, PoisonError},
 };
 
 use netlink_packet_route::{
@@ -20,6 +21,9 @@ const LINKS: u32 = 1;
 
 /// Room for some hundred messages that come while a pass is under way.
 const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// Complaints of messages that cannot be read, each told once, and no more of them.
+const MOST_TOLD: usize = 64;
 
 /// Bytes before the network header of a device that bears Ethernet frames, as the loopback device does.
 const ETHERNET: u64 = 14;
@@ -119,12 +123,18 @@ pub(super) fn list() -> io::Result<BTreeMap<u32, Link>> {
         .collect())
 }
 
-/// A message that this agent cannot read is complained of and passed over.
+/// A message that this agent cannot read is passed over, and complained of once: the kernel says the same at each change.
 fn readable(told: Told) -> Option<RouteNetlinkMessage> {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     match told {
         Told::Readable(message) => Some(message),
         Told::Unreadable(why) => {
-            tracing::warn!("cannot read what the kernel says of a network interface: {why}");
+            let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.len() < MOST_TOLD && told.insert(why.clone()) {
+                tracing::warn!(
+                    "cannot read what the kernel says of a network interface, which is not counted ({why}); is its name UTF-8?"
+                );
+            }
             None
         }
     }

@@ -1,6 +1,7 @@
 //! Everything that touches BPF: loading, attaching, and the pass over the maps.
 
 mod attach;
+mod attachments;
 mod batch;
 mod clock;
 mod clsact;
@@ -11,7 +12,10 @@ mod features;
 mod given_ports;
 mod grace;
 mod histograms;
+mod hook_watch;
+mod interface_counters;
 mod interface_hooks;
+mod interface_room;
 mod interfaces;
 mod links;
 mod memory;
@@ -34,11 +38,7 @@ mod syscall;
 mod trial;
 mod users;
 
-use std::{
-    os::{fd::BorrowedFd, linux::fs::MetadataExt},
-    path::Path,
-    time::Duration,
-};
+use std::{os::fd::BorrowedFd, path::Path, time::Duration};
 
 use aya::Ebpf;
 
@@ -46,6 +46,7 @@ use self::{
     attach::SocketLink,
     collector::Maps,
     expiry::Expiry,
+    hook_watch::HookWatch,
     interfaces::Interfaces,
     messages::Messages,
     names::Names,
@@ -56,14 +57,15 @@ pub use self::{
     error::{CollectError, StartError},
     features::Features,
     grace::Grace,
+    interfaces::interfaces_in_vain,
     object::{Cgroups, Networks, load},
     pinning::{PinError, Removed},
     removal::{RemoveError, remove_filters, remove_pinned},
     trial::Trial,
 };
 use crate::{
-    attribution::Attribution, feature::Feature, peer_names::PeerNames, scrapers::Shown, settings::Settings,
-    snapshot::Snapshot,
+    attribution::Attribution, feature::Feature, netns, peer_names::PeerNames, scrapers::Shown,
+    settings::Settings, snapshot::Snapshot,
 };
 
 /// The programs and maps in the kernel, attached; dropping it detaches everything that is not pinned.
@@ -72,7 +74,9 @@ pub struct Probe {
     maps: Maps,
     interfaces: Option<Interfaces>,
     messages: Option<Messages>,
-    _sockets: Vec<SocketLink>,
+    sockets: Vec<SocketLink>,
+    /// None in a trial.
+    watch: Option<HookWatch>,
     // Holds the programs.
     ebpf: Ebpf,
     // Last: then another agent may have it.
@@ -119,20 +123,22 @@ impl Probe {
         let names =
             names.map_err(|error| StartError::Without { feature: Feature::Pin, why: error.to_string() })?;
         let maps = Maps::take(&mut ebpf, &in_force(settings, features), oldest, expiry, names)?;
-        // Interfaces first: what a socket sends is then counted on both, or on neither.
-        let interfaces = Interfaces::start(settings, features, &mut ebpf, pins)?;
+        // Sockets first: services are what is counted above all. Hundreds of interfaces take seconds to attach to, and all descriptors
+        // that they are left.
         let sockets = attach::sockets(&mut ebpf, features, cgroup, pins)?;
         if features.has(Feature::Older)
             && let Err(why) = older::take_up(&mut ebpf)
         {
             features.lose(Feature::Older, why);
         }
+        let interfaces = Interfaces::start(settings, features, &mut ebpf, pins)?;
         Ok(Self {
             features: features.clone(),
             maps,
             interfaces,
             messages,
-            _sockets: sockets,
+            sockets,
+            watch: cgroup.map(|cgroup| HookWatch::begin(cgroup.to_owned(), pins)),
             ebpf,
             directory: None,
         })
@@ -151,7 +157,8 @@ impl Probe {
             loaded = Some(load(features, settings.capacities, Networks::of(settings))?);
         }
         let wanted = layout(settings, features);
-        let taken_up = directory.whole(&wanted).map(|pins| Self::take_up(settings, features.clone(), &pins));
+        let taken_up =
+            directory.whole(&wanted).map(|pins| Self::take_up(settings, features.clone(), cgroup, &pins));
         let (probe, kept) = match taken_up {
             Some(Ok(probe)) => {
                 tracing::info!("took up what an earlier agent pinned: counters go on from where they were");
@@ -220,7 +227,12 @@ impl Probe {
     }
 
     /// Takes up what an earlier agent left at work: nothing is loaded, nothing attached a second time.
-    fn take_up(settings: &Settings, mut features: Features, pins: &Pins) -> Result<Self, StartError> {
+    fn take_up(
+        settings: &Settings,
+        mut features: Features,
+        cgroup: &Path,
+        pins: &Pins,
+    ) -> Result<Self, StartError> {
         for name in pins.without()? {
             if let Some(feature) = Feature::ALL.into_iter().find(|feature| feature.name() == name) {
                 features.lose(
@@ -243,14 +255,16 @@ impl Probe {
             Some(Names::open(pins)?),
         )?;
         let interfaces = Interfaces::start(settings, &mut features, &mut ebpf, Some(pins))?;
-        Ok(Self { features, maps, interfaces, messages, _sockets: sockets, ebpf, directory: None })
+        let watch = Some(HookWatch::begin(cgroup.to_owned(), Some(pins)));
+        Ok(Self { features, maps, interfaces, messages, sockets, watch, ebpf, directory: None })
     }
 
     /// Says what is counted, and once of each feature that is missing why, what is lost, and how to mend it.
     pub fn announce(&mut self, cgroup: &Path) {
-        let interfaces = self.interfaces.as_ref().map_or_else(
+        let names = self.interfaces.as_ref().map(Interfaces::names).filter(|names| !names.is_empty());
+        let interfaces = names.map_or_else(
             || "no interface".to_owned(),
-            |interfaces| format!("the interfaces {}", interfaces.names().join(", ")),
+            |names| format!("the interfaces {}", names.join(", ")),
         );
         tracing::info!("attached to every socket below {} and to {interfaces}", cgroup.display());
         self.features.tell();
@@ -270,7 +284,7 @@ impl Probe {
     /// Whether everything stays when the agent ends.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
-        self.directory.is_some()
+        self.directory.is_some() && self.features.has(Feature::Pin)
     }
 
     /// Tells the names that an earlier agent gave to services: they keep them.
@@ -305,12 +319,14 @@ impl Probe {
         shown: Shown,
         attribution: &mut Attribution,
     ) -> Result<Snapshot, CollectError> {
-        if let Some(messages) = &mut self.messages {
-            messages.flush();
-        }
         self.follow_interfaces();
+        self.look_after_hooks();
         let states = self.features.states();
-        self.maps.collect(users_window, shown, attribution, self.interfaces.as_mut(), states)
+        let collected = self.maps.collect(users_window, shown, attribution, self.interfaces.as_mut(), states);
+        if let Some(messages) = &mut self.messages {
+            messages.flush(|index| self.maps.named(index));
+        }
+        collected
     }
 }
 
@@ -372,11 +388,6 @@ fn messages(ebpf: &mut Ebpf, features: &mut Features) -> Option<Messages> {
 fn layout(settings: &Settings, features: &Features) -> Layout {
     let (capacities, tc) = (features.sizes(settings.capacities), settings.tc);
     let (proxies, peer_networks) = (settings.proxies.clone(), settings.peers.networks.clone());
-    let (namespace, features) = (network_namespace(), features.loaded());
+    let (namespace, features) = (netns::own(), features.loaded());
     object::layout(&Making { features, capacities, tc, namespace, proxies, peer_networks })
-}
-
-/// The network namespace that interfaces are counted in, by its inode.
-fn network_namespace() -> u64 {
-    std::fs::metadata("/proc/thread-self/ns/net").map_or(0, |namespace| namespace.st_ino())
 }

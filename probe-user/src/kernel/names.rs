@@ -10,7 +10,7 @@ use aya::maps::{HashMap, Map, MapData};
 use probe_common::service::ServiceKey;
 
 use super::{error::StartError, pinning::Pins};
-use crate::identity::Kept;
+use crate::{identity::Kept, visible::visible};
 
 const MAP: &str = "SERVICE_NAMES";
 
@@ -69,7 +69,7 @@ impl Names {
                 Ok(()) => drop(self.kept.insert(*key)),
                 Err(error) => tracing::debug!(
                     "the name {} cannot be kept for the next agent: {error}",
-                    name.identity.service
+                    visible(&name.identity.service)
                 ),
             }
         }

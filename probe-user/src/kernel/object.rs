@@ -8,7 +8,7 @@ use aya::{
         MapError, Queue,
         lpm_trie::{Key, LpmTrie},
     },
-    programs::{Program, SchedClassifier},
+    programs::{BtfTracePoint, Program, SchedClassifier},
 };
 use probe_common::peer::DEPARTURES;
 
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     feature::Feature,
+    heap,
     peer_networks::PeerNetworks,
     proxies::{Entry, Proxies},
     settings::{Capacities, Settings},
@@ -75,9 +76,8 @@ pub fn load(
     networks: Networks<'_>,
 ) -> Result<Ebpf, StartError> {
     room::demand(features.sizes(capacities))?;
-    let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
     loop {
-        match try_load(features, capacities, networks, &btf) {
+        match try_load(features, capacities, networks) {
             // Loaded anew, since programs and maps were made for it.
             Err(StartError::Without { feature, why }) if features.has(feature) => features.lose(feature, why),
             loaded => return loaded,
@@ -89,20 +89,23 @@ fn try_load(
     features: &mut Features,
     capacities: Capacities,
     networks: Networks<'_>,
-    btf: &Btf,
 ) -> Result<Ebpf, StartError> {
     let capacities = features.sizes(capacities);
     let globals = Globals::of(features, capacities, networks);
-    let loaded = loader(&globals, features, capacities, networks).btf(Some(btf)).load(OBJECT);
+    // No program reads structures of the kernel, so that the object needs none of its types. They are parsed behind it, for
+    // tracepoints alone: both side by side are what a start once took most memory for.
+    let loaded = loader(&globals, features, capacities, networks).btf(None).load(OBJECT);
     let mut ebpf = loaded.map_err(|error| unmade(features, error))?;
+    heap::give_back();
     believe(&mut ebpf, networks.proxies)?;
     number(&mut ebpf, networks.peers)?;
-    load_requests(&mut ebpf, features, btf)?;
-    load_tracepoints(&mut ebpf, features, btf)?;
+    load_requests(&mut ebpf, features)?;
+    load_tracepoints(&mut ebpf, features)?;
+    heap::give_back();
     let others = [Feature::Datagrams, Feature::Older, Feature::Expiry, Feature::Interfaces, Feature::Xdp];
     for feature in others {
         if features.has(feature)
-            && let Err(why) = load_all(&mut ebpf, feature.row().programs, btf)?
+            && let Err(why) = load_all(&mut ebpf, feature.row().programs)?
         {
             features.lose(feature, why);
         }
@@ -112,25 +115,35 @@ fn try_load(
 }
 
 /// Loads the programs without which nothing is counted: those that read requests, or those that do without.
-fn load_requests(ebpf: &mut Ebpf, features: &mut Features, btf: &Btf) -> Result<(), StartError> {
+fn load_requests(ebpf: &mut Ebpf, features: &mut Features) -> Result<(), StartError> {
     if features.has(Feature::Requests) {
         let (receive, transmit) = features.socket_programs();
-        match load_all(ebpf, &[receive, transmit, features.connections_program()], btf)? {
+        match load_all(ebpf, &[receive, transmit, features.connections_program()])? {
             Ok(()) => return Ok(()),
             Err(why) => features.lose(Feature::Requests, why),
         }
     }
     let (receive, transmit) = features.socket_programs();
     for program in [receive, transmit, features.connections_program()] {
-        load_program(ebpf, program, btf)?;
+        load_program(ebpf, program)?;
     }
     Ok(())
 }
 
 /// Loads the programs at tracepoints; without one of them the others have to be told by a constant.
-fn load_tracepoints(ebpf: &mut Ebpf, features: &Features, btf: &Btf) -> Result<(), StartError> {
-    for Tracepoint { feature, program } in features.tracepoint_programs() {
-        if let Err(why) = load_all(ebpf, &[program], btf)? {
+fn load_tracepoints(ebpf: &mut Ebpf, features: &Features) -> Result<(), StartError> {
+    let programs = features.tracepoint_programs();
+    if programs.is_empty() {
+        return Ok(());
+    }
+    let btf = Btf::from_sys_fs().map_err(StartError::Btf)?;
+    for Tracepoint { feature, program: name } in programs {
+        let program: &mut BtfTracePoint = ebpf
+            .program_mut(name)
+            .and_then(|program| program.try_into().ok())
+            .ok_or(StartError::Missing { what: "program", name })?;
+        if let Err(error) = program.load(function_of(name), &btf) {
+            let why = StartError::Program { program: name, reason: reason(&error) }.to_string();
             return Err(StartError::Without { feature, why });
         }
     }
@@ -138,9 +151,9 @@ fn load_tracepoints(ebpf: &mut Ebpf, features: &Features, btf: &Btf) -> Result<(
 }
 
 /// Loads programs that are of use together only: all of them, or none and the reason why.
-fn load_all(ebpf: &mut Ebpf, programs: &[&'static str], btf: &Btf) -> Result<Result<(), String>, StartError> {
+fn load_all(ebpf: &mut Ebpf, programs: &[&'static str]) -> Result<Result<(), String>, StartError> {
     for (number, program) in programs.iter().enumerate() {
-        match load_program(ebpf, program, btf) {
+        match load_program(ebpf, program) {
             Ok(()) => {}
             Err(error @ StartError::Program { .. }) => {
                 for loaded in &programs[..number] {
@@ -312,7 +325,7 @@ fn loader<'a>(
 }
 
 /// Loads one program, if it is not there already.
-pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str, btf: &Btf) -> Result<(), StartError> {
+pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), StartError> {
     let program = ebpf.program_mut(name).ok_or(StartError::Missing { what: "program", name })?;
     if program.fd().is_ok() {
         return Ok(());
@@ -323,7 +336,6 @@ pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str, btf: &Btf) -> Re
         Program::CgroupSock(program) => program.load(),
         Program::SchedClassifier(program) => program.load(),
         Program::Xdp(program) => program.load(),
-        Program::BtfTracePoint(program) => program.load(function_of(name), btf),
         _ => return Err(StartError::Missing { what: "program", name }),
     };
     loaded.map_err(|error| StartError::Program { program: name, reason: reason(&error) })

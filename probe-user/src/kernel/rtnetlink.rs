@@ -73,12 +73,25 @@ pub(super) fn read(datagram: &[u8]) -> io::Result<Read> {
             // What was asked for is listed, or done.
             Ok(NetlinkPayload::Done(_) | NetlinkPayload::Error(_)) => read.end = End::Reached,
             Ok(_) => {}
-            Err(error) => read.messages.push(Told::Unreadable(error.to_string())),
+            Err(error) => read.messages.push(Told::Unreadable(about(one) + &error.to_string())),
         }
         // Messages lie at multiples of four.
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(read)
+}
+
+/// Of which interface a message is that cannot be read, if it is of one.
+fn about(message: &[u8]) -> String {
+    /// `RTM_NEWLINK`, and where its `ifinfomsg` has the index (rtnetlink(7)).
+    const NEW_LINK: u16 = 16;
+    const INDEX: usize = 20;
+    let kind = message.get(4..6).and_then(|kind| kind.first_chunk()).map(|kind| u16::from_ne_bytes(*kind));
+    let index = message.get(INDEX..).and_then(|index| index.first_chunk());
+    match (kind, index) {
+        (Some(NEW_LINK), Some(index)) => format!("interface number {}: ", u32::from_ne_bytes(*index)),
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]

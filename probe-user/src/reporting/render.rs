@@ -6,6 +6,7 @@ use super::summary::{InProtocol, Line, Report};
 use crate::{
     api::{Tier, Transport},
     figures::{bits, duration, grouped, rate},
+    visible::visible,
 };
 
 /// Over the columns of the table, each to the right but for those with words.
@@ -97,13 +98,7 @@ fn known(value: Option<f64>, show: impl FnOnce(f64) -> String) -> String {
 /// `nginx:80`, and `dnsmasq:53/udp`.
 fn name(line: &Line) -> String {
     let transport = if line.transport == Transport::Udp { "/udp" } else { "" };
-    // A process may call itself anything, a terminal's control sequences included.
-    let service: String = line
-        .service
-        .chars()
-        .map(|character| if character.is_control() { char::REPLACEMENT_CHARACTER } else { character })
-        .collect();
-    format!("{service}:{}{transport}", line.port)
+    format!("{}:{}{transport}", visible(&line.service), line.port)
 }
 
 fn class(tier: &Tier) -> String {

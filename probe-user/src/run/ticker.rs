@@ -88,8 +88,8 @@ enum Waited {
 }
 
 impl Ticker {
-    /// Ticks until stopped. The probe is dropped, and so detached, on return.
-    pub(super) fn run(mut self, settings: &Settings, stopped: &Stopped) {
+    /// Ticks until stopped. Then the probe ends: whether what is pinned goes on counting.
+    pub(super) fn run(mut self, settings: &Settings, stopped: &Stopped) -> bool {
         let mut window = Window::new(settings.window, settings.errors);
         let mut meter = Meter::default();
         let mut judge = Judge::new(settings.tiers.clone(), settings.window);
@@ -98,7 +98,7 @@ impl Ticker {
         let mut due = Instant::now();
         loop {
             match stopped.wait_until(due, self.probe.interface_news()) {
-                Waited::Stopped => return,
+                Waited::Stopped => return self.probe.end(),
                 Waited::News => {
                     self.probe.follow_interfaces();
                     continue;
@@ -122,6 +122,9 @@ impl Ticker {
     }
 
     fn show(&self, report: &Report, next_summary: &mut Instant) {
+        if let Some(lines) = self.screen.lost_until_now() {
+            tracing::warn!("the log could not be written for a while: {lines} lines of it are lost");
+        }
         match self.screen.kind() {
             ScreenKind::Terminal => self.screen.show(&summary(report)),
             ScreenKind::Stream if Instant::now() >= *next_summary => {

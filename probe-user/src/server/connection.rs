@@ -41,6 +41,9 @@ use super::{
 /// apart.
 const IDLE: Duration = Duration::from_mins(2);
 
+/// Room for what is read ahead, and for what is written: more than a head may have.
+const BUFFER: usize = 64 << 10;
+
 /// Who asks, among the extensions of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) IpAddr);
@@ -99,7 +102,8 @@ async fn converse<S>(stream: S, peer: Peer, seat: Seat, limits: Limits, router: 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (seat, progress) = (Arc::new(seat), Arc::new(Progress::default()));
+    let seat = Arc::new(seat);
+    let progress = Arc::new(Progress::of(Arc::clone(&seat)));
     let stream = TokioIo::new(Guarded::new(stream, limits, Arc::clone(&progress)));
     let router = TowerToHyperService::new(router);
     let answer = service_fn(|mut request: Request<Incoming>| {
@@ -119,6 +123,8 @@ where
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
+        // Of requests that are sent ahead, and of answers, for a client.
+        .max_buf_size(BUFFER)
         .serve_connection(stream, answer);
     let ended = tokio::select! {
         ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)) => Some(ended),
@@ -160,7 +166,7 @@ struct Occupied(Arc<Seat>);
 impl Occupied {
     /// Keeps it until the answer's last byte was made.
     fn until_sent(self, response: Response) -> Response {
-        response.map(|body| Body::new(Sending { body, _occupied: self }))
+        response.map(|body| Body::new(Sending { body, occupied: self }))
     }
 }
 
@@ -173,7 +179,7 @@ impl Drop for Occupied {
 /// An answer's body, at a seat.
 struct Sending {
     body: Body,
-    _occupied: Occupied,
+    occupied: Occupied,
 }
 
 impl hyper::body::Body for Sending {
@@ -184,7 +190,13 @@ impl hyper::body::Body for Sending {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        pin!(&mut self.body).poll_frame(cx)
+        let polled = pin!(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(bytes) = frame.data_ref()
+        {
+            self.occupied.0.owes(bytes.len());
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -18,6 +18,23 @@ pub struct Limits {
     pub patience: Duration,
 }
 
+impl Limits {
+    /// No more connections than there are descriptors for: a client may not take those that counting needs.
+    #[must_use]
+    pub fn within(self, descriptors: usize) -> Self {
+        if descriptors >= self.connections {
+            return self;
+        }
+        let connections = descriptors.max(1);
+        tracing::warn!(
+            "clients may have {connections} connections at a time, not {}: the limit on open files has no room for more; raise it \
+             (`ulimit -n`, LimitNOFILE= in the unit)",
+            self.connections
+        );
+        Self { connections, ..self }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { connections: 256, requests: 16, head: 16 << 10, patience: Duration::from_secs(10) }

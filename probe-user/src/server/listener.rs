@@ -4,10 +4,11 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{Router, middleware::from_fn_with_state};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::sync::Semaphore;
 
 use super::{
@@ -17,12 +18,20 @@ use super::{
     places::Places,
     web::{self, Door, Web},
 };
+use crate::{condition::Condition, descriptors, scrapers::Scrapers};
 
 /// Clients at a time that are told that there is no place for them; others are only hung up on.
 const FAREWELLS: usize = 64;
 
 /// A rest after an error to accept, which usually means that descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// For how long there is no such error until it is over: descriptors that come and go make one state of it, not hundreds.
+const CALM: Duration = Duration::from_secs(10);
+
+/// What the kernel keeps of an answer that its client does not take, in bytes; it reserves twice as much. By itself it would keep
+/// megabytes (`tcp_wmem`) for each.
+const SEND_BUFFER: usize = 256 << 10;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +46,8 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         // Tokio asks for it.
         listener.set_nonblocking(true)?;
+        // Connections have what their listener has. It saves memory, and nothing depends on it.
+        _ = set_socket_send_buffer_size(&listener, SEND_BUFFER);
         Ok(listener)
     });
     bound.map_err(|error| BindError { address, reason: reason(&error) })
@@ -59,27 +70,54 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Serves connections for as long as it is polled.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, web: Arc<Web>) -> io::Result<()> {
+/// Why a connection is not accepted, and what to do.
+fn refused(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => format!(
+            "{error}; the agent has as many as it may have, {}: raise its limit (`ulimit -n`, LimitNOFILE= in the unit)",
+            descriptors::limit()
+        ),
+        Some(libc::ENFILE) => format!("{error}: the machine has as many as it may have (fs.file-max)"),
+        _ => error.to_string(),
+    }
+}
+
+/// Serves connections for as long as it is polled; those who have `scraped` before have turns of their own.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    web: Arc<Web>,
+    scrapers: Arc<Scrapers>,
+) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let door =
         Door::new(Arc::clone(&web)).map_err(|_| io::Error::other("this machine gives no random numbers"))?;
     // The last one is the first to see a request.
     let router = router
-        .layer(from_fn_with_state(Gate::new(limits.requests), gate::pass))
+        .layer(from_fn_with_state(Gate::new(limits.requests, scrapers), gate::pass))
         .layer(from_fn_with_state(door, web::admit));
     let host = Host { limits, router, web };
     let places = Places::new(limits.connections);
     let farewells = Arc::new(Semaphore::new(FAREWELLS));
+    let mut accepting = Condition::lasting(CALM);
     loop {
         let (mut stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection to the listener");
+                if accepting.fails(Instant::now()) {
+                    tracing::warn!(
+                        "cannot accept connections to the listener, which wait: {}",
+                        refused(&error)
+                    );
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        if let Some(failures) = accepting.holds(Instant::now()) {
+            tracing::info!("connections to the listener are accepted again, after {failures} failures");
+        }
         if let Some(seat) = places.take() {
             tokio::spawn(host.clone().receive(stream, peer.ip(), seat));
         } else if host.web.current().tls.is_some() {

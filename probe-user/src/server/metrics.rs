@@ -12,7 +12,7 @@ use axum::{
 use futures_util::stream;
 use tokio::{
     runtime::Handle,
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
     task,
     time::{self, Instant},
 };
@@ -26,7 +26,7 @@ use crate::{
 /// Pieces of the page that wait for the client: what it takes to write and to send at the same time.
 const AHEAD: usize = 2;
 
-/// How long a client may take for the page: what Prometheus by default gives a scrape. It keeps its turn for so long.
+/// How long a client may take for the page: what Prometheus by default gives a scrape.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// By this field of its requests Prometheus says how long it will wait, and with it whoever scrapes as it does.
@@ -55,8 +55,7 @@ pub(super) async fn metrics(
     let runtime = Handle::current();
     // Writing for a large node takes a while: not on a thread that others wait for.
     task::spawn_blocking(move || {
-        write(&service.exposition, &sender, &runtime);
-        drop(turn);
+        write(&service.exposition, &sender, turn.map(|Extension(turn)| turn), &runtime);
     });
     let pieces = stream::try_unfold((receiver, asked), async |(mut receiver, asked): (_, Option<Asked>)| {
         match mpsc::Receiver::recv(&mut receiver).await {
@@ -88,12 +87,26 @@ impl Asked {
     }
 }
 
-/// Writes the page, until the client has gone or takes nothing more: then there is nobody to tell.
-fn write(exposition: &Exposition, sender: &mpsc::Sender<Part>, runtime: &Handle) {
+/// Writes the page, until the client has gone or takes nothing more: then there is nobody to tell. While the client has not taken
+/// what is there, others have the turn.
+fn write(exposition: &Exposition, sender: &mpsc::Sender<Part>, mut turn: Option<Turn>, runtime: &Handle) {
     let deadline = Instant::now() + PATIENCE;
-    let send = |part| {
-        let sent = time::timeout_at(deadline, sender.send(part));
-        runtime.block_on(sent).map_err(|_| Gone)?.map_err(|_| Gone)
+    let mut send = |part| match sender.try_send(part) {
+        Ok(()) => Ok(()),
+        Err(TrySendError::Closed(_)) => Err(Gone),
+        Err(TrySendError::Full(part)) => {
+            if let Some(turn) = &mut turn {
+                turn.give_back();
+            }
+            let send_and_go_on = async {
+                let sent = sender.send(part).await.map_err(|_| Gone);
+                if let Some(turn) = &mut turn {
+                    turn.take_again().await;
+                }
+                sent
+            };
+            runtime.block_on(time::timeout_at(deadline, send_and_go_on)).map_err(|_| Gone)?
+        }
     };
     if let Ok(taken) = exposition.write(&mut |piece| send(Part::Piece(piece.into()))) {
         _ = send(Part::End(taken));

@@ -19,7 +19,7 @@ pub(crate) fn with_server(latest: Arc<Latest>, scrape: impl FnOnce(SocketAddr)) 
     let scrapers = Arc::default();
     let routes = router(Service { latest, exposition, scrapers, interval: Duration::from_secs(1) });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    runtime.spawn(serve(listener, routes, Limits::default(), Web::read(None).unwrap()));
+    runtime.spawn(serve(listener, routes, Limits::default(), Web::read(None).unwrap(), Arc::default()));
     scrape(address);
     runtime.shutdown_background();
 }

@@ -1,7 +1,7 @@
 //! TLS and authentication of the listener, by a file in the form that Prometheus' exporters share (`--web-config`).
 //!
 //! The file and those that it names are read again when they change, by a thread of its own; what cannot be used does not
-//! replace what is in force.
+//! replace what is in force, nor does what protects less: a file that is cut off or emptied is still a configuration.
 
 mod authentication;
 mod client_names;
@@ -9,7 +9,9 @@ mod credentials;
 mod error;
 mod file;
 mod follow;
+mod protection;
 mod tls;
+mod validity;
 
 use std::{
     path::{Path, PathBuf},
@@ -24,6 +26,8 @@ pub use error::BadWebConfig;
 
 use credentials::Credentials;
 use file::WebConfig;
+use protection::Protection;
+use validity::Validity;
 
 /// How clients are received: what is in force now.
 #[derive(Debug, Default)]
@@ -40,6 +44,10 @@ pub(super) struct Reception {
     credentials: Credentials,
     /// Fields of every answer.
     headers: HeaderMap,
+    /// Whom this keeps out.
+    protection: Protection,
+    /// When the certificate can be used.
+    validity: Option<Validity>,
     /// What it was made from, beside the configuration itself.
     files: Vec<PathBuf>,
 }
@@ -73,10 +81,12 @@ impl Reception {
         let place = file::Place::of(path);
         let mut files = Vec::new();
         let tls = config.tls_server_config.as_ref();
-        let tls = tls.map(|tls| tls::configure(tls, &place, &mut files)).transpose()?;
+        let configured = tls.map(|tls| tls::configure(tls, &place, &mut files)).transpose()?;
+        let (tls, validity) = configured.map_or((None, None), |(tls, validity)| (Some(tls), validity));
         let credentials = Credentials::new(&config, &place, &mut files)?;
         let headers = config.http_server_config.headers(&place)?;
-        Ok(Self { tls, credentials, headers, files })
+        let protection = Protection::of(&config, &credentials);
+        Ok(Self { tls, credentials, headers, protection, validity, files })
     }
 }
 

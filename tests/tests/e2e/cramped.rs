@@ -151,7 +151,28 @@ fn in_64_mib_it_says_what_it_needs_and_check_says_the_same() -> Result<()> {
 
 /// What the foresight asks for is enough: it neither fails nor is ended by the kernel.
 #[test]
-fn in_128_mib_it_counts() -> Result<()> {
-    let limited = Limited::to(128)?;
+fn in_104_mib_it_counts() -> Result<()> {
+    let limited = Limited::to(104)?;
     counts(&limited.behind(), &[])
+}
+
+/// `run` and `check` say it in a sentence: the kernel's would be "Bad file descriptor".
+#[test]
+fn with_the_cgroup2_hierarchy_hidden_it_says_so() -> Result<()> {
+    tool::demand_root()?;
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let roots = mounts.lines().filter(|line| line.split(' ').nth(2) == Some("cgroup2"));
+    let points = roots.filter_map(|line| line.split(' ').nth(1));
+    let hide: Vec<_> = points.map(|point| format!("mount -t tmpfs none {point} || exit 9;")).collect();
+    for subcommand in ["run", "check"] {
+        let (behind, lock) = (among_own_mounts(&format!("{} true", hide.concat())), tempfile::tempdir()?);
+        let mut command = Command::new(&behind[0]);
+        command.args(&behind[1..]).arg(tool::agent()?).arg(subcommand);
+        let ended =
+            process::run(command.args(["--listen", "127.0.0.1:0", "--lock"]).arg(lock.path()), LIMIT)?;
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        ensure!(ended.status.code() == Some(1), "{subcommand} ended with {}: {said}", ended.status);
+        ensure!(said.contains("is hidden by another mount"), "{subcommand} says {said}");
+    }
+    Ok(())
 }

@@ -15,6 +15,7 @@ use probe_tests::{
     client::{Client, Request},
     load,
     metrics::Series,
+    nginx::Nginx,
     poll, process, tool,
 };
 
@@ -209,5 +210,69 @@ fn who_takes_nothing_of_an_answer_is_left() -> Result<()> {
         Ok((established.count() == 0).then_some(()))
     })?;
     drop(client);
+    Ok(())
+}
+
+/// A page of megabytes: many kinds of requests.
+fn many_series(agent: &Agent<'_>) -> Result<Nginx> {
+    let nginx = Nginx::start()?;
+    let mut client = Client::connect(nginx.ipv4())?;
+    for letter in b'g'..=b'z' {
+        for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+            for page in ["page", "list"] {
+                client.exchange(&Request::new(method, &format!("/{page}-{}", char::from(letter))))?;
+            }
+        }
+    }
+    poll::until("a page of 1.5 MiB", || Ok((agent.scrape()?.text.len() > 3 << 19).then_some(())))?;
+    Ok(nginx)
+}
+
+#[test]
+fn clients_that_ask_and_do_not_read_keep_no_scraper_waiting() -> Result<()> {
+    const SLOW: usize = 300;
+    let agent = Setup::default().flags(&["--routes"]).start()?;
+    let _nginx = many_series(&agent)?;
+    let before = resident(&agent)?;
+    let mut slow = Vec::new();
+    for _ in 0..SLOW {
+        let mut client = Client::connect_with_buffer(4096, agent.address())?;
+        client.send(&Request::new("GET", "/metrics"))?;
+        slow.push(client);
+    }
+    let (began, mut longest) = (Instant::now(), Duration::ZERO);
+    for scrape in 0..8 {
+        let asked = Instant::now();
+        // An error is told as such: a 503, say.
+        agent
+            .scrape()
+            .with_context(|| format!("scrape {scrape}, {:?} after the slow ones", began.elapsed()))?;
+        longest = longest.max(asked.elapsed());
+    }
+    let after = resident(&agent)?;
+    println!(
+        "8 scrapes beside {SLOW} that do not read: {longest:?} at most; memory {before:.1}, then {after:.1} MiB"
+    );
+    ensure!(longest < Duration::from_secs(5), "a scrape took {longest:?}");
+    // 32 MiB of answers, and a stack and a connection's buffers for each.
+    ensure!(after - before < 96.0, "the agent has grown from {before:.1} to {after:.1} MiB");
+    Ok(())
+}
+
+#[test]
+fn thousands_of_small_requests_in_a_row_are_not_one_long_head() -> Result<()> {
+    const REQUESTS: usize = 2000;
+    let agent = Agent::start()?;
+    let one = "GET /healthz HTTP/1.1\r\nHost: probe\r\n\r\n";
+    let last = "GET /healthz HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n";
+    let mut stream = saying(&agent, "")?;
+    let mut writer = stream.try_clone()?;
+    let all = one.repeat(REQUESTS - 1) + last;
+    let writing = std::thread::spawn(move || writer.write_all(all.as_bytes()));
+    let mut said = String::new();
+    stream.read_to_string(&mut said)?;
+    writing.join().map_err(|_| anyhow::anyhow!("the writer panicked"))??;
+    let (good, all) = (said.matches("HTTP/1.1 200 OK").count(), said.matches("HTTP/1.1 ").count());
+    ensure!((good, all) == (REQUESTS, REQUESTS), "{good} of {all} answers are good, of {REQUESTS}");
     Ok(())
 }

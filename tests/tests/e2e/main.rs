@@ -57,6 +57,8 @@
 //! | `resources` | CPU, memory and pressure of services and of the node |
 //! | `tiers` | a service driven across the thresholds of its class |
 //! | `refused` | each feature refused in turn: what it still counts, and that it tells what is missing |
+//! | `hooks_lost` | hooks and pins that somebody takes away while it runs |
+//! | `independence` | counting where a log, descriptors or interfaces cannot be had |
 //! | `cramped` | places that lack a file system, or memory |
 //! | `ending` | leaving nothing in the kernel |
 //! | `survival` | state that is pinned: nothing missed and nothing counted twice, whatever becomes of the agent |
@@ -83,9 +85,11 @@ mod exposition;
 mod floods;
 mod grafana_alerts;
 mod handshakes;
+mod hooks_lost;
 mod hostile;
 mod idle_connections;
 mod in_flight;
+mod independence;
 mod latency;
 mod limits;
 mod lossy;

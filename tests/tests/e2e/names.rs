@@ -4,12 +4,15 @@
 use std::{collections::BTreeMap, net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 use probe_tests::{
     agent::{Agent, Setup},
     cgroup::{Cgroup, Hierarchy},
+    expect::gauges_are,
     metrics::{Role, Series},
     netns::Netns,
     nginx::Nginx,
+    pins::PinDirectory,
     ports,
     prefork::{self, Prefork},
     process, tool,
@@ -280,5 +283,46 @@ fn a_socket_that_systemd_opened_is_its_services() -> Result<()> {
     }
     let expected = addresses.map(|address| (requests(address.port(), Role::Server, "printing"), 1));
     mark.rises_by_exactly(&expected)?;
+    Ok(())
+}
+
+/// A process may call itself anything, without any right: what it says is its name, and no other label, also of an agent that was
+/// told by the one before it.
+#[test]
+fn no_name_forges_a_label_before_or_after_a_restart() -> Result<()> {
+    let session = Cgroup::new("user.slice/session-4.scope")?;
+    let unit = Cgroup::new("system.slice/shop\\x0aprod\\x0aweb\\x00.service")?;
+    let nameless = Cgroup::new("system.slice/.service")?;
+    let pins = PinDirectory::new()?;
+    let agent = Setup::default().pinned(&pins).start()?;
+    let (mut expected, mut servers) = (Vec::new(), Vec::new());
+    for (cgroup, process, name) in [
+        (&session, "shop\nprod\nweb\nx", "shop\nprod\nweb\nx"),
+        (&session, "a\",b=\"c", "a\",b=\"c"),
+        (&session, "back\\slash\\n", "back\\slash\\n"),
+        (&session, "\u{202e}txt.exe", "\u{202e}txt.exe"),
+        (&unit, "a-program", "shop\\x0aprod\\x0aweb\\x00"),
+        (&nameless, "a-program", "a-program"),
+    ] {
+        let address = at("127.0.0.1")?;
+        let server = Prefork::start(&prefork::Setup::new(process, address), |command| cgroup.enter(command))?;
+        curl(address, |_| Ok(()))?;
+        let series = requests(address.port(), Role::Server, name);
+        let series = ["namespace", "workload", "pod", "container"]
+            .into_iter()
+            .fold(series, |series, label| series.with(label, ""));
+        expected.extend([(series, 1), (Series::requests(address.port(), Role::Server), 1)]);
+        servers.push(server);
+    }
+    gauges_are(&agent, &expected)?;
+    agent.end(Signal::SIGKILL)?;
+    drop(servers);
+    let agent = Setup::default().pinned(&pins).start()?;
+    gauges_are(&agent, &expected)?;
+    // What is shown to people does not turn their terminals about.
+    let mut report = Command::new(tool::agent()?);
+    report.args(["report", "--url", &format!("http://{}", agent.address())]);
+    let shown = process::run_well(&mut report, LIMIT)?;
+    ensure!(shown.contains("\u{fffd}txt.exe") && !shown.contains('\u{202e}'), "{shown}");
     Ok(())
 }

@@ -232,3 +232,74 @@ fn a_report_says_who_asks() -> Result<()> {
     }
     Ok(())
 }
+
+/// Whatever is written to its files, a listener that asked for TLS and a password goes on asking for both.
+#[test]
+fn no_file_takes_protection_away() -> Result<()> {
+    let whole = format!("{TLS}{CLIENTS}{}", users());
+    let agent = Secured::start(&whole)?;
+    let user = ["--user", "alice:wonderland"];
+    let admitted = [&CERTIFICATE[..], &user].concat();
+    let still = |what: &str| -> Result<()> {
+        let answer = agent.ask("/metrics", &admitted).with_context(|| what.to_owned())?;
+        ensure!(answer.status == 200, "{what}: {}", answer.head);
+        ensure!(agent.ask("/metrics", &CERTIFICATE)?.status == 401, "{what}: without a password");
+        let without = agent.try_ask("/metrics", &user)?;
+        ensure!(!without.status.success(), "{what}: without a certificate: {}", without.stdout);
+        Ok(())
+    };
+    let path = agent.authority().file("web.yml");
+    for (what, text, words) in [
+        ("emptied", "", "TLS would go"),
+        ("cut off behind TLS", &format!("{TLS}{CLIENTS}"), "the last password or token would go"),
+        ("cut off within TLS", &format!("{TLS}{}", users()), "the demand for clients' certificates would go"),
+        ("without TLS", &users(), "TLS would go"),
+    ] {
+        // In place, as a shell does it.
+        fs::write(&path, text)?;
+        poll::until(&format!("a complaint of a file that is {what}"), || {
+            Ok(agent.log()?.lines().next_back().is_some_and(|line| line.contains(words)).then_some(()))
+        })?;
+        still(what)?;
+        fs::write(&path, &whole)?;
+        poll::until("the whole file to be in force again", || {
+            Ok(agent
+                .log()?
+                .lines()
+                .next_back()
+                .is_some_and(|line| line.contains("is in force"))
+                .then_some(()))
+        })?;
+    }
+    fs::remove_file(&path)?;
+    poll::until("a complaint of a file that is not there", || {
+        Ok(agent.log()?.contains("No such file").then_some(()))
+    })?;
+    still("removed")?;
+    // A FIFO keeps the thread that reads from nothing.
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR)?;
+    poll::until("a complaint of a FIFO", || Ok(agent.log()?.contains("it is a FIFO").then_some(())))?;
+    still("a FIFO")?;
+    fs::remove_file(&path)?;
+    agent.replace("web.yml", &format!("{TLS}{CLIENTS}basic_auth_users:\n  alice: {NEW}\n"))?;
+    poll::until("a file behind it", || {
+        let new = [&CERTIFICATE[..], &["--user", "alice:new"]].concat();
+        Ok((agent.ask("/metrics", &new)?.status == 200).then_some(()))
+    })
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_told_once() -> Result<()> {
+    let agent = Secured::start(&format!("{TLS}{}", users()))?;
+    agent.authority().sign_expired("server")?;
+    poll::until("the certificate's end to be told", || {
+        Ok(agent.log()?.contains("the certificate of the listener has expired, on ").then_some(()))
+    })?;
+    std::thread::sleep(Duration::from_secs(3));
+    let log = agent.log()?;
+    let told = log.lines().filter(|line| line.contains("has expired")).count();
+    ensure!(told == 1 && log.contains("WARN"), "told {told} times: {log}");
+    let refused = agent.try_ask("/metrics", &["--user", "alice:wonderland"])?;
+    ensure!(!refused.status.success(), "curl takes it");
+    Ok(())
+}

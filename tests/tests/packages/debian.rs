@@ -21,6 +21,7 @@ fn it_holds_what_it_should_and_says_what_is_settings() -> Result<()> {
         "./etc/traffic-probe/traffic-probe.toml",
         "./etc/default/traffic-probe",
         "./usr/share/doc/traffic-probe/copyright",
+        "./usr/share/doc/traffic-probe/THIRD-PARTY-NOTICES",
     ] {
         ensure!(contents.contains(file), "{file} is not in it:\n{contents}");
     }
@@ -31,6 +32,20 @@ fn it_holds_what_it_should_and_says_what_is_settings() -> Result<()> {
     let fields = dpkg_deb(&["--field"])?;
     for field in ["Package: traffic-probe", "Section: net", "Architecture: "] {
         ensure!(fields.contains(field), "{field} is missing:\n{fields}");
+    }
+    Ok(())
+}
+
+/// MIT, ISC and BSD ask that their notices go with every copy.
+#[test]
+fn it_has_the_notices_of_what_it_is_linked_with() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let mut extract = tool::command("dpkg-deb")?;
+    process::run_well(extract.arg("--extract").arg(super::package("deb")?).arg(root.path()), LIMIT)?;
+    let notices =
+        std::fs::read_to_string(root.path().join("usr/share/doc/traffic-probe/THIRD-PARTY-NOTICES"))?;
+    for words in ["rustls ", "tokio ", "aya-ebpf ", "Permission is hereby granted", "ISC License"] {
+        ensure!(notices.contains(words), "no `{words}` in the notices");
     }
     Ok(())
 }

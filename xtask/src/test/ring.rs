@@ -4,7 +4,7 @@ use std::{ffi::OsStr, fmt, num::NonZeroUsize, process::Command, thread};
 
 use clap::ValueEnum;
 
-use super::long;
+use super::{chaos, long};
 use crate::{privilege, workspace};
 
 /// From the cheapest to the dearest, which is also the order they run in.
@@ -24,6 +24,8 @@ pub(crate) enum Ring {
     Packages,
     /// Tests of the ring `e2e` in their full size; only if asked for, since they take long and rarely fail
     Long,
+    /// Tests of the ring `e2e` that make faults and attacks, with a table of what held; only if asked for, since they run there, too
+    Chaos,
     /// The container image, by podman and runc, with the rights that it asks for and with fewer; only if asked for, since the agent
     /// is compiled for it once more
     Image,
@@ -50,10 +52,19 @@ impl Ring {
             Self::Fuzz => &[],
             Self::Prog => &["--test", "prog"],
             Self::Kernels => &["--test", "prog", "--test", "e2e"],
-            Self::E2e | Self::Long => &["--test", "e2e"],
+            Self::E2e | Self::Long | Self::Chaos => &["--test", "e2e"],
             Self::Packages => &["--test", "packages"],
             Self::Image => &["--test", "image"],
             Self::Kubernetes => &["--test", "kubernetes"],
+        }
+    }
+
+    /// Which tests it runs of another ring's, of those that the user's words name; none if it has its own.
+    pub(super) fn chosen(self, arguments: &[String]) -> Vec<&'static str> {
+        match self {
+            Self::Long => named(&long::TESTS, arguments),
+            Self::Chaos => named(&chaos::tests(), arguments),
+            _ => Vec::new(),
         }
     }
 
@@ -79,12 +90,13 @@ impl Ring {
     pub(super) fn options(self, arguments: &[String]) -> Vec<String> {
         let mut options = arguments.to_vec();
         let says = |flag: &str| arguments.iter().any(|argument| argument.starts_with(flag));
-        if self == Self::Long {
+        let chosen = self.chosen(arguments);
+        if !chosen.is_empty() {
             options.retain(|argument| argument.starts_with("--"));
             options.push("--exact".into());
-            options.extend(named(&long::TESTS, arguments).into_iter().map(String::from));
+            options.extend(chosen.into_iter().map(String::from));
         }
-        if self == Self::E2e && !says("--test-threads") {
+        if matches!(self, Self::E2e | Self::Chaos) && !says("--test-threads") {
             // Most of the time tests wait, for a tick or for the end of a window. Those that measure have the machine alone.
             let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
             options.push(format!("--test-threads={}", 2 * processors));
@@ -103,6 +115,7 @@ impl fmt::Display for Ring {
             Self::E2e => "e2e",
             Self::Packages => "packages",
             Self::Long => "long",
+            Self::Chaos => "chaos",
             Self::Image => "image",
             Self::Kubernetes => "kubernetes",
         })
@@ -160,6 +173,7 @@ mod tests {
         assert_eq!(options(Ring::Long, &["churn"]), format!("--exact {}", long::TESTS[0]));
         assert_eq!(named(&["a::b", "c"], &["--nocapture".into()]), ["a::b", "c"]);
         assert_eq!(options(Ring::Long, &[]).split(' ').count(), 1 + long::TESTS.len());
+        assert!(options(Ring::Chaos, &["names::"]).starts_with("--exact names::"));
     }
 
     #[test]

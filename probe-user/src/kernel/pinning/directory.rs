@@ -15,11 +15,9 @@ use nix::sys::{
 
 use super::{
     Layout, PinError,
-    pins::{LINKS, MAPS, PROGRAMS, Pin, Pins, WITHOUT, names},
+    pins::{LINKS, MAPS, PROGRAMS, Pin, Pins, WHOLE, WITHOUT, names},
 };
 use crate::instance::Instance;
-
-const WHOLE: &str = "whole";
 
 /// A directory on a bpffs that no other agent has while this value is there.
 #[derive(Debug)]

@@ -12,12 +12,13 @@ use aya::{
 };
 
 use super::{Layout, PinError};
-use crate::kernel::syscall;
+use crate::kernel::{attachments::field, syscall};
 
 pub(super) const LINKS: &str = "links";
 pub(super) const PROGRAMS: &str = "programs";
 pub(super) const MAPS: &str = "maps";
 pub(super) const WITHOUT: &str = "without";
+pub(super) const WHOLE: &str = "whole";
 
 /// Where the objects of one layout are pinned.
 #[derive(Clone, Debug)]
@@ -135,6 +136,27 @@ impl Pins {
         names(&self.directory.join(LINKS))
     }
 
+    /// What must be there for the next agent to take it up, and stays the same while this one runs: interfaces come and go.
+    pub(in crate::kernel) fn lasting(&self) -> Vec<PathBuf> {
+        let of = |part: &str| {
+            let directory = self.directory.join(part);
+            names(&directory).unwrap_or_default().into_iter().map(move |name| directory.join(name))
+        };
+        let links = of(LINKS).filter(|path| !path.to_string_lossy().contains("/interface_"));
+        links.chain(of(PROGRAMS)).chain(of(MAPS)).chain([self.directory.join(WHOLE)]).collect()
+    }
+
+    /// Pins a link in the place of one that is dead.
+    pub(in crate::kernel) fn replace(&self, link: FdLink, name: &str) -> Result<Pin, PinError> {
+        let path = self.link(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(PinError::File { what: "remove", path, source: error })
+            }
+            _ => self.pin(link, name),
+        }
+    }
+
     /// Removes the links of this name that other layouts have, at a hook that takes one program only.
     pub(in crate::kernel) fn take_place(&self, name: &str) -> Result<(), PinError> {
         let Some(parent) = self.directory.parent() else { return Ok(()) };
@@ -161,10 +183,17 @@ impl Pin {
 
     /// The interface that the link is at; none if that has gone, or if it is at no interface.
     pub(in crate::kernel) fn interface(&self) -> Option<u32> {
-        let account = format!("/proc/self/fdinfo/{}", self.link.as_raw_fd());
-        let text = fs::read_to_string(account).ok()?;
-        let index = text.lines().find_map(|line| line.strip_prefix("ifindex:"))?;
-        index.trim().parse().ok().filter(|&index| index != 0)
+        field(&self.account(), "ifindex").filter(|&index| index != 0)
+    }
+
+    /// Whether the link was at a cgroup and somebody has detached it.
+    pub(in crate::kernel) fn is_off_its_cgroup(&self) -> bool {
+        field::<u64>(&self.account(), "cgroup_id") == Some(0)
+    }
+
+    /// What the kernel tells of it.
+    fn account(&self) -> String {
+        fs::read_to_string(format!("/proc/self/fdinfo/{}", self.link.as_raw_fd())).unwrap_or_default()
     }
 
     /// Takes the program from its hook.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +11,7 @@ use serde_saphyr::Spanned;
 use tokio_rustls::rustls::{CipherSuite, NamedGroup};
 
 use super::BadWebConfig;
-use crate::config::with_nearest;
+use crate::{config::with_nearest, regular_file};
 
 /// All of it.
 #[derive(Debug, Default, Deserialize)]
@@ -106,7 +105,7 @@ impl<'a> Place<'a> {
 
 impl WebConfig {
     pub(super) fn read(path: &Path) -> Result<Self, BadWebConfig> {
-        let text = fs::read_to_string(path)
+        let text = regular_file::read_to_string(path)
             .map_err(|error| BadWebConfig::Unreadable { path: path.to_owned(), error })?;
         Self::parse(path, &text)
     }

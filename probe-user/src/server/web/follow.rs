@@ -6,10 +6,10 @@ use std::{
     path::PathBuf,
     sync::{Arc, Weak},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use super::{Reception, Web};
+use super::{Reception, Web, validity::Invalid};
 
 /// How often files are looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ impl Web {
         let web = Arc::downgrade(self);
         thread::Builder::new().name("web-config".into()).spawn(move || {
             first();
-            Follower { path, web, seen: Vec::new(), complaint: None }.run();
+            Follower { path, web, seen: Vec::new(), complaint: None, invalid: None }.run();
         })?;
         Ok(())
     }
@@ -39,6 +39,8 @@ struct Follower {
     seen: Vec<Stamp>,
     /// What was wrong with them then.
     complaint: Option<String>,
+    /// What was told of the certificate.
+    invalid: Option<Invalid>,
 }
 
 impl Follower {
@@ -46,6 +48,7 @@ impl Follower {
         // What changed since they were read at the start is noticed, too.
         while let Some(web) = self.web.upgrade() {
             self.look(&web);
+            self.look_at_certificate(&web.current());
             drop(web);
             thread::sleep(EVERY);
         }
@@ -58,7 +61,8 @@ impl Follower {
             return;
         }
         let first = self.seen.is_empty();
-        match Reception::read(&self.path) {
+        let read = Reception::read(&self.path).map_err(|error| error.to_string());
+        match read.and_then(|reception| self.protecting_no_less(web, reception)) {
             Ok(reception) => {
                 web.replace(reception);
                 if !first {
@@ -66,8 +70,7 @@ impl Follower {
                 }
                 self.complaint = None;
             }
-            Err(error) => {
-                let complaint = error.to_string();
+            Err(complaint) => {
                 if self.complaint.as_ref() != Some(&complaint) {
                     tracing::warn!("what was in force before stays so: {complaint}");
                 }
@@ -76,6 +79,26 @@ impl Follower {
         }
         // From before it was read: what changed meanwhile is read again.
         self.seen = if self.stamps(web).len() == stamps.len() { stamps } else { self.stamps(web) };
+    }
+
+    /// What has been read, if it keeps out whom the present one keeps out.
+    fn protecting_no_less(&self, web: &Web, reception: Reception) -> Result<Reception, String> {
+        match web.current().protection.lost_by(reception.protection) {
+            None => Ok(reception),
+            Some(what) => Err(format!(
+                "{} has no longer what it had at the start: {what} would go; to have it so, start the agent anew",
+                self.path.display()
+            )),
+        }
+    }
+
+    /// Tells once what is wrong with the certificate.
+    fn look_at_certificate(&mut self, reception: &Reception) {
+        let invalid = reception.validity.and_then(|validity| validity.at(SystemTime::now()));
+        if let Some(invalid) = invalid.filter(|_| invalid != self.invalid) {
+            tracing::warn!("{invalid}");
+        }
+        self.invalid = invalid;
     }
 
     fn stamps(&self, web: &Web) -> Vec<Stamp> {

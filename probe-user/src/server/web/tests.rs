@@ -45,3 +45,15 @@ fn files_that_cannot_be_used_are_named_with_line_and_field() {
     assert!(wrong(&[token, ("token", " \n")]).contains("no token in it"));
     assert!(!read(&[token, ("token", "abc\n")]).unwrap().current().credentials.are_none());
 }
+
+#[test]
+fn a_configuration_is_no_fifo() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("web.yml");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let said = Web::read(Some(&path)).unwrap_err().to_string();
+    assert!(
+        said.ends_with("it is a FIFO, and has to be a file, since it is read again when it changes"),
+        "{said}"
+    );
+}

@@ -1,7 +1,6 @@
 //! What the file says of TLS, as rustls wants it.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,7 +18,9 @@ use super::{
     BadWebConfig,
     client_names::AllowedNames,
     file::{ClientAuth, Place, TlsConfig, Version},
+    validity::Validity,
 };
+use crate::regular_file;
 
 /// The suites of TLS 1.2 that are spoken; as everywhere, those of 1.3 are not chosen one by one.
 pub(super) const SUITES: [CipherSuite; 6] = [
@@ -31,12 +32,12 @@ pub(super) const SUITES: [CipherSuite; 6] = [
     CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 ];
 
-/// The server's side of TLS. Files that are read for it are noted.
+/// The server's side of TLS, and when its certificate is valid. Files that are read for it are noted.
 pub(super) fn configure(
     config: &Spanned<TlsConfig>,
     place: &Place<'_>,
     files: &mut Vec<PathBuf>,
-) -> Result<Arc<ServerConfig>, BadWebConfig> {
+) -> Result<(Arc<ServerConfig>, Option<Validity>), BadWebConfig> {
     let wrong = |problem: String| place.error(config, problem);
     let tls = &config.value;
     let certificate =
@@ -53,15 +54,17 @@ pub(super) fn configure(
     )?;
     let provider = Arc::new(provider(tls));
     let clients = clients(config, authorities.as_ref(), &provider, place)?;
+    let certificates = certificate.certificates(place)?;
+    let validity = Validity::of(&certificates);
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions(tls))
         .map_err(|error| wrong(format!("these versions, suites and curves do not go together: {error}")))?
         .with_client_cert_verifier(clients)
-        .with_single_cert(certificate.certificates(place)?, key.key(place)?)
+        .with_single_cert(certificates, key.key(place)?)
         .map_err(|error| wrong(format!("certificate and key do not go together: {error}")))?;
     server.ignore_client_order = tls.prefer_server_cipher_suites;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(server))
+    Ok((Arc::new(server), validity))
 }
 
 fn versions(tls: &TlsConfig) -> Vec<&'static SupportedProtocolVersion> {
@@ -205,8 +208,8 @@ pub(super) fn read_file(
     files: &mut Vec<PathBuf>,
 ) -> Result<Vec<u8>, BadWebConfig> {
     let path: &Path = &place.join(&file.value);
-    let bytes =
-        fs::read(path).map_err(|error| place.error(file, format!("{name} cannot be read: {error}")))?;
+    let bytes = regular_file::read(path)
+        .map_err(|error| place.error(file, format!("{name} cannot be read: {error}")))?;
     files.push(path.to_owned());
     Ok(bytes)
 }
