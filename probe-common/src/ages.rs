@@ -110,7 +110,7 @@ impl Change {
     #[inline(always)]
     #[must_use]
     pub const fn added_to(&self, slot: u64) -> u64 {
-        slot.wrapping_add((self.requests as u64) << COUNT_AT)
+        slot.wrapping_add((self.requests.cast_unsigned() as u64) << COUNT_AT)
     }
 
     /// Counts it in a slot, whatever turn that is in.
@@ -121,10 +121,10 @@ impl Change {
         if self.level >= LEVELS || self.is_in_turn(slot) {
             return Step { slot: self.added_to(slot), next: done };
         }
-        if (self.turn().wrapping_sub(slot as u32) as i32) < 0 {
+        if self.turn().wrapping_sub(slot as u32).cast_signed() < 0 {
             return Step { slot, next: Change { level: self.level + 1, ..*self } };
         }
-        let number = (slot as u32 as u64) << SLOT_BITS | self.number() % SLOTS;
+        let number = ((slot as u32 as u64) << SLOT_BITS) | (self.number() % SLOTS);
         let left = Change {
             started: number << width(self.level),
             requests: (slot >> COUNT_AT) as i32,
@@ -187,7 +187,7 @@ impl Sums {
     fn add_level(&mut self, level: u32, slots: &[u64]) {
         for (index, slot) in slots.iter().enumerate() {
             if count_of(*slot) != 0 {
-                let number = u64::from(*slot as u32) << SLOT_BITS | index as u64;
+                let number = (u64::from(*slot as u32) << SLOT_BITS) | index as u64;
                 self.add(level, number << width(level), count_of(*slot));
             }
         }

@@ -17,7 +17,7 @@ const TRIES: u32 = 100_000;
 /// Requests have begun.
 #[inline(always)]
 pub fn begin(service: u32, started: u64, requests: u32) {
-    count(service, Change { started, requests: requests as i32, level: 0 });
+    count(service, Change { started, requests: requests.cast_signed(), level: 0 });
 }
 
 /// A request is in flight no more.
@@ -38,7 +38,7 @@ fn count(service: u32, change: Change) {
     if change.is_in_turn(found) && unsafe { atomic::replace(place, found, change.added_to(found)) } == found {
         return;
     }
-    count_across_turns(service.into(), change.started, change.requests as u64);
+    count_across_turns(service.into(), change.started, change.requests.cast_unsigned().into());
 }
 
 /// Counts in a slot of another turn. A global function (kernel 5.6): the verifier follows it once, with any arguments, and not
@@ -46,7 +46,8 @@ fn count(service: u32, change: Change) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn count_across_turns(service: u64, started: u64, requests: u64) -> u64 {
-    let mut counting = Counting { service, change: Change { started, requests: requests as i32, level: 0 } };
+    let mut counting =
+        Counting { service, change: Change { started, requests: (requests as u32).cast_signed(), level: 0 } };
     // SAFETY: a function of the signature that the helper wants, and a context that outlives the call (kernel 5.17).
     unsafe { bpf_loop(TRIES, attempt as *mut c_void, (&raw mut counting).cast(), 0) };
     0

@@ -8,8 +8,13 @@ mod capture;
 mod clock;
 mod connections;
 mod conversation;
+mod cut;
 mod damage;
+mod files;
+pub mod filter;
 mod fragments;
+mod half;
+mod interrupt;
 mod link;
 mod network;
 mod pair;
@@ -19,7 +24,9 @@ mod roles;
 mod routes;
 mod services;
 mod skip;
+mod sorted;
 mod source;
+mod span;
 mod talk;
 mod tally;
 mod tcp;
@@ -27,64 +34,131 @@ mod tcp;
 #[expect(clippy::cast_possible_truncation, reason = "lengths that tests make up are small")]
 mod tests;
 mod times;
+mod tunnel;
+mod validity;
+mod watch;
 
 use std::{
-    io::{self, Read, Write},
-    path::Path,
+    io::{self, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
+    rc::Rc,
+    time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use self::{
-    capture::{Capture, Record},
+    capture::Record,
     connections::Connections,
-    damage::NotACapture,
+    files::{Files, Outcome},
+    filter::{Filter, Seen},
     fragments::Fragments,
-    report::Report,
+    interrupt::Interrupt,
+    link::Inner,
+    report::{File, Order, Report},
     routes::Routes,
     skip::{Skip, Skipped},
+    sorted::Sorted,
+    span::Span,
+    talk::Common,
     tcp::Segment,
+    watch::Watch,
 };
 use crate::cli::{OutputFormat, ReplayArgs};
 
-/// Counts a capture, and shows what was counted on standard output. The exit code is 0 if it could be read to its end.
+/// Counts captures, and shows what was counted on standard output. The exit code is 0 if they could be read to their end.
 pub fn replay(args: &ReplayArgs) -> Result<ExitCode> {
-    let name = name(&args.file);
-    let source = source::open(&args.file).with_context(|| format!("cannot open {name}"))?;
-    let limit = usize::try_from(args.max_connections).unwrap_or(usize::MAX);
-    let routes = if args.routes { Routes::Counted } else { Routes::Ignored };
-    let report = count(source, &name, limit, routes).with_context(|| format!("cannot replay {name}"))?;
+    let standard_input = args.files.iter().filter(|path| *path == Path::new("-")).count();
+    ensure!(standard_input <= 1, "standard input (`-`) can be read once only; give it once");
+    let interrupt = Interrupt::catch().context("cannot catch signals")?;
+    let report = count(&args.files, &Wanted::of(args), &interrupt)?;
     let text = match args.format {
         OutputFormat::Text => render::text(&report),
         OutputFormat::Json => render::json(&report)?,
     };
     io::stdout().write_all(text.as_bytes()).context("cannot show what was counted")?;
-    let Some(error) = &report.capture.error else { return Ok(ExitCode::SUCCESS) };
-    eprintln!("error: {name} is damaged {error}; what could be read until there has been counted");
-    Ok(ExitCode::FAILURE)
+    let mut code = ExitCode::SUCCESS;
+    for File { file, error, .. } in &report.files {
+        if let Some(error) = error {
+            eprintln!("error: {file} is damaged {error}; what could be read until there has been counted");
+            code = ExitCode::FAILURE;
+        }
+    }
+    if report.capture.stopped && args.files.iter().any(|path| files::has_an_end(path)) {
+        let file = &report.capture.file;
+        eprintln!(
+            "error: a signal came before {file} was read to the end; what was read until then has been counted"
+        );
+        code = ExitCode::FAILURE;
+    }
+    Ok(code)
 }
 
-fn name(path: &Path) -> String {
-    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
-}
-
-/// Counts a capture as far as it can be read.
-fn count(
-    source: impl Read + 'static,
-    name: &str,
+/// What is to be counted, and how.
+#[derive(Clone, Debug)]
+struct Wanted {
+    /// Connections that are followed at a time.
     limit: usize,
     routes: Routes,
-) -> Result<Report, NotACapture> {
-    let mut capture = Capture::open(source)?;
-    let mut replay = Replay::new(limit, routes);
-    let damage = capture.read(|record| replay.take(record)).err();
-    let mut report = replay.finish();
-    name.clone_into(&mut report.capture.file);
-    report.capture.packets = capture.packets();
-    report.capture.error = damage.as_ref().map(ToString::to_string);
-    report.capture.truncated = damage.is_some_and(|damage| damage.is_cut_off());
-    Ok(report)
+    peers: bool,
+    /// How many of the slowest requests.
+    top: usize,
+    every: Option<Duration>,
+    filter: Option<Filter>,
+}
+
+#[cfg(test)]
+impl Default for Wanted {
+    fn default() -> Self {
+        let (limit, routes) = (1_000, Routes::Counted);
+        Self { limit, routes, peers: false, top: 0, every: None, filter: None }
+    }
+}
+
+impl Wanted {
+    fn of(args: &ReplayArgs) -> Self {
+        Self {
+            limit: usize::try_from(args.max_connections).unwrap_or(usize::MAX),
+            routes: if args.routes { Routes::Counted } else { Routes::Ignored },
+            peers: args.peers,
+            top: args.top.into(),
+            every: args.every,
+            filter: args.filter.clone(),
+        }
+    }
+}
+
+/// Counts captures as far as they can be read. Where time goes back in them, they are read in the order of times as well, if
+/// they are small enough, and what makes more sense is told: either the order is wrong, or some of the times are.
+fn count(paths: &[PathBuf], wanted: &Wanted, interrupt: &Rc<Interrupt>) -> Result<Report> {
+    let mut as_it_stands = read(Files::open(paths, interrupt)?, wanted);
+    if interrupt.has_come() {
+        as_it_stands.stop(interrupt.cut.get());
+        return Ok(as_it_stands);
+    }
+    if as_it_stands.capture.time_goes_back.is_none() || !sorted::can_be_sorted(paths) {
+        return Ok(as_it_stands);
+    }
+    let mut files = Files::open(paths, interrupt)?;
+    let mut sorted = Sorted::default();
+    files.read(|record| sorted.take(record));
+    let mut replay = Replay::new(wanted);
+    sorted.read(|record| replay.take(record));
+    let mut by_time = replay.finish(files.finish());
+    if interrupt.has_come() || by_time.disorder() > as_it_stands.disorder() {
+        return Ok(as_it_stands);
+    }
+    by_time.capture.time_goes_back = as_it_stands.capture.time_goes_back;
+    by_time.capture.order = Order::Time;
+    Ok(by_time)
+}
+
+/// Counts captures in the order in which their packets stand there.
+fn read(mut files: Files, wanted: &Wanted) -> Report {
+    let mut replay = Replay::new(wanted);
+    files.read(|record| replay.take(record));
+    replay.finish(files.finish())
 }
 
 /// A replay under way.
@@ -94,21 +168,20 @@ struct Replay {
     skipped: Skipped,
     span: Option<Span>,
     cut: u64,
-}
-
-/// The times of a capture's packets.
-#[derive(Clone, Copy)]
-struct Span {
-    /// Of the packet that came first in the file: what the engine's clock starts from.
-    start: u64,
-    earliest: u64,
-    latest: u64,
+    filter: Option<Filter>,
 }
 
 impl Replay {
-    fn new(limit: usize, routes: Routes) -> Self {
+    fn new(wanted: &Wanted) -> Self {
+        let common = Common {
+            routes: wanted.routes,
+            peers: wanted.peers,
+            watch: Watch::new(wanted.top, wanted.every),
+            ..Common::default()
+        };
         Self {
-            connections: Connections::new(limit, routes),
+            connections: Connections::new(wanted.limit, common),
+            filter: wanted.filter.clone(),
             fragments: Fragments::default(),
             skipped: Skipped::new(),
             span: None,
@@ -123,31 +196,43 @@ impl Replay {
     }
 
     fn packet(&mut self, record: &Record<'_>) -> Result<(), Skip> {
-        let now = self.span.get_or_insert(Span::from(record.time)).note(record.time);
+        let span = self.span.get_or_insert_with(|| {
+            let span = Span::from(record.time);
+            self.connections.begin(span);
+            span
+        });
+        let now = span.note(record.time);
         self.cut += u64::from(record.bytes.len() < record.length);
         let inner = link::strip(record)?;
+        self.datagram(inner, now)
+    }
+
+    /// Takes an IP packet, or what is in it if it is a tunnel's.
+    fn datagram(&mut self, inner: Inner<'_>, now: u64) -> Result<(), Skip> {
         let Some(datagram) = network::datagram(inner, now, &mut self.fragments)? else { return Ok(()) };
-        self.connections.take(&Segment::of(&datagram)?, now)
+        if let Some(within) = tunnel::within(&datagram, inner.depth()) {
+            return self.datagram(within?, now);
+        }
+        let segment = Segment::of(&datagram)?;
+        if !self.passes(&segment, now) {
+            return Err(Skip::Filtered);
+        }
+        self.connections.take(&segment, now)
     }
 
-    fn finish(mut self) -> Report {
-        let end = self.span.map_or(0, |span| span.latest.saturating_sub(span.start));
-        let services = self.connections.finish(end);
+    fn passes(&self, segment: &Segment<'_>, now: u64) -> bool {
+        let (Some(filter), Some(span)) = (&self.filter, self.span) else { return true };
+        filter.passes(&Seen {
+            ends: [segment.from, segment.to],
+            time: span.since_1970(now),
+            first: span.start,
+        })
+    }
+
+    fn finish(mut self, files: Vec<Outcome>) -> Report {
+        let end = self.span.map_or(0, |span| span.clock(span.latest));
+        let (services, watch) = self.connections.finish(end);
         self.fragments.end(&mut self.skipped);
-        Report::new(services, self.span, &self.skipped, self.cut)
-    }
-}
-
-impl Span {
-    const fn from(start: u64) -> Self {
-        Self { start, earliest: start, latest: start }
-    }
-
-    /// The time since the first packet: the engine has bits for two years. A clock that goes back before it stands
-    /// still.
-    fn note(&mut self, time: u64) -> u64 {
-        self.earliest = self.earliest.min(time);
-        self.latest = self.latest.max(time);
-        time.saturating_sub(self.start)
+        Report::new(services, watch, self.span, &self.skipped, self.cut, files)
     }
 }

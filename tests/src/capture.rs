@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
+    netns::Netns,
     poll,
     process::{self, Process},
     tool,
@@ -55,8 +56,16 @@ impl Capture {
     /// The same on an interface of tcpdump's, such as `any`.
     pub fn start_on(interface: &str, port: u16) -> Result<Self> {
         tool::demand_root()?;
+        Self::start_by(tool::command("tcpdump")?, interface, &format!("port {port}"), port)
+    }
+
+    /// What passes an interface within a network namespace and a filter, of which the service at a port is expected.
+    pub fn start_within(netns: &Netns, interface: &str, filter: &str, port: u16) -> Result<Self> {
+        Self::start_by(netns.command("tcpdump")?, interface, filter, port)
+    }
+
+    fn start_by(mut command: Command, interface: &str, filter: &str, port: u16) -> Result<Self> {
         let directory = TempDir::with_prefix("traffic-probe-capture-")?;
-        let mut command = tool::command("tcpdump")?;
         // 64 MiB of buffer; each packet is written at once; and no change of user, who could not write here.
         command.args([
             "-i",
@@ -69,7 +78,7 @@ impl Capture {
             "root",
             "-w",
         ]);
-        command.arg(file(&directory)).arg(format!("port {port}"));
+        command.arg(file(&directory)).arg(filter);
         let mut tcpdump = Process::spawn(&mut command)?;
         poll::until("tcpdump to listen", || {
             if let Some(status) = tcpdump.ended()? {
@@ -81,10 +90,18 @@ impl Capture {
     }
 
     /// Ends it once everything until now is in the file, and makes sure that the kernel has dropped nothing.
-    pub fn finish(mut self) -> Result<Captured> {
+    pub fn finish(self) -> Result<Captured> {
+        let port = self.port;
+        self.finish_behind(|marker| {
+            _ = UdpSocket::bind("127.0.0.1:0")?.send_to(marker, ("127.0.0.1", port))?;
+            Ok(())
+        })
+    }
+
+    /// The same where some bytes have to be sent in another way to be captured, in a datagram that is no tunnel's.
+    pub fn finish_behind(mut self, send: impl FnOnce(&[u8]) -> Result<()>) -> Result<Captured> {
         // Packets wait in a buffer between the kernel and tcpdump, in their order: once this one is through, all are.
-        let socket = UdpSocket::bind("127.0.0.1:0")?;
-        socket.send_to(MARKER, ("127.0.0.1", self.port))?;
+        send(MARKER)?;
         poll::until("tcpdump to write its last packet", || {
             let file = File::open(file(&self.directory))?;
             let length = usize::try_from(file.metadata()?.len())?;
@@ -117,10 +134,7 @@ impl Captured {
         ensure!(output.status.success(), "replay ended with {}: {}", output.status, output.stderr);
         let mut report: Value = serde_json::from_str(&output.stdout).context("replay --format json")?;
         let skipped = report["capture"]["skipped"].clone();
-        ensure!(
-            skipped["not_tcp"] == 1,
-            "the packet that ended the capture was taken for another: {skipped}"
-        );
+        ensure!(skipped["udp"] == 1, "the packet that ended the capture was taken for another: {skipped}");
         let services = report["services"].as_array_mut().context("no services")?;
         ensure!(services.len() == 1, "not one service: {services:?}");
         let service = services.remove(0);

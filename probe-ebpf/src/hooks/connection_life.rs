@@ -32,8 +32,8 @@ const AF_INET: u32 = 2;
 #[inline(always)]
 pub fn observe(ctx: &SockOpsContext, heads: Heads) {
     let result = match ctx.op() {
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ctx, Role::Client),
-        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ctx, Role::Server),
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ctx, Role::Client, heads),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ctx, Role::Server, heads),
         BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(ctx),
         BPF_SOCK_OPS_STATE_CB => {
             changed(ctx, heads);
@@ -64,7 +64,7 @@ fn connection<'a>(ops: *mut bpf_sock_ops, flags: u32) -> Option<&'a mut Connecti
 
 /// The handshake is done.
 #[inline(always)]
-fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
+fn established(ctx: &SockOpsContext, role: Role, heads: Heads) -> Result<(), Reason> {
     let ops = ctx.ops;
     let connection = connection(ops, BPF_SK_STORAGE_GET_F_CREATE).ok_or(Reason::SocketState)?;
     if matches!(connection.stage, Stage::Open | Stage::Joined) {
@@ -112,7 +112,7 @@ fn established(ctx: &SockOpsContext, role: Role) -> Result<(), Reason> {
     if matches!(role, Role::Server) {
         // SAFETY: a field of the context, in network order.
         let port = u32::from_be(unsafe { (*ops).remote_port }) as u16;
-        let begun = early::start(connection, received, port);
+        let begun = early::start(connection, received, port, heads);
         connection.note_first_window(received);
         enter_client(ops, connection, begun)?;
     } else {

@@ -101,7 +101,12 @@ pub fn read(
 /// Starts a connection with what came before it, if something did; `received` is the first sequence number that the
 /// connection expects. Returns what was said of clients.
 #[inline(always)]
-pub fn start(connection: &mut Connection, received: u32, port: u16) -> Option<&'static Proxied> {
+pub fn start(
+    connection: &mut Connection,
+    received: u32,
+    port: u16,
+    heads: Heads,
+) -> Option<&'static Proxied> {
     let early = EARLY.get_ptr_mut(0)?;
     // SAFETY: as in `read`.
     let early = unsafe { &mut *early };
@@ -120,7 +125,8 @@ pub fn start(connection: &mut Connection, received: u32, port: u16) -> Option<&'
         unsafe { atomic::add(&raw mut (*counters).received.bytes, u64::from(early.fresh)) };
     }
     segment::begin(connection.service, connection.protocol.measured(), early.began);
-    if early.began != 0 {
+    // Where heads are not read, there is no request, and no kernel that has the instructions that ages take.
+    if matches!(heads, Heads::Read) && early.began != 0 {
         // All of them began with the one segment.
         ages::begin(connection.service, connection.last_request, early.began);
     }

@@ -121,7 +121,7 @@ mod tests {
         };
         let (one, two) = (of(1 << 10, 1 << 10, 1 << 10, 2), of(1 << 11, 1 << 11, 1 << 11, 2));
         let an_entry = |bytes: fn(&Memory) -> u64| (bytes(&two) - bytes(&one)) / 1024;
-        assert_eq!(an_entry(Memory::services), 1076);
+        assert_eq!(an_entry(Memory::services), 1668);
         assert_eq!(an_entry(Memory::series), 120);
         assert_eq!(an_entry(Memory::clients), 104);
         let more = of(1 << 10, 1 << 10, 1 << 10, 3);

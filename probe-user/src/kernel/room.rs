@@ -13,9 +13,9 @@ use super::{error::StartError, memory::Memory};
 use crate::settings::Capacities;
 
 /// What a start takes beside the tables whose sizes are set: the object and the kernel's types, what the verifier keeps of the paths
-/// that it follows, and the tables that are always of one size. With the defaults (42 MiB of tables) a start peaked at 97 MiB,
+/// that it follows, and the tables that are always of one size. With the defaults (45 MiB of tables) a start peaked at 100 MiB,
 /// on 6.18 with two CPUs.
-const START: u64 = 60 << 20;
+const START: u64 = 64 << 20;
 
 /// From this version on tables are charged to the cgroup, and before it to the limit on locked memory.
 const CHARGED_TO_CGROUP: KernelVersion = KernelVersion::new(5, 11, 0);

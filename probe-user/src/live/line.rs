@@ -88,7 +88,7 @@ mod tests {
             features: Vec::new(),
         };
         let mut requests = RequestRates { requests: 1_234.4, ..RequestRates::default() };
-        requests.durations.add(of_nanoseconds(12_000_000), 100, 0);
+        requests.durations.add(of_nanoseconds(12_000_000), 100, 100 * 12_000_000);
         let service = ServiceRates {
             received: 156_250.0,
             sent: 250e6,

@@ -100,19 +100,24 @@ impl Capture {
         self.packets
     }
 
-    /// Hands over every packet, or the reason why there is none to hand over.
-    pub(super) fn read(&mut self, mut to: impl FnMut(Result<Record<'_>, Skip>)) -> Result<(), Damage> {
+    /// Hands over the next packet, or the reason why there is none to hand over; false if there are no more.
+    pub(super) fn advance(&mut self, mut to: impl FnMut(Result<Record<'_>, Skip>)) -> Result<bool, Damage> {
         loop {
             let trouble = match self.reader.next() {
                 Ok((size, block)) => {
-                    if let Some(record) = self.section.record(&block) {
+                    let record = self.section.record(&block);
+                    let found = record.is_some();
+                    if let Some(record) = record {
                         self.packets += 1;
                         to(record);
                     }
                     self.reader.consume(size);
+                    if found {
+                        return Ok(true);
+                    }
                     continue;
                 }
-                Err(PcapError::Eof) => return Ok(()),
+                Err(PcapError::Eof) => return Ok(false),
                 Err(PcapError::Incomplete(_)) => Trouble::Refill,
                 Err(PcapError::BufferTooSmall) => Trouble::Grow,
                 Err(PcapError::UnexpectedEof) => Trouble::End,

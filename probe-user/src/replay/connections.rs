@@ -5,12 +5,14 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 
 use super::{
+    half::Remains,
     pair::{End, Pair},
-    routes::Routes,
     services::Services,
     skip::Skip,
-    talk::{Common, Ending, Greeting, Remains, Talk},
+    span::Span,
+    talk::{Common, Ending, Greeting, Talk},
     tcp::Segment,
+    watch::Watch,
 };
 
 /// Connections that have ended and are remembered.
@@ -26,13 +28,14 @@ pub(super) struct Connections {
 
 impl Connections {
     /// None yet, and never more than so many at a time.
-    pub(super) fn new(limit: usize, routes: Routes) -> Self {
-        Self {
-            followed: LruCache::unbounded(),
-            limit: limit.max(1),
-            ended: LruCache::sparse(REMEMBERED),
-            common: Common { routes, ..Common::default() },
-        }
+    pub(super) fn new(limit: usize, common: Common) -> Self {
+        let ended = LruCache::sparse(REMEMBERED);
+        Self { followed: LruCache::unbounded(), limit: limit.max(1), ended, common }
+    }
+
+    /// The first packet has come: what the engine's clock shows is known.
+    pub(super) fn begin(&mut self, span: Span) {
+        self.common.watch.span = Some(span);
     }
 
     /// Takes a segment.
@@ -49,8 +52,8 @@ impl Connections {
             self.follow(pair, Talk::join(pair), now);
         }
         let Some(talk) = self.followed.get_mut(&pair) else { return Ok(()) };
-        talk.hear(from, segment, now, &mut self.common);
-        if segment.rst {
+        let believed = talk.hear(from, segment, now, &mut self.common);
+        if segment.rst && believed {
             self.end(&pair, Ending::Reset, now);
         } else if talk.is_over() {
             self.end(&pair, Ending::Farewell, now);
@@ -94,10 +97,10 @@ impl Connections {
     }
 
     /// The capture is over: what it came to.
-    pub(super) fn finish(mut self, now: u64) -> Services {
+    pub(super) fn finish(mut self, now: u64) -> (Services, Watch) {
         while let Some((_, talk)) = self.followed.pop_lru() {
             talk.end(Ending::Cut, now, &mut self.common);
         }
-        self.common.services
+        (self.common.services, self.common.watch)
     }
 }

@@ -4,6 +4,7 @@
 use probe_common::{
     connection::{self, Connection, Segment, Side, Stage},
     deliveries,
+    exchange::ABORTED,
     flow::{Flow, Part},
     http1::{self, Extent},
     pending,
@@ -14,9 +15,11 @@ use probe_common::{
 };
 
 use super::{
-    routes::{Routes, Waiting},
-    tally::Tally,
+    cut::completed,
+    routes::{self, Routes, Waiting},
+    tally::{self, Lasted, Tally},
     tcp,
+    watch::Ended,
 };
 
 /// The most lines and jumps that are read in a segment, as in the kernel.
@@ -42,8 +45,10 @@ pub(super) struct Heard {
 #[derive(Clone, Debug)]
 pub(super) struct Conversation {
     connection: Connection,
-    /// Routes of its requests, if they are counted.
-    routes: Option<Box<Waiting>>,
+    routes: Routes,
+    waiting: Waiting,
+    /// Requests that have ended, until somebody takes them.
+    ended: Vec<Ended>,
 }
 
 impl Conversation {
@@ -81,7 +86,7 @@ impl Conversation {
     }
 
     fn with(connection: &Connection, routes: Routes) -> Self {
-        Self { connection: *connection, routes: (routes == Routes::Counted).then(Box::default) }
+        Self { connection: *connection, routes, waiting: Waiting::default(), ended: Vec::new() }
     }
 
     /// What it speaks.
@@ -92,6 +97,27 @@ impl Conversation {
     /// Requests that wait for their answers.
     pub(super) fn in_flight(&self) -> u64 {
         u64::from(self.connection.pending.waiting())
+    }
+
+    /// Counts those, and what is known of them, where the capture ends.
+    pub(super) fn wait(&self, now: u64, tally: &mut Tally) {
+        let Connection { mut pending, response, .. } = self.connection;
+        tally.in_flight += self.in_flight();
+        // Of the first one only: answers come in their order.
+        let mut status = Some(response.status).filter(|status| *status != 0);
+        while let Some(request) = pending.first(now) {
+            pending.pop(request.started);
+            let kept = self.waiting.of(pending.route_of_removed());
+            let route = (self.routes == Routes::Counted).then(|| routes::name(kept));
+            let kind = tally::Waiting { route, method: request.method, status: status.take() };
+            let oldest = kept.map_or(request.started, |kept| kept.began);
+            tally.waits(kind, tally::Waited { count: 1, oldest });
+        }
+    }
+
+    /// The requests that have ended since this was asked last.
+    pub(super) fn take_ended(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Takes a segment, and counts what it brings to an end.
@@ -127,7 +153,7 @@ impl Conversation {
     fn deliver(&mut self, acknowledged: u32, now: u64, tally: &mut Tally) {
         for _ in 0..deliveries::DEPTH {
             let Some(delivery) = self.connection.deliver(acknowledged) else { return };
-            tally.delivery.add(now.saturating_sub(delivery.began), u64::from(delivery.answers));
+            tally.delivery.add_from(delivery.began, now, u64::from(delivery.answers));
         }
     }
 
@@ -140,12 +166,12 @@ impl Conversation {
             } else {
                 self.step_on_cut(segment, bytes, now, window)
             };
-            if step.began
-                && let Some(routes) = &mut self.routes
-            {
-                routes.begin(window, &mut self.connection.pending);
+            // One that ends and one that begins in the same step: the first makes room.
+            self.note(&step, now, tally);
+            if step.began {
+                let began = self.connection.last_request;
+                self.waiting.begin(began, self.routes, window, &mut self.connection.pending);
             }
-            self.note(&step, tally);
             if !step.more {
                 return;
             }
@@ -184,6 +210,9 @@ impl Conversation {
         }
         self.connection = before;
         window.clear();
+        if let Some(line) = completed(&before, segment, bytes) {
+            return self.step_on_cut(segment, &line, now, window);
+        }
         self.connection.step(segment, now, window, &Missing)
     }
 
@@ -192,7 +221,7 @@ impl Conversation {
     pub(super) fn close(&mut self, now: u64, tally: &mut Tally) {
         for _ in 0..pending::DEPTH {
             let step = self.connection.close(now);
-            self.note(&step, tally);
+            self.note(&step, now, tally);
             if !step.ended {
                 break;
             }
@@ -207,12 +236,31 @@ impl Conversation {
         self.close(now, tally);
     }
 
-    fn note(&self, step: &connection::Step, tally: &mut Tally) {
+    fn note(&mut self, step: &connection::Step, now: u64, tally: &mut Tally) {
+        let kept = match &step.exchange {
+            Some(exchange) => self.waiting.end(exchange.route),
+            None if step.ended => self.waiting.end(self.connection.pending.route_of_removed()),
+            None => None,
+        };
         if let Some(exchange) = &step.exchange {
-            tally.ended(exchange, self.routes.as_ref().map(|routes| routes.end(exchange.route)));
+            let began = kept
+                .as_ref()
+                .map_or_else(|| self.connection.pending.start_of_removed(), |request| request.began);
+            let (answered, ended) = if exchange.status == ABORTED {
+                (now, now)
+            } else {
+                (self.connection.response.started, self.connection.response.latest)
+            };
+            let route = (self.routes == Routes::Counted).then(|| routes::name(kept.as_ref()));
+            let lasted = Lasted { began, answered, ended };
+            tally.ended(exchange, &lasted, route.clone());
+            self.ended.push(Ended { method: exchange.method, status: exchange.status, route, lasted });
         }
         if let Some(reason) = step.unmeasured {
             tally.escaped(reason);
+        }
+        if step.ended && self.connection.pending.waiting() == 0 {
+            self.waiting.clear();
         }
     }
 }

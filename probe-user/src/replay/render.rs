@@ -1,8 +1,11 @@
 //! A replay for people and for programs.
 
+mod extras;
+
 use std::fmt::Write;
 
-use super::report::{Capture, Latency, Report, RouteKind, Service};
+use self::extras::{columns, intervals, peers, slowest, waiting};
+use super::report::{Capture, GoesBack, Kind, Latency, Order, Report, RouteKind, Service};
 use crate::figures::{duration, grouped};
 
 /// Over the columns of the table, each to the right but for the first two.
@@ -37,7 +40,17 @@ pub(super) fn text(report: &Report) -> String {
         routes(&mut text, service);
     }
     for service in &report.services {
+        peers(&mut text, service);
+    }
+    for service in &report.services {
+        waiting(&mut text, service);
         remarks(&mut text, service);
+    }
+    slowest(&mut text, &report.slowest);
+    intervals(&mut text, &report.intervals);
+    if report.beyond_intervals > 0 {
+        let beyond = grouped(report.beyond_intervals);
+        _ = writeln!(text, "{beyond} requests lie in later intervals: choose longer ones");
     }
     capture(&mut text, &report.capture);
     text
@@ -51,17 +64,7 @@ pub(super) fn json(report: &Report) -> serde_json::Result<String> {
 fn table(text: &mut String, services: &[Service]) {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     rows.extend(services.iter().map(row));
-    let widths: [usize; HEADINGS.len()] = std::array::from_fn(|column| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
-    });
-    for row in &rows {
-        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-            // Writing to a string cannot fail.
-            _ = if column < 2 { write!(text, "{cell:width$}  ") } else { write!(text, "{cell:>width$}  ") };
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
+    columns(text, &rows, 2);
 }
 
 fn row(service: &Service) -> [String; HEADINGS.len()] {
@@ -84,24 +87,27 @@ fn row(service: &Service) -> [String; HEADINGS.len()] {
     ]
 }
 
-/// `10.0.0.1:80  GET 200: 3, POST 500: 1`
+/// `10.0.0.1:80  GET 200: 3 (P50 1.0 ms, P99 2.0 ms), POST 500: 1 (P50 ...)`
 fn statuses(text: &mut String, service: &Service) {
-    let kinds: Vec<_> = service
-        .by_status
-        .iter()
-        .map(|kind| format!("{} {}: {}", kind.method, kind.status, grouped(kind.count)))
-        .collect();
+    let kinds: Vec<_> = service.by_status.iter().map(kind).collect();
     if !kinds.is_empty() {
         _ = writeln!(text, "\n{}  {}", service.service, kinds.join(", "));
     }
 }
 
-/// `10.0.0.1:80  /users/*  GET 200: 3`
+/// `10.0.0.1:80  /users/*  GET 200: 3 (P50 1.0 ms, P99 2.0 ms)`
 fn routes(text: &mut String, service: &Service) {
-    for RouteKind { route, kind } in &service.by_route {
-        let count = grouped(kind.count);
-        _ = writeln!(text, "{}  {route}  {} {}: {count}", service.service, kind.method, kind.status);
+    for RouteKind { route, kind: found } in &service.by_route {
+        _ = writeln!(text, "{}  {route}  {}", service.service, kind(found));
     }
+}
+
+fn kind(kind: &Kind) -> String {
+    let known = match (kind.duration.p50_seconds, kind.duration.p99_seconds) {
+        (Some(p50), Some(p99)) => format!(" (P50 {}, P99 {})", duration(p50), duration(p99)),
+        _ => String::new(),
+    };
+    format!("{} {}: {}{known}", kind.method, kind.status, grouped(kind.count))
 }
 
 /// What one has to know to trust the figures.
@@ -124,6 +130,10 @@ fn remarks(text: &mut String, service: &Service) {
     if !known.is_empty() {
         _ = writeln!(text, "{}  connections: {}", service.service, known.join(", "));
     }
+    if service.unknown() > 0 {
+        let unknown = grouped(service.unknown());
+        _ = writeln!(text, "{}  durations not known, since time goes back: {unknown}", service.service);
+    }
     if !service.unmeasured.is_empty() {
         _ = writeln!(text, "{}  unmeasured: {}", service.service, list(service.unmeasured.iter()));
     }
@@ -133,6 +143,18 @@ fn capture(text: &mut String, capture: &Capture) {
     _ = write!(text, "\n{}: {} packets", capture.file, grouped(capture.packets));
     if let Some(first) = &capture.first {
         _ = write!(text, " in {} from {first}", duration(capture.seconds));
+    }
+    if capture.stopped {
+        text.push_str("; stopped by a signal");
+    }
+    if let Some(GoesBack { times, seconds }) = capture.time_goes_back {
+        let by = duration(seconds);
+        let times = if times == 1 { "once".to_owned() } else { format!("{} times", grouped(times)) };
+        let order = match capture.order {
+            Order::File => "counted in the order of the file",
+            Order::Time => "counted in the order of time",
+        };
+        _ = write!(text, "; time goes back {times}, by up to {by}: {order}");
     }
     if capture.cut_packets > 0 {
         _ = write!(text, "; {} of them not captured whole", grouped(capture.cut_packets));

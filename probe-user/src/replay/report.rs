@@ -1,5 +1,7 @@
 //! What a replay came to, as a document: the shape of `--format json`, which `docs/replay.md` describes.
 
+mod parts;
+
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -11,18 +13,33 @@ use probe_common::{exchange::ABORTED, protocol::Method};
 use serde::Serialize;
 
 use super::{
-    Span,
+    damage::Damage,
+    files::Outcome,
     services::{Row, Services},
-    skip::Skipped,
+    skip::{Skip, Skipped},
+    span::Span,
     tally::{Connections, Tally},
     times::Times,
+    watch::Watch,
 };
+pub(super) use parts::{File, Interval, Peer, Slowest, Waiting};
 
 /// All that was counted.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) services: Vec<Service>,
+    /// With `--top`: the slowest requests, the slowest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) slowest: Vec<Slowest>,
+    /// With `--every`: figures over time. Intervals in which nothing came are left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) intervals: Vec<Interval>,
+    /// Requests in intervals beyond the 100,000 that are kept.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) beyond_intervals: u64,
     pub(super) capture: Capture,
+    /// The files that it was read from.
+    pub(super) files: Vec<File>,
 }
 
 /// A service, and what it speaks.
@@ -44,10 +61,15 @@ pub(super) struct Service {
     pub(super) aborted: u64,
     /// Without an answer when the capture ended; not among `requests`.
     pub(super) in_flight: u64,
+    /// The same by what is known of them.
+    pub(super) waiting: Vec<Waiting>,
     pub(super) by_status: Vec<Kind>,
     /// Only where routes are counted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) by_route: Vec<RouteKind>,
+    /// Only where clients are told apart; who has most bytes comes first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) by_peer: Vec<Peer>,
     pub(super) time_to_first_byte: Latency,
     pub(super) duration: Latency,
     /// From the first byte of the response until the client has acknowledged its last one.
@@ -64,16 +86,17 @@ pub(super) struct Service {
 }
 
 /// Requests of a method and a status.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct Kind {
     pub(super) method: &'static str,
     /// As the label of the metrics has it: the code, or `aborted`.
     pub(super) status: String,
     pub(super) count: u64,
+    pub(super) duration: Latency,
 }
 
 /// Requests of a route, a method and a status.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct RouteKind {
     pub(super) route: String,
     #[serde(flatten)]
@@ -84,6 +107,8 @@ pub(super) struct RouteKind {
 #[derive(Debug, Serialize)]
 pub(super) struct Latency {
     pub(super) count: u64,
+    /// Not among them: durations that are not known, because time goes back within them.
+    pub(super) unknown: u64,
     pub(super) sum_seconds: f64,
     pub(super) max_seconds: f64,
     pub(super) p50_seconds: Option<f64>,
@@ -123,10 +148,16 @@ pub(super) struct Capture {
     pub(super) last: Option<String>,
     /// Seconds between the two.
     pub(super) seconds: f64,
+    /// That, and how far, packets are older than those before them in the file; none if time never goes back.
+    pub(super) time_goes_back: Option<GoesBack>,
+    /// In which order the packets were counted.
+    pub(super) order: Order,
     /// Packets of which not all was captured.
     pub(super) cut_packets: u64,
     /// Packets that are part of no connection, by reason.
     pub(super) skipped: BTreeMap<&'static str, u64>,
+    /// Whether a signal ended the reading.
+    pub(super) stopped: bool,
     /// Whether the file ends in the middle of a record.
     pub(super) truncated: bool,
     /// What kept the file from being read to its end.
@@ -134,26 +165,104 @@ pub(super) struct Capture {
 }
 
 impl Report {
-    pub(super) fn new(services: Services, span: Option<Span>, skipped: &Skipped, cut: u64) -> Self {
-        let time =
-            |nanoseconds| format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(nanoseconds)).to_string();
+    /// Takes note that a signal ended the reading; where something was left unread, that is no damage.
+    pub(super) fn stop(&mut self, cut: bool) {
+        let capture = &mut self.capture;
+        capture.stopped = true;
+        if cut && capture.truncated {
+            (capture.truncated, capture.error) = (false, None);
+            self.files.iter_mut().for_each(|file| file.error = None);
+        }
+    }
+}
+
+/// Time that goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct GoesBack {
+    /// How often.
+    pub(super) times: u64,
+    /// By how much at most.
+    pub(super) seconds: f64,
+}
+
+/// An order of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Order {
+    /// As they stand in the file.
+    File,
+    /// By their times.
+    Time,
+}
+
+impl Report {
+    pub(super) fn new(
+        services: Services,
+        watch: Watch,
+        span: Option<Span>,
+        skipped: &Skipped,
+        cut: u64,
+        files: Vec<Outcome>,
+    ) -> Self {
         let capture = Capture {
-            file: String::new(),
-            packets: 0,
+            file: files.iter().map(|file| &*file.name).collect::<Vec<_>>().join(", "),
+            packets: files.iter().map(|file| file.packets).sum(),
             first: span.map(|span| time(span.earliest)),
             last: span.map(|span| time(span.latest)),
             seconds: seconds(span.map_or(0, |span| span.latest - span.earliest)),
             cut_packets: cut,
             skipped: skipped.iter().map(|(skip, count)| (skip.label(), *count)).collect(),
-            truncated: false,
-            error: None,
+            time_goes_back: span
+                .filter(|span| span.steps_back > 0)
+                .map(|span| GoesBack { times: span.steps_back, seconds: seconds(span.furthest_back) }),
+            order: Order::File,
+            stopped: false,
+            truncated: files.iter().filter_map(|file| file.damage.as_ref()).any(Damage::is_cut_off),
+            error: files.iter().find_map(|file| file.damage.as_ref()).map(ToString::to_string),
         };
-        Self { services: services.rows().into_iter().map(Service::new).collect(), capture }
+        let end = span.map_or(0, |span| span.clock(span.latest));
+        Self {
+            services: services.rows().into_iter().map(|row| Service::new(row, end)).collect(),
+            intervals: Interval::all(&watch),
+            beyond_intervals: watch.beyond,
+            slowest: watch.into_slowest().iter().map(|slow| Slowest::new(slow, span)).collect(),
+            capture,
+            files: files.into_iter().map(File::from).collect(),
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A time in nanoseconds since 1970, in RFC 3339.
+fn time(nanoseconds: u64) -> String {
+    format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(nanoseconds)).to_string()
+}
+
+impl Report {
+    /// How little sense the order makes in which packets were counted: what could not be told, and what has lost its
+    /// beginning or comes behind its end.
+    pub(super) fn disorder(&self) -> u64 {
+        let of_service = |service: &Service| {
+            let ConnectionCounts { joined, reused, half_open, .. } = service.connections;
+            let unmeasured: u64 = service.unmeasured.values().sum();
+            service.unknown() + unmeasured + joined + reused + half_open
+        };
+        let behind = self.capture.skipped.get(Skip::AfterEnd.label()).copied().unwrap_or_default();
+        self.services.iter().map(of_service).sum::<u64>() + behind
     }
 }
 
 impl Service {
-    fn new(row: Row) -> Self {
+    /// Durations that are not known.
+    pub(super) fn unknown(&self) -> u64 {
+        self.duration.unknown.max(self.time_to_first_byte.unknown)
+    }
+
+    fn new(row: Row, end: u64) -> Self {
         let Row { service, protocol, tally } = row;
         Self {
             service: service.map_or_else(|| "other".to_owned(), |server| server.to_string()),
@@ -164,8 +273,10 @@ impl Service {
             server_errors: tally.count(|status| status / 100 == 5),
             aborted: tally.count(|status| status == ABORTED),
             in_flight: tally.in_flight,
+            waiting: tally.waiting.iter().map(|(kind, waited)| Waiting::new(kind, waited, end)).collect(),
             by_status: kinds(&tally),
             by_route: route_kinds(&tally),
+            by_peer: Peer::all(&tally),
             time_to_first_byte: Latency::new(&tally.first_byte),
             duration: Latency::new(&tally.duration),
             delivery: Latency::new(&tally.delivery),
@@ -179,21 +290,26 @@ impl Service {
 }
 
 fn kinds(tally: &Tally) -> Vec<Kind> {
-    tally.requests.iter().map(|((method, status), count)| Kind::new(*method, *status, *count)).collect()
+    tally.requests.iter().map(|((method, status), times)| Kind::new(*method, *status, times)).collect()
 }
 
 fn route_kinds(tally: &Tally) -> Vec<RouteKind> {
-    let kind = |((route, method, status), count): (&(Arc<str>, Method, u16), &u64)| RouteKind {
+    let kind = |((route, method, status), times): (&(Arc<str>, Method, u16), &Times)| RouteKind {
         route: route.to_string(),
-        kind: Kind::new(*method, *status, *count),
+        kind: Kind::new(*method, *status, times),
     };
     tally.by_route.iter().map(kind).collect()
 }
 
+/// As the label of the metrics has it.
+fn label(status: u16) -> String {
+    if status == ABORTED { "aborted".to_owned() } else { format!("{status:03}") }
+}
+
 impl Kind {
-    fn new(method: Method, status: u16, count: u64) -> Self {
-        let status = if status == ABORTED { "aborted".to_owned() } else { format!("{status:03}") };
-        Self { method: method.label(), status, count }
+    fn new(method: Method, status: u16, times: &Times) -> Self {
+        let (count, duration) = (times.all(), Latency::new(times));
+        Self { method: method.label(), status: label(status), count, duration }
     }
 }
 
@@ -202,11 +318,12 @@ impl Latency {
         let histogram = times.histogram();
         Self {
             count: histogram.count,
+            unknown: times.unknown(),
             sum_seconds: seconds(histogram.sum),
             max_seconds: seconds(times.longest()),
-            p50_seconds: histogram.quantile(0.5),
-            p95_seconds: histogram.quantile(0.95),
-            p99_seconds: histogram.quantile(0.99),
+            p50_seconds: times.quantile(0.5),
+            p95_seconds: times.quantile(0.95),
+            p99_seconds: times.quantile(0.99),
         }
     }
 }

@@ -9,6 +9,8 @@ pub(super) enum Skip {
     AfterEnd,
     /// A header contradicts itself.
     BadHeader,
+    /// It does not pass the filter.
+    Filtered,
     /// The fragment of a packet that was not captured whole: there is nothing to put together.
     CutFragment,
     /// The fragment of a packet whose other fragments are missing, or one that contradicts them.
@@ -17,10 +19,14 @@ pub(super) enum Skip {
     CutHeader,
     /// Neither IPv4 nor IPv6.
     NotIp,
-    /// IP, but not TCP.
+    /// IP, but neither TCP nor UDP, and no tunnel.
     NotTcp,
     /// A pcapng block of a kind that no program has written for many years (Packet Block).
     ObsoleteBlock,
+    /// A tunnel that is not read, or one in too many others.
+    Tunnel,
+    /// UDP, and no tunnel.
+    Udp,
     /// Its interface is not described in the file.
     UnknownInterface,
     /// Its interface has a link layer that is not read here.
@@ -33,12 +39,15 @@ impl Skip {
         match self {
             Self::AfterEnd => "after_end",
             Self::BadHeader => "bad_header",
+            Self::Filtered => "filtered",
             Self::CutFragment => "cut_fragment",
             Self::LostFragment => "lost_fragment",
             Self::CutHeader => "cut_header",
             Self::NotIp => "not_ip",
             Self::NotTcp => "not_tcp",
             Self::ObsoleteBlock => "obsolete_block",
+            Self::Tunnel => "tunnel",
+            Self::Udp => "udp",
             Self::UnknownInterface => "unknown_interface",
             Self::UnknownLink => "unknown_link",
         }

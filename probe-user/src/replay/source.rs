@@ -4,17 +4,23 @@ use std::{
     cell::RefCell,
     fs::File,
     io::{self, ErrorKind, Read},
+    os::fd::AsFd,
     path::Path,
     rc::Rc,
 };
 
-/// Opens a file, or standard input for `-`.
-pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    if path == Path::new("-") {
-        return Ok(Box::new(io::stdin()));
-    }
-    // Opening a directory succeeds; that it cannot be read is said at the first attempt.
-    Ok(Box::new(File::open(path)?))
+use super::interrupt::{Interrupt, Interruptible};
+
+/// Opens a file, or standard input for `-`; a signal ends it.
+pub(super) fn open(path: &Path, interrupt: &Rc<Interrupt>) -> io::Result<Interruptible> {
+    let file = if path == Path::new("-") {
+        // Not by the buffer of the library, of which nobody could say whether it has something.
+        File::from(io::stdin().as_fd().try_clone_to_owned()?)
+    } else {
+        // Opening a directory succeeds; that it cannot be read is said at the first attempt.
+        File::open(path)?
+    };
+    Interruptible::new(file, interrupt)
 }
 
 /// Why reading failed, kept where whoever asks can find it: the parser passes on only that it did.

@@ -1,30 +1,31 @@
 //! A connection of the capture, from its handshake to its end.
 
-use probe_common::{connection::Side, counters::Volume, sequence::distance, window::Window};
+use probe_common::{connection::Side, reason::Reason, sequence::distance, window::Window};
 
 use super::{
     conversation::{Conversation, FirstBytes, Overheard},
+    half::{Half, NEAR, Remains},
     pair::{End, Ends, Pair},
     roles::{ATTEMPTS, Listeners},
     routes::Routes,
     services::{Service, Services},
-    tally::Tally,
+    tally::{Peer, Tally},
     tcp::Segment,
+    validity::{self, Held},
+    watch::Watch,
 };
-
-/// How far from what was last seen a segment may lie and still be of the same connection, in bytes: more than is ever
-/// under way, and less than what a new connection's first sequence number is likely to be away.
-const NEAR: u32 = 1 << 24;
-
-/// How long after its end something may come that belongs to a connection: as long as Linux keeps its addresses and
-/// ports from use (`TCP_TIMEWAIT_LEN`).
-const LINGERING: u64 = 60_000_000_000;
 
 /// A connection that is followed.
 pub(super) struct Talk {
     pair: Pair,
     phase: Phase,
     halves: Ends<Half>,
+    /// What each end has sent that is not believed yet.
+    held: Ends<Option<Box<Held>>>,
+    /// Segments that nothing has borne out.
+    doubtful: u64,
+    /// Requests that have ended.
+    requests: u64,
     words: Words,
 }
 
@@ -33,21 +34,6 @@ enum Phase {
     /// Asked for, not established.
     Connecting,
     Established,
-}
-
-/// What one end has sent.
-#[derive(Clone, Copy, Default)]
-struct Half {
-    /// Its SYN's sequence number.
-    initial: Option<u32>,
-    /// Sequence number behind its FIN.
-    fin: Option<u32>,
-    /// What it has received.
-    acknowledged: Option<u32>,
-    /// Sequence number behind the furthest that it has sent.
-    furthest: Option<u32>,
-    volume: Volume,
-    again: u64,
 }
 
 /// What is said.
@@ -71,6 +57,11 @@ pub(super) struct Common {
     pub(super) listeners: Listeners,
     pub(super) window: Box<Window>,
     pub(super) routes: Routes,
+    /// Segments that are held with their bytes.
+    pub(super) kept: usize,
+    /// Whether clients are told apart.
+    pub(super) peers: bool,
+    pub(super) watch: Watch,
 }
 
 /// How a connection ends, as far as the capture goes.
@@ -109,13 +100,30 @@ impl Talk {
         halves[from].initial = Some(segment.sequence);
         halves[from.other()].initial = segment.acknowledged.map(|next| next.wrapping_sub(1));
         let words = Words::Known { server, service, conversation };
-        Self { pair, phase: Phase::Connecting, halves, words }
+        Self {
+            pair,
+            phase: Phase::Connecting,
+            halves,
+            held: Ends::default(),
+            doubtful: 0,
+            requests: 0,
+            words,
+        }
     }
 
     /// One that is older than the capture.
     pub(super) fn join(pair: Pair) -> Self {
         let words = Words::Overheard { flows: Ends::default(), tried: 0 };
-        Self { pair, phase: Phase::Established, halves: Ends::default(), words }
+        let halves = Ends::default();
+        Self {
+            pair,
+            phase: Phase::Established,
+            halves,
+            held: Ends::default(),
+            doubtful: 0,
+            requests: 0,
+            words,
+        }
     }
 
     /// Takes a SYN for this connection's own, or for another's.
@@ -148,9 +156,38 @@ impl Talk {
         if self.halves[from].is_near(segment) { Greeting::Own } else { Greeting::Another }
     }
 
-    /// Takes a segment.
-    pub(super) fn hear(&mut self, from: End, segment: &Segment<'_>, now: u64, common: &mut Common) {
-        self.halves[from].note(segment);
+    /// Takes a segment; false if it is not believed, or not yet.
+    pub(super) fn hear(&mut self, from: End, segment: &Segment<'_>, now: u64, common: &mut Common) -> bool {
+        self.halves[from].volume.packets += 1;
+        let [own, other] = [from, from.other()].map(|end| self.halves[end].progress());
+        let continued = |held: &mut Box<Held>| held.is_continued(segment);
+        let answered = |held: &mut Box<Held>| held.is_answered(segment, other, own);
+        for (end, held) in [
+            (from, self.held[from].take_if(continued)),
+            (from.other(), self.held[from.other()].take_if(answered)),
+        ] {
+            if let Some(held) = held {
+                held.release(&mut common.kept);
+                self.believe(end, &held.segment(), held.time, common);
+            }
+        }
+        let [own, other] = [from, from.other()].map(|end| self.halves[end].progress());
+        let doubted = self.phase == Phase::Established && !validity::plausible(segment, own, other);
+        if doubted {
+            let held = Box::new(Held::new(segment, now, &mut common.kept));
+            if let Some(before) = self.held[from].replace(held) {
+                before.release(&mut common.kept);
+                self.doubtful += 1;
+            }
+        } else {
+            self.believe(from, segment, now, common);
+        }
+        !doubted
+    }
+
+    fn believe(&mut self, from: End, segment: &Segment<'_>, now: u64, common: &mut Common) {
+        let other = self.halves[from.other()].offer;
+        self.halves[from].note(segment, &other);
         self.settle(from, segment, common);
         let heard = match &mut self.words {
             Words::Overheard { flows, tried } => {
@@ -164,13 +201,25 @@ impl Talk {
                     self.phase = Phase::Established;
                     tally.connections.opened += 1;
                 }
-                conversation.hear(side, segment, now, &mut common.window, tally)
+                let heard = conversation.hear(side, segment, now, &mut common.window, tally);
+                common.watch.carried(side, heard.fresh, now);
+                heard
             }
         };
+        self.tell_ended(common);
         let half = &mut self.halves[from];
         half.volume.bytes += heard.fresh;
-        half.volume.packets += 1;
         half.again += heard.again;
+    }
+
+    /// Passes on which requests have ended.
+    fn tell_ended(&mut self, common: &mut Common) {
+        let Words::Known { server, conversation, .. } = &mut self.words else { return };
+        let (client, server) = (self.pair.at(server.other()), self.pair.at(*server));
+        for ended in conversation.take_ended() {
+            self.requests += 1;
+            common.watch.ended(server, client, ended);
+        }
     }
 
     /// Decides who is the server, if this segment tells.
@@ -203,7 +252,13 @@ impl Talk {
         if matches!(self.words, Words::Overheard { .. }) {
             self.serve(self.pair.lower_port(), common);
         }
-        if let Words::Known { server, service, conversation } = &mut self.words {
+        for end in [End::Low, End::High] {
+            if let Some(held) = self.held[end].take() {
+                held.release(&mut common.kept);
+                self.doubtful += 1;
+            }
+        }
+        if let Words::Known { service, conversation, .. } = &mut self.words {
             // The end of the capture may have cut off no more than the last acknowledgement.
             let said = self.halves[End::Low].fin.and(self.halves[End::High].fin).is_some();
             let ending = if ending == Ending::Cut && said { Ending::Farewell } else { ending };
@@ -211,6 +266,17 @@ impl Talk {
             match self.phase {
                 Phase::Connecting => count_attempt(ending, now, conversation, tally),
                 Phase::Established => count_end(ending, now, conversation, tally),
+            }
+            tally.missed(Reason::OutOfWindow.label(), self.doubtful);
+        }
+        self.tell_ended(common);
+        if let Words::Known { server, service, conversation } = &self.words {
+            let tally = common.services.tally(*service, conversation.protocol());
+            if common.peers {
+                let client = self.pair.at(server.other()).ip();
+                let [received, sent] = [server.other(), *server].map(|end| self.halves[end].volume.bytes);
+                let requests = self.requests;
+                tally.peer(Some(client)).add(&Peer { connections: 1, requests, received, sent });
             }
             for (side, end) in [(Side::Response, *server), (Side::Request, server.other())] {
                 let half = &self.halves[end];
@@ -231,7 +297,7 @@ fn count_attempt(ending: Ending, now: u64, conversation: &mut Conversation, tall
         Ending::Evicted => give_up(conversation, tally),
         Ending::Cut => {
             tally.connections.half_open += 1;
-            tally.in_flight += conversation.in_flight();
+            conversation.wait(now, tally);
         }
     }
 }
@@ -256,50 +322,7 @@ fn count_end(ending: Ending, now: u64, conversation: &mut Conversation, tally: &
         Ending::Evicted => give_up(conversation, tally),
         Ending::Cut => {
             tally.connections.open += 1;
-            tally.in_flight += conversation.in_flight();
+            conversation.wait(now, tally);
         }
-    }
-}
-
-impl Half {
-    fn note(&mut self, segment: &Segment<'_>) {
-        let further = |known: &mut Option<u32>, seen: u32| {
-            if known.is_none_or(|known| distance(known, seen) > 0) {
-                *known = Some(seen);
-            }
-        };
-        if segment.rst {
-            // A reset may carry any number.
-            return;
-        }
-        further(&mut self.furthest, segment.end());
-        if let Some(next) = segment.acknowledged {
-            further(&mut self.acknowledged, next);
-        }
-        if segment.fin {
-            further(&mut self.fin, segment.end());
-        }
-    }
-
-    fn is_near(&self, segment: &Segment<'_>) -> bool {
-        self.furthest.is_some_and(|furthest| distance(furthest, segment.end()).unsigned_abs() < NEAR)
-    }
-}
-
-/// What is remembered of a connection that has ended, to tell what still comes of it from a new one.
-pub(super) struct Remains {
-    halves: Ends<Half>,
-    ended: u64,
-}
-
-impl Remains {
-    /// Whether a segment is one of that connection.
-    pub(super) fn cover(&self, from: End, segment: &Segment<'_>, now: u64) -> bool {
-        let half = &self.halves[from];
-        if segment.syn {
-            return half.initial == Some(segment.sequence);
-        }
-        let recent = now.saturating_sub(self.ended) < LINGERING;
-        recent && (half.furthest.is_none() || segment.rst || half.is_near(segment))
     }
 }

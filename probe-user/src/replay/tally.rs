@@ -1,6 +1,6 @@
 //! What is counted of a service.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use probe_common::{
     connection::Side,
@@ -16,9 +16,9 @@ use super::{routes::Known, times::Times};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     /// Requests that were answered, or that ended without an answer, by method and status.
-    pub(super) requests: BTreeMap<(Method, u16), u64>,
+    pub(super) requests: BTreeMap<(Method, u16), Times>,
     /// The same by route, method and status, where routes are counted.
-    pub(super) by_route: BTreeMap<(Arc<str>, Method, u16), u64>,
+    pub(super) by_route: BTreeMap<(Arc<str>, Method, u16), Times>,
     routes: Known,
     /// To the last byte of the response.
     pub(super) duration: Times,
@@ -37,8 +37,58 @@ pub(super) struct Tally {
     pub(super) connections: Connections,
     /// Requests without an answer when the capture ended.
     pub(super) in_flight: u64,
+    /// The same by what is known of them.
+    pub(super) waiting: BTreeMap<Waiting, Waited>,
+    /// What came from clients and went to them, by their address; none stands for those that found no room.
+    pub(super) peers: BTreeMap<Option<IpAddr>, Peer>,
     /// What escaped, by reason.
     pub(super) unmeasured: BTreeMap<&'static str, u64>,
+}
+
+/// A kind of requests that wait for their answers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Waiting {
+    /// None where routes are not counted.
+    pub(super) route: Option<Arc<str>>,
+    pub(super) method: Method,
+    /// Where the answer has begun.
+    pub(super) status: Option<u16>,
+}
+
+/// How many of a kind wait, and since when the oldest does, by the engine's clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waited {
+    pub(super) count: u64,
+    pub(super) oldest: u64,
+}
+
+/// Clients of a service that are told apart; those beyond are one.
+const PEERS: usize = 1_000;
+
+/// What is counted of a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Peer {
+    pub(super) connections: u64,
+    pub(super) requests: u64,
+    pub(super) received: u64,
+    pub(super) sent: u64,
+}
+
+impl Peer {
+    pub(super) fn add(&mut self, more: &Self) {
+        self.connections += more.connections;
+        self.requests += more.requests;
+        self.received = self.received.saturating_add(more.received);
+        self.sent = self.sent.saturating_add(more.sent);
+    }
+}
+
+/// When a request began, when its answer did, and when that had ended, by the engine's clock: which may go back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lasted {
+    pub(super) began: u64,
+    pub(super) answered: u64,
+    pub(super) ended: u64,
 }
 
 /// What became of a service's connections.
@@ -66,14 +116,28 @@ pub(super) struct Connections {
 
 impl Tally {
     /// Counts a request that has come to its end, as the kernel does.
-    pub(super) fn ended(&mut self, exchange: &Exchange, route: Option<Arc<str>>) {
-        *self.requests.entry((exchange.method, exchange.status)).or_default() += 1;
+    pub(super) fn ended(&mut self, exchange: &Exchange, lasted: &Lasted, route: Option<Arc<str>>) {
+        let add = |times: &mut Times| times.add_from(lasted.began, lasted.ended, 1);
+        add(self.requests.entry((exchange.method, exchange.status)).or_default());
         if let Some(route) = route {
             let route = self.routes.admit(route);
-            *self.by_route.entry((route, exchange.method, exchange.status)).or_default() += 1;
+            add(self.by_route.entry((route, exchange.method, exchange.status)).or_default());
         }
-        self.duration.add(exchange.duration, 1);
-        self.first_byte.add(exchange.first_byte, 1);
+        add(&mut self.duration);
+        self.first_byte.add_from(lasted.began, lasted.answered, 1);
+    }
+
+    /// Counts requests that wait for their answers when the capture ends.
+    pub(super) fn waits(&mut self, kind: Waiting, waited: Waited) {
+        let all = self.waiting.entry(kind).or_insert(Waited { count: 0, oldest: u64::MAX });
+        all.count += waited.count;
+        all.oldest = all.oldest.min(waited.oldest);
+    }
+
+    /// What is counted of a client.
+    pub(super) fn peer(&mut self, address: Option<IpAddr>) -> &mut Peer {
+        let known = self.peers.contains_key(&address) || self.peers.len() < PEERS;
+        self.peers.entry(address.filter(|_| known)).or_default()
     }
 
     /// Counts what escaped the engine.
@@ -100,7 +164,7 @@ impl Tally {
 
     /// How many requests there were whose status passes.
     pub(super) fn count(&self, passes: impl Fn(u16) -> bool) -> u64 {
-        self.requests.iter().filter(|((_, status), _)| passes(*status)).map(|(_, count)| count).sum()
+        self.requests.iter().filter(|((_, status), _)| passes(*status)).map(|(_, times)| times.all()).sum()
     }
 
     /// Requests that got an answer.
@@ -110,12 +174,18 @@ impl Tally {
 
     /// Adds all of another.
     pub(super) fn merge(&mut self, other: &Self) {
-        for (kind, count) in &other.requests {
-            *self.requests.entry(*kind).or_default() += count;
+        for (kind, times) in &other.requests {
+            self.requests.entry(*kind).or_default().merge(times);
         }
-        for ((route, method, status), count) in &other.by_route {
+        for ((route, method, status), times) in &other.by_route {
             let route = self.routes.admit(Arc::clone(route));
-            *self.by_route.entry((route, *method, *status)).or_default() += count;
+            self.by_route.entry((route, *method, *status)).or_default().merge(times);
+        }
+        for (kind, waited) in &other.waiting {
+            self.waits(kind.clone(), *waited);
+        }
+        for (address, peer) in &other.peers {
+            self.peer(*address).add(peer);
         }
         self.duration.merge(&other.duration);
         self.first_byte.merge(&other.first_byte);

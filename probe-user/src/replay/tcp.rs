@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use etherparse::{IpNumber, TcpHeaderSlice};
+use etherparse::{IpNumber, TcpHeaderSlice, TcpOptionElement};
 
 use super::{network::Datagram, skip::Skip};
 
@@ -23,6 +23,10 @@ pub(super) struct Segment<'a> {
     pub(super) syn: bool,
     pub(super) fin: bool,
     pub(super) rst: bool,
+    /// How much the sender allows the other end to send beyond that, before scaling.
+    pub(super) window: u16,
+    /// By which power of two the sender's windows are scaled, as its SYN says.
+    pub(super) scale: Option<u8>,
     /// What was captured of the payload.
     pub(super) payload: &'a [u8],
     /// Bytes of payload.
@@ -32,8 +36,10 @@ pub(super) struct Segment<'a> {
 impl<'a> Segment<'a> {
     /// Finds the segment in a datagram.
     pub(super) fn of(datagram: &'a Datagram<'_>) -> Result<Self, Skip> {
-        if datagram.protocol != IpNumber::TCP {
-            return Err(Skip::NotTcp);
+        match datagram.protocol {
+            IpNumber::TCP => {}
+            IpNumber::UDP => return Err(Skip::Udp),
+            _ => return Err(Skip::NotTcp),
         }
         let bytes = &datagram.payload[..];
         if bytes.len() < SHORTEST {
@@ -59,6 +65,8 @@ impl<'a> Segment<'a> {
             syn: header.syn(),
             fin: header.fin(),
             rst: header.rst(),
+            window: header.window_size(),
+            scale: if header.syn() { scale(&header) } else { None },
             payload,
             length: u32::try_from(length).map_err(|_| Skip::BadHeader)?,
         })
@@ -73,4 +81,12 @@ impl<'a> Segment<'a> {
     pub(super) fn end(&self) -> u32 {
         self.first().wrapping_add(self.length).wrapping_add(u32::from(self.fin))
     }
+}
+
+/// The scale of windows that a SYN announces (RFC 7323).
+fn scale(header: &TcpHeaderSlice<'_>) -> Option<u8> {
+    header.options_iterator().flatten().find_map(|option| match option {
+        TcpOptionElement::WindowScale(scale) => Some(scale),
+        _ => None,
+    })
 }

@@ -5,22 +5,40 @@ mod files;
 mod fragments;
 mod hostile;
 mod lives;
+mod quantiles;
 mod requests;
 mod roles;
 mod routes;
 mod shapes;
 mod shown;
+mod times;
+mod tools;
+mod tunnels;
+mod validity;
 mod wire;
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 
 use super::{
-    count,
+    Wanted,
+    damage::NotACapture,
+    files::Files,
+    read,
     report::{Report, Service},
     routes::Routes,
 };
 use files::{Format, file};
 use wire::{Link, Packet};
+
+/// Counts a capture as far as it can be read.
+fn count(
+    source: impl Read + 'static,
+    name: &str,
+    limit: usize,
+    routes: Routes,
+) -> Result<Report, NotACapture> {
+    Ok(read(Files::of(name, source)?, &Wanted { limit, routes, ..Wanted::default() }))
+}
 
 /// Replays a file that has to be readable to its end.
 fn replay(file: Vec<u8>) -> Report {

@@ -151,8 +151,8 @@ fn in_64_mib_it_says_what_it_needs_and_check_says_the_same() -> Result<()> {
 
 /// What the foresight asks for is enough: it neither fails nor is ended by the kernel.
 #[test]
-fn in_104_mib_it_counts() -> Result<()> {
-    let limited = Limited::to(104)?;
+fn in_112_mib_it_counts() -> Result<()> {
+    let limited = Limited::to(112)?;
     counts(&limited.behind(), &[])
 }
 

@@ -153,9 +153,9 @@ fn an_age_is_that_of_a_request_that_is_there_whatever_has_ended() -> Result<()> 
         for role in Role::BOTH {
             let figure = scrape.sum(&age(port, role));
             // The figures are those of the last tick, 0.2 s ago at most.
-            let least = (now - 0.3) * (1.0 - EIGHTH);
+            let youngest = (now - 0.3) * (1.0 - EIGHTH);
             ensure!(
-                (least..now * (1.0 + EIGHTH)).contains(&figure),
+                (youngest..now * (1.0 + EIGHTH)).contains(&figure),
                 "{role:?}: {figure} s, and the request is {now} s old"
             );
         }

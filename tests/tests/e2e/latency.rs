@@ -75,6 +75,26 @@ fn quantiles_hold_wherever_in_a_bucket_the_latency_lies() -> Result<()> {
     quantiles_are_right("/after-48ms")
 }
 
+/// The middle of its bucket, 52.2 ms, would be more than it took.
+#[test]
+fn quantiles_of_a_single_request_are_its_duration() -> Result<()> {
+    let agent = agent()?;
+    let nginx = Nginx::start()?;
+    let mark = agent.mark()?;
+    Client::connect(nginx.ipv4())?.exchange(&Request::new("GET", "/after-50ms"))?;
+    let scrape = mark.rises_by_exactly(&Role::BOTH.map(|role| (Series::requests(nginx.port(), role), 1)))?;
+    for role in Role::BOTH {
+        let latency = Series::at("traffic_request_latency_seconds", nginx.port(), role);
+        let [average, quantiles @ ..] =
+            ["avg", "0.5", "0.95", "0.99"].map(|label| scrape.sum(&latency.clone().with("quantile", label)));
+        ensure!(average > 0.049, "{role:?}: the average is {average} s");
+        for quantile in quantiles {
+            within(1e-9, &format!("{role:?}, a quantile"), quantile, average)?;
+        }
+    }
+    Ok(())
+}
+
 /// The mean of the durations that a histogram took since the mark, of which there must be one.
 fn seconds(scrape: &Scrape, name: [&'static str; 2], port: u16, role: Role) -> Result<f64> {
     let [sum, count] = name.map(|name| scrape.sum(&Series::at(name, port, role)));

@@ -112,6 +112,7 @@ mod quickstart_postman;
 mod quota;
 mod refused;
 mod replay;
+mod replay_stops;
 mod report;
 mod requests;
 mod resources;

@@ -1,7 +1,13 @@
 //! A capture that tcpdump takes while the agent counts: the server's log, the agent and the replay know of the same
 //! requests.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{SocketAddr, UdpSocket},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use probe_tests::{
@@ -11,7 +17,9 @@ use probe_tests::{
     expect::within,
     load,
     metrics::{Role, Series},
+    netns::Netns,
     nginx::Nginx,
+    pcap::{self, Format, Record},
     process, summary,
 };
 use serde_json::Value;
@@ -150,6 +158,93 @@ fn a_capture_of_all_interfaces_comes_to_the_same() -> Result<()> {
     load::h2load(nginx.ipv4(), "/ok", 1_000, 10)?;
     let answered = nginx.answered(1_000)?;
     has_all_requests(&capture.finish()?.replayed()?, &answered, 0)
+}
+
+/// A capture on the uplink of a node, of pods in an overlay network that the kernel itself makes.
+#[test]
+fn an_overlay_comes_to_what_is_in_it() -> Result<()> {
+    const PORT: u16 = 8472;
+    const REQUESTS: u64 = 1_000;
+    let (near, far) = (Netns::new()?, Netns::new()?);
+    near.connect("uplink", &far, "uplink")?;
+    for (netns, own, other) in [(&near, 1, 2), (&far, 2, 1)] {
+        let remote = format!("192.0.2.{other}");
+        let port = PORT.to_string();
+        let vxlan = [
+            "link", "add", "pods", "type", "vxlan", "id", "7", "dstport", &port, "remote", &remote, "dev",
+            "uplink",
+        ];
+        netns.ip(&vxlan)?;
+        netns.ip(&["link", "set", "pods", "mtu", "1400", "up"])?;
+        netns.address("pods", &format!("10.77.0.{own}/24"))?;
+    }
+    let nginx = Nginx::start_within(&far)?;
+    let capture = Capture::start_within(&near, "uplink", &format!("udp port {PORT}"), nginx.port())?;
+    let server = SocketAddr::from(([10, 77, 0, 2], nginx.port()));
+    load::h2load_from(&near, server, "/ok", REQUESTS, 10)?;
+    let answered = nginx.answered(usize::try_from(REQUESTS)?)?;
+    let captured = capture.finish_behind(|marker| {
+        near.inside(|| {
+            _ = UdpSocket::bind("192.0.2.1:0")?.send_to(marker, ("192.0.2.2", PORT))?;
+            Ok(())
+        })
+    })?;
+    has_all_requests(&captured.replayed()?, &answered, 0)
+}
+
+/// In the parts that tcpdump would have written, and in the wrong order.
+#[test]
+fn what_else_is_asked_of_a_capture() -> Result<()> {
+    const QUICK: u64 = 200;
+    const SLOW: u64 = 3;
+    let nginx = Nginx::start()?;
+    let capture = Capture::start(nginx.port())?;
+    load::h2load(nginx.ipv4(), "/ok", QUICK, 5)?;
+    let mut client = Client::connect(nginx.ipv4())?;
+    for _ in 0..SLOW {
+        client.exchange(&Request::new("GET", "/after-50ms"))?;
+    }
+    drop(client);
+    let captured = capture.finish()?;
+    let whole = captured.replayed()?;
+    let records = pcap::read(&captured.file())?;
+    let (first, second) = records.split_at(records.len() / 2);
+    let part = |name: &str, records: &[Record]| -> Result<PathBuf> {
+        let path = nginx.directory().join(name);
+        fs::write(&path, pcap::write(Format::PcapNg, records)?)?;
+        Ok(path)
+    };
+    let mut command = capture::replay(&part("second", second)?)?;
+    command.arg(part("first", first)?).args(["--routes", "--top", "3", "--every", "10ms", "--peers"]);
+    command.args(["--filter", &format!("host 127.0.0.1 and tcp port {}", nginx.port())]);
+    let report: Value = serde_json::from_str(&process::run_well(&mut command, LIMIT)?)?;
+    let service = &report["services"][0];
+    for same in ["requests", "bytes", "connections", "duration"] {
+        ensure!(service[same] == whole[same], "{same}: {} is not {}", service[same], whole[same]);
+    }
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let slowest = list(&report["slowest"]);
+    ensure!(slowest.len() == 3, "{slowest:?}");
+    for request in slowest {
+        ensure!(request["route"] == "/after-50ms" && request["status"] == "200", "{request}");
+        ensure!(request["duration_seconds"].as_f64().is_some_and(|seconds| seconds >= 0.049), "{request}");
+    }
+    for route in list(&service["by_route"]) {
+        let slow = route["route"] == "/after-50ms";
+        ensure!(route["count"] == if slow { SLOW } else { QUICK }, "{route}");
+        ensure!(route["duration"]["count"] == route["count"], "{route}");
+    }
+    let sum = |values: &[Value], path: &str| -> u64 {
+        values.iter().filter_map(|value| value.pointer(path)?.as_u64()).sum()
+    };
+    for parts in [list(&report["intervals"]), list(&service["by_peer"])] {
+        for figure in ["/requests", "/bytes/received", "/bytes/sent"] {
+            let all = number(&whole, figure)?;
+            ensure!(sum(&parts, figure) == all, "{figure}: not {all}: {parts:?}");
+        }
+    }
+    ensure!(list(&service["by_peer"]).len() == 1, "{}", service["by_peer"]);
+    Ok(())
 }
 
 #[test]

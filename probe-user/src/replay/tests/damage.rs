@@ -3,8 +3,8 @@
 use std::io::{self, Cursor, Read};
 
 use super::{
-    super::{count, report::Report, routes::Routes},
-    Format, Link, file,
+    super::{report::Report, routes::Routes},
+    Format, Link, count, file,
     files::three_requests,
     kinds, only,
 };

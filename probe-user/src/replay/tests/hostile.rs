@@ -5,8 +5,8 @@ use std::io::Cursor;
 use proptest::prelude::*;
 
 use super::{
-    super::{count, render, routes::Routes},
-    Format, Link, file,
+    super::{render, routes::Routes},
+    Format, Link, count, file,
     files::three_requests,
 };
 
@@ -23,8 +23,23 @@ fn formats() -> impl Strategy<Value = Format> {
 }
 
 fn links() -> impl Strategy<Value = Link> {
-    use Link::{Ethernet, Loop, NullLittle, QinQ, Raw, Sll, Sll2, Vlan};
-    prop::sample::select(vec![Ethernet, Vlan, QinQ, Sll, Sll2, Raw, NullLittle, Loop])
+    use Link::{
+        Ethernet, Loop, Mpls, NullLittle, PppOverEthernet, Pseudowire, QinQ, Raw, Sll, Sll2, Snap, Vlan,
+    };
+    prop::sample::select(vec![
+        Ethernet,
+        Vlan,
+        QinQ,
+        Sll,
+        Sll2,
+        Raw,
+        NullLittle,
+        Loop,
+        Snap,
+        Mpls,
+        Pseudowire,
+        PppOverEthernet,
+    ])
 }
 
 proptest! {

@@ -3,8 +3,8 @@
 use std::io::Cursor;
 
 use super::{
-    super::{count, report::ConnectionCounts, routes::Routes},
-    Format, Link, file, kinds, nothing_escaped, only, replayed,
+    super::{report::ConnectionCounts, routes::Routes},
+    Format, Link, count, file, kinds, nothing_escaped, only, replayed,
     wire::{
         Flags, GET, MS, OK,
         Sender::{Client, Server},

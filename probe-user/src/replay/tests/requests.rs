@@ -137,20 +137,6 @@ fn a_service_is_one_line_whatever_else_its_connections_are_used_for() {
 }
 
 #[test]
-fn a_clock_that_goes_back_gives_no_time() {
-    let mut wire = Wire::open();
-    wire.ask(GET);
-    wire.time -= 3_600_000 * MS;
-    wire.answer(OK).close();
-    let report = replayed(&wire.packets);
-    nothing_escaped(&report);
-    let service = only(&report);
-    assert_eq!(kinds(service), ["GET 200: 1"]);
-    assert!(service.duration.max_seconds.abs() < 1e-12, "{:?}", service.duration);
-    assert_eq!(service.duration.p50_seconds.map(|p50| p50 < 1e-8), Some(true));
-}
-
-#[test]
 fn a_delivery_ends_when_its_last_byte_is_acknowledged() {
     let mut wire = Wire::open();
     wire.ask(GET).wait(MS).answer(OK).wait(3 * MS).ack(Client);

@@ -36,10 +36,13 @@ fn each_request_is_counted_under_its_template() {
     let expected = ["/a/* GET aborted: 1", "/a/* GET 200: 40", "/b/* GET 200: 40", "other GET 200: 1"];
     assert_eq!(routes(only(&report)), expected);
     let text = render::text(&report);
-    assert!(text.contains("\n10.0.0.1:80  /a/*  GET 200: 40\n"), "{text}");
+    assert!(text.contains("\n10.0.0.1:80  /a/*  GET 200: 40 (P50 1.0 ms, P99 1.0 ms)\n"), "{text}");
     let document: Value = serde_json::from_str(&render::json(&report).unwrap()).unwrap();
-    let first = serde_json::json!({ "route": "/a/*", "method": "GET", "status": "200", "count": 40 });
-    assert_eq!(document["services"][0]["by_route"][1], first);
+    let first = &document["services"][0]["by_route"][1];
+    let (route, method, status, count) =
+        (&first["route"], &first["method"], &first["status"], &first["count"]);
+    assert_eq!((route, method, status, count), (&"/a/*".into(), &"GET".into(), &"200".into(), &40.into()));
+    assert_eq!(first["duration"]["max_seconds"], 0.001);
 }
 
 #[test]

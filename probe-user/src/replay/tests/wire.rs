@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::PacketBuilder;
+use etherparse::{PacketBuilder, TcpOptionElement};
 
 pub(super) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 pub(super) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -47,6 +47,8 @@ pub(super) struct Wire {
     /// Next sequence numbers.
     pub(super) next: [u32; 2],
     pub(super) time: u64,
+    /// By how much windows are scaled, as both SYNs say.
+    pub(super) scale: Option<u8>,
     pub(super) packets: Vec<Packet>,
 }
 
@@ -54,7 +56,8 @@ impl Wire {
     pub(super) fn between(client: &str, server: &str) -> Self {
         let [client, server] = [client, server].map(|text| text.parse().unwrap());
         // Both wrap within a few bytes.
-        Self { client, server, next: [u32::MAX - 10, u32::MAX - 30], time: START, packets: Vec::new() }
+        let next = [u32::MAX - 10, u32::MAX - 30];
+        Self { client, server, next, time: START, scale: None, packets: Vec::new() }
     }
 
     pub(super) fn new() -> Self {
@@ -151,6 +154,9 @@ impl Wire {
         }
         if flags.syn {
             tcp = tcp.syn();
+            if let Some(scale) = self.scale {
+                tcp = tcp.options(&[TcpOptionElement::WindowScale(scale)]).unwrap();
+            }
         }
         if flags.fin {
             tcp = tcp.fin();
@@ -163,6 +169,9 @@ impl Wire {
         packet
     }
 }
+
+/// The header of LLC and SNAP, up to the type.
+const SNAP: [u8; 6] = [0xaa, 0xaa, 3, 0, 0, 0];
 
 /// A link layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +187,18 @@ pub(super) enum Link {
     NullLittle,
     NullBig,
     Loop,
+    /// IEEE 802.3 with SNAP, within a VLAN.
+    Snap,
+    /// Linux cooked, of such a frame.
+    SllSnap,
+    /// Two labels over IP.
+    Mpls,
+    /// Ethernet over MPLS, with a control word and without.
+    Pseudowire,
+    BarePseudowire,
+    PppOverEthernet,
+    Ppp,
+    PppHdlc,
     /// One that is not read: IEEE 802.11.
     Wireless,
 }
@@ -186,8 +207,17 @@ impl Link {
     /// Its number at tcpdump.org.
     pub(super) fn number(self) -> u32 {
         match self {
-            Self::Ethernet | Self::Vlan | Self::QinQ => 1,
-            Self::Sll => 113,
+            Self::Ethernet
+            | Self::Vlan
+            | Self::QinQ
+            | Self::Snap
+            | Self::Mpls
+            | Self::Pseudowire
+            | Self::BarePseudowire
+            | Self::PppOverEthernet => 1,
+            Self::Ppp => 9,
+            Self::PppHdlc => 50,
+            Self::Sll | Self::SllSnap => 113,
             Self::Sll2 => 276,
             Self::Raw => 101,
             Self::Ipv4 => 228,
@@ -202,6 +232,7 @@ impl Link {
     pub(super) fn frame(self, ip: &[u8]) -> Vec<u8> {
         let version6 = ip[0] >> 4 == 6;
         let ether_type: [u8; 2] = if version6 { [0x86, 0xdd] } else { [0x08, 0x00] };
+        let ppp = if version6 { [0, 0x57] } else { [0, 0x21] };
         let family: u32 = if version6 { 10 } else { 2 };
         let mut frame = match self {
             Self::Ethernet => [&[0; 12][..], &ether_type].concat(),
@@ -209,6 +240,24 @@ impl Link {
             Self::QinQ => [&[0; 12][..], &[0x88, 0xa8, 0, 7, 0x81, 0, 0, 8], &ether_type].concat(),
             Self::Sll => [&[0, 0, 3, 4][..], &[0; 10], &ether_type].concat(),
             Self::Sll2 => [&ether_type[..], &[0; 18]].concat(),
+            Self::Snap => {
+                let length = ((8 + ip.len()) as u16).to_be_bytes();
+                [&[0; 12][..], &[0x81, 0, 0, 7], &length, &SNAP, &ether_type].concat()
+            }
+            Self::SllSnap => [&[0, 0, 0, 1][..], &[0; 10], &[0, 4], &SNAP, &ether_type].concat(),
+            Self::Mpls => [&[0; 12][..], &[0x88, 0x47], &[0, 1, 0x60, 64, 0, 1, 0x71, 64]].concat(),
+            Self::Pseudowire => {
+                [&[0; 12][..], &[0x88, 0x47], &[0, 1, 0x61, 64], &[0; 4], &[0; 12], &ether_type].concat()
+            }
+            Self::BarePseudowire => {
+                [&[0; 12][..], &[0x88, 0x48], &[0, 1, 0x61, 64], &[0xde; 12], &ether_type].concat()
+            }
+            Self::PppOverEthernet => {
+                let length = ((2 + ip.len()) as u16).to_be_bytes();
+                [&[0; 12][..], &[0x88, 0x64], &[0x11, 0, 0, 1], &length, &ppp].concat()
+            }
+            Self::Ppp => vec![ppp[1]],
+            Self::PppHdlc => [&[0xff, 3][..], &ppp].concat(),
             Self::Raw | Self::Ipv4 | Self::Ipv6 | Self::Wireless => Vec::new(),
             Self::NullLittle => family.to_le_bytes().to_vec(),
             Self::NullBig | Self::Loop => family.to_be_bytes().to_vec(),
