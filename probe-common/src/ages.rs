@@ -3,7 +3,7 @@
 //! A request adds one when it begins and takes it away when it ends, in the slot of time that its first byte falls into. What is
 //! left of a slot, over all CPUs, is in flight, and the oldest slot with something left gives the age of the oldest request.
 //!
-//! A level has few slots, and uses each again for a later time: its next turn. Whoever is the first to count something in a turn
+//! A level has few slots, and uses each again for a later time: its next turn. The first to count something in a turn
 //! moves what is left of the one before to the level above, where slots are four times as wide. A request that ends when its slot
 //! is in a later turn is taken away on the level above, too. So a request is counted in one place, however long it waits.
 //!

@@ -29,14 +29,19 @@ pub fn in_use() -> u64 {
 }
 
 /// What a pass over processes, cgroups and namespaces, the API server's connections and the like take at most.
-pub const FOR_FILES: u64 = 64;
+const FOR_FILES: u64 = 64;
+
+/// How many are left of a limit, with so many in use, for interfaces and for clients of the listener.
+#[must_use]
+pub const fn free(limit: u64, in_use: u64) -> u64 {
+    limit.saturating_sub(in_use).saturating_sub(FOR_FILES)
+}
 
 /// How many clients of the listener there are descriptors for, beside what is open now and what else may be opened: the other half
 /// is for interfaces that come.
 #[must_use]
 pub fn for_clients() -> usize {
-    let free = limit().saturating_sub(in_use()).saturating_sub(FOR_FILES);
-    usize::try_from(free / 2).unwrap_or(usize::MAX)
+    usize::try_from(free(limit(), in_use()) / 2).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

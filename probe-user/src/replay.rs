@@ -65,7 +65,10 @@ use self::{
     tcp::Segment,
     watch::Watch,
 };
-use crate::cli::{OutputFormat, ReplayArgs};
+use crate::{
+    cli::{OutputFormat, ReplayArgs},
+    live::say,
+};
 
 /// Counts captures, and shows what was counted on standard output. The exit code is 0 if they could be read to their end.
 pub fn replay(args: &ReplayArgs) -> Result<ExitCode> {
@@ -81,15 +84,17 @@ pub fn replay(args: &ReplayArgs) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for File { file, error, .. } in &report.files {
         if let Some(error) = error {
-            eprintln!("error: {file} is damaged {error}; what could be read until there has been counted");
+            say(&format!(
+                "error: {file} is damaged {error}; what could be read until there has been counted"
+            ));
             code = ExitCode::FAILURE;
         }
     }
     if report.capture.stopped && args.files.iter().any(|path| files::has_an_end(path)) {
         let file = &report.capture.file;
-        eprintln!(
+        say(&format!(
             "error: a signal came before {file} was read to the end; what was read until then has been counted"
-        );
+        ));
         code = ExitCode::FAILURE;
     }
     Ok(code)

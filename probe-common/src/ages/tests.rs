@@ -189,7 +189,7 @@ fn nothing_is_left_of_requests_that_began_and_ended_on_any_cpu() {
             let (counted, taken, steps, barrier) = (&counted, &taken, &steps, &barrier);
             scope.spawn(move || {
                 barrier.wait();
-                // Whoever is free takes the next: begin and end meet each other on any CPU, and out of turn.
+                // Each thread takes the next step when it is free: a request begins and ends on any CPU, and out of turn.
                 while let Some((_, started, requests)) = steps.get(taken.fetch_add(1, Ordering::SeqCst)) {
                     counted.count(cpu, *started, *requests);
                 }

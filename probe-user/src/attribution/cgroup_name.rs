@@ -146,8 +146,8 @@ fn container_id(part: &str) -> Option<&str> {
     is_id.then_some(part)
 }
 
-/// Undoes systemd's `\x2d` for a dash, and the like; not where that gives a control character, which nobody has in a name who means
-/// well. A zero among them would end the page of metrics for whoever reads it.
+/// Undoes systemd's `\x2d` for a dash, and the like; not where that gives a control character, which no honest name
+/// has. A NUL would end the page of metrics for its readers.
 fn unescape(name: &str) -> String {
     let mut text = Vec::with_capacity(name.len());
     let mut rest = name;

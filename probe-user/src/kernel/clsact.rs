@@ -148,7 +148,7 @@ fn clear(interface: u32) -> (Option<Maker>, bool) {
     for parent in PARENTS {
         for filter in filters(interface, parent).unwrap_or_default() {
             let Filter::Ours { header, maker: its_maker, token } = filter else { continue };
-            // Whoever goes last removes what one of us made.
+            // The last agent to leave removes what any of them made.
             maker = Some(its_maker);
             if ClsactOwner::is_another(token) {
                 continue;

@@ -2,7 +2,7 @@
 //! clients of the listener and for the files that a pass reads.
 
 use super::interface_hooks::Queue;
-use crate::descriptors::{self, FOR_FILES};
+use crate::descriptors;
 
 /// Links at an interface.
 const OF_EACH: u64 = 2;
@@ -55,7 +55,7 @@ impl InterfaceRoom {
 
 /// The most that a limit allows. However many clients may come, half of what is free is the interfaces'.
 fn most(limit: u64, in_use: u64, clients: u64) -> usize {
-    let free = limit.saturating_sub(in_use).saturating_sub(FOR_FILES);
+    let free = descriptors::free(limit, in_use);
     let left = free.saturating_sub(clients).max(free / 2);
     usize::try_from(left / OF_EACH).unwrap_or(usize::MAX)
 }

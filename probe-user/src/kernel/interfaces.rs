@@ -54,7 +54,7 @@ pub(super) struct Interfaces {
     by_driver: Vec<String>,
     /// Those that could not be attached to, so that each is complained of once.
     refused: BTreeMap<u32, Refused>,
-    /// Whether the kernel tells of them, and whether it lists them: each is told when it begins to fail.
+    /// Whether the kernel reports changes of interfaces, and whether it lists them: each is logged when it begins to fail.
     following: Condition,
     listing: Condition,
     /// How many more there are descriptors for.

@@ -1,4 +1,4 @@
-//! Writing to standard error without depending on whoever reads it: a disk that is full, a pipe that is closed or that nobody
+//! Writing to standard error without depending on its reader: a disk that is full, a pipe that is closed or that nobody
 //! empties, a terminal that was stopped. What cannot be written is lost, and counted.
 
 use std::{

@@ -78,7 +78,8 @@ fn without_root_it_says_what_it_needs() -> Result<()> {
     // Where the build is may be nobody's business: a copy that everybody may run.
     let directory = tempfile::tempdir()?;
     let copy = directory.path().join("traffic-probe");
-    std::fs::copy(tool::agent()?, &copy)?;
+    // By another process: what this one writes, a child that another test forks may still hold open, and then it does not run.
+    process::run_well(Command::new("cp").arg(tool::agent()?).arg(&copy), LIMIT)?;
     let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(directory.path(), everyone)?;
     let mut command = Command::new(copy);

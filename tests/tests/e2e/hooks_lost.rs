@@ -144,7 +144,7 @@ fn the_filters_of_an_agent_that_lives_are_no_leftovers() -> Result<()> {
     let second = Setup::default().within(&near).flags(&CLSACT).start()?;
     ensure!(filters(&near)? == 4, "{} filters of two: {}", filters(&near)?, second.log()?);
     ensure!(!second.log()?.contains("killed"), "{}", second.log()?);
-    // Whoever ends first leaves the other's.
+    // The first to end leaves the filters of the other.
     first.end(Signal::SIGTERM)?;
     ensure!(filters(&near)? == 2, "{} filters of one", filters(&near)?);
     second.kill()?;

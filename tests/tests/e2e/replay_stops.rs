@@ -79,7 +79,7 @@ fn ctrl_c_ends_a_pipeline_with_a_report() -> Result<()> {
     Ok(())
 }
 
-/// A signal to the replay alone, from which whoever writes the capture keeps the pipe open.
+/// A signal to the replay alone, while the writer of the capture keeps the pipe open.
 #[test]
 fn a_signal_ends_a_replay_whose_source_goes_on() -> Result<()> {
     let nginx = Nginx::start()?;

@@ -11,7 +11,7 @@ pub(super) const FAULTS: [(&str, &str, &str); 29] = [
         "independence::a_log_on_a_full_disk_costs_its_lines_and_nothing_else",
     ),
     (
-        "whoever reads the log has gone",
+        "the reader of the log has gone",
         "the same",
         "independence::a_log_whose_reader_has_gone_costs_its_lines_and_nothing_else",
     ),

@@ -191,7 +191,7 @@ impl Pin {
         field::<u64>(&self.account(), "cgroup_id") == Some(0)
     }
 
-    /// What the kernel tells of it.
+    /// The kernel's own account of it.
     fn account(&self) -> String {
         fs::read_to_string(format!("/proc/self/fdinfo/{}", self.link.as_raw_fd())).unwrap_or_default()
     }

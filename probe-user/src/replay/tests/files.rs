@@ -183,37 +183,14 @@ fn every_kind_of_file_comes_to_the_same() {
 
 #[test]
 fn every_link_layer_comes_to_the_same() {
-    use Link::{
-        BarePseudowire, Ethernet, Ipv4, Loop, Mpls, NullBig, NullLittle, Ppp, PppHdlc, PppOverEthernet,
-        Pseudowire, QinQ, Raw, Sll, Sll2, SllSnap, Snap, Vlan,
-    };
-    let common = [
-        Ethernet,
-        Vlan,
-        QinQ,
-        Sll,
-        Sll2,
-        Raw,
-        NullLittle,
-        NullBig,
-        Loop,
-        Snap,
-        SllSnap,
-        Mpls,
-        Pseudowire,
-        BarePseudowire,
-        PppOverEthernet,
-        Ppp,
-        PppHdlc,
-    ];
-    for link in [&common[..], &[Ipv4]].concat() {
+    for link in [&Link::OF_BOTH[..], &[Link::Ipv4]].concat() {
         let report = replay(file(Format::PCAP, link, &three_requests()));
         nothing_escaped(&report);
         assert_eq!(kinds(only(&report)), ["GET 200: 2", "POST 500: 1"], "{link:?}");
     }
     let mut wire = Wire::between("[fd00::2]:40000", "[fd00::1]:80");
     wire.shake().ask(GET).answer(OK).close();
-    for link in [&common[..], &[Link::Ipv6]].concat() {
+    for link in [&Link::OF_BOTH[..], &[Link::Ipv6]].concat() {
         let report = replay(file(Format::PCAP, link, &wire.packets));
         nothing_escaped(&report);
         let service = only(&report);

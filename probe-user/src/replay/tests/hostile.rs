@@ -23,23 +23,7 @@ fn formats() -> impl Strategy<Value = Format> {
 }
 
 fn links() -> impl Strategy<Value = Link> {
-    use Link::{
-        Ethernet, Loop, Mpls, NullLittle, PppOverEthernet, Pseudowire, QinQ, Raw, Sll, Sll2, Snap, Vlan,
-    };
-    prop::sample::select(vec![
-        Ethernet,
-        Vlan,
-        QinQ,
-        Sll,
-        Sll2,
-        Raw,
-        NullLittle,
-        Loop,
-        Snap,
-        Mpls,
-        Pseudowire,
-        PppOverEthernet,
-    ])
+    prop::sample::select(Link::OF_BOTH.to_vec())
 }
 
 proptest! {

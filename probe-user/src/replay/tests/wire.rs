@@ -204,6 +204,27 @@ pub(super) enum Link {
 }
 
 impl Link {
+    /// Those that are read, and carry IP of either version.
+    pub(super) const OF_BOTH: [Self; 17] = [
+        Self::Ethernet,
+        Self::Vlan,
+        Self::QinQ,
+        Self::Sll,
+        Self::Sll2,
+        Self::Raw,
+        Self::NullLittle,
+        Self::NullBig,
+        Self::Loop,
+        Self::Snap,
+        Self::SllSnap,
+        Self::Mpls,
+        Self::Pseudowire,
+        Self::BarePseudowire,
+        Self::PppOverEthernet,
+        Self::Ppp,
+        Self::PppHdlc,
+    ];
+
     /// Its number at tcpdump.org.
     pub(super) fn number(self) -> u32 {
         match self {
