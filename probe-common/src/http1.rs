@@ -16,12 +16,20 @@ pub(crate) const fn word(text: [u8; 8]) -> u64 {
 }
 
 /// Whether a line shows its whole length.
+#[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// All of it.
-    Whole,
+    Whole = 0,
     /// Only its start: it is longer than what is kept of a line.
-    Start,
+    Start = 1,
+}
+
+impl Extent {
+    #[inline(always)]
+    pub(crate) const fn of_number(number: u64) -> Self {
+        if number == Self::Whole as u64 { Self::Whole } else { Self::Start }
+    }
 }
 
 /// The method of a request line, or `None` if it is not one (RFC 9112, section 3).
@@ -31,23 +39,12 @@ pub enum Extent {
 #[inline(always)]
 #[must_use]
 pub fn request_line(window: &mut Window, start: usize, end: usize, extent: Extent) -> Option<Method> {
-    let (start, end, extent) = copies(window, start, end, extent);
     let method = method(window, start)?;
     let believed = match extent {
         Extent::Start => method.has_target(window, end),
         Extent::Whole => ends_in_version(window, start, end),
     };
     if believed { Some(method.method) } else { None }
-}
-
-/// Copies of where a line is. What the verifier learns of a copy by comparing it, it does not know of the original, and so does
-/// not follow what comes behind once for each outcome.
-#[inline(always)]
-fn copies(window: &mut Window, start: usize, end: usize, extent: Extent) -> (usize, usize, Extent) {
-    let start = window.forget(start as u64) as usize;
-    let end = window.forget(end as u64) as usize;
-    let whole = window.forget(u64::from(matches!(extent, Extent::Whole))) != 0;
-    (start, end, if whole { Extent::Whole } else { Extent::Start })
 }
 
 /// Whether a line of which only the start is there looks like a request's.
@@ -202,7 +199,8 @@ pub enum Field {
     Chunked,
     /// `Expect`
     Expect,
-    /// A `Content-Length` that is to be read on, with its value at the first of these indices; up to the second one it is to be kept.
+    /// A `Content-Length` that is to be read on, with its value at the first of these indices, and its name before it; up to the second
+    /// one it is to be kept.
     Unfinished(usize, usize),
     /// A length that cannot be: the framing is not to be trusted (RFC 9112, section 6.3).
     Bad,
@@ -212,7 +210,6 @@ pub enum Field {
 #[inline(always)]
 #[must_use]
 pub fn field(window: &mut Window, start: usize, end: usize, extent: Extent) -> Field {
-    let (start, end, extent) = copies(window, start, end, extent);
     if start == end {
         return Field::End;
     }
@@ -247,7 +244,7 @@ pub const LENGTH_NAME: [u8; 15] = *b"content-length:";
 fn length(window: &mut Window, start: usize, end: usize, extent: Extent) -> Field {
     let start = blanks::behind(window, start, end);
     if start < end && matches!(window.byte(start), b' ' | b'\t') {
-        return Field::Unfinished(start, start);
+        return unfinished(window, start, start);
     }
     let mut value: u64 = 0;
     let mut at = start;
@@ -263,10 +260,17 @@ fn length(window: &mut Window, start: usize, end: usize, extent: Extent) -> Fiel
     let at = window.forget(at as u64) as usize;
     let behind = window.byte(at);
     if matches!(extent, Extent::Start) && (at >= end || at + 1 == end && behind == b'\r') {
-        return Field::Unfinished(start, end);
+        return unfinished(window, start, end);
     }
     let ended = at == end || (at < end && (behind == b' ' || behind == b'\t'));
     if at == start || !ended { Field::Bad } else { Field::Length(value) }
+}
+
+/// The value so far is kept behind the field's name, without the blanks between them, of which there may be any number.
+#[inline(always)]
+fn unfinished(window: &mut Window, value: usize, to: usize) -> Field {
+    window.put_name(value);
+    Field::Unfinished(value, to)
 }
 
 /// Whether `Transfer-Encoding`, whose value starts at an index, is `chunked`, or ends in it, as it must wherever it frames a message

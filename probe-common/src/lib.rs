@@ -14,6 +14,7 @@
 
 pub mod address_text;
 pub mod ages;
+mod apart;
 pub mod blanks;
 pub mod bucket;
 pub mod connection;

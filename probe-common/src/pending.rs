@@ -211,20 +211,7 @@ impl Pending {
             return None;
         }
         let slot = self.slots[(self.front() % DEPTH) as usize];
-        // Not `from_key`: an array in read-only data is one lookup more.
-        let method = match slot as u8 & ((1 << METHOD_BITS) - 1) {
-            1 => Method::Get,
-            2 => Method::Head,
-            3 => Method::Post,
-            4 => Method::Put,
-            5 => Method::Delete,
-            6 => Method::Connect,
-            7 => Method::Options,
-            8 => Method::Trace,
-            9 => Method::Patch,
-            10 => Method::Query,
-            _ => Method::Other,
-        };
+        let method = Method::of_number(slot as u8 & ((1 << METHOD_BITS) - 1));
         Some(Request { started: time(slot, near), method })
     }
 

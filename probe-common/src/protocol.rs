@@ -84,6 +84,26 @@ impl Method {
         Self::Query,
     ];
 
+    /// The method of a number, [`Self::Other`] of any that is none's. Not by [`Self::ALL`]: an array in read-only data is one
+    /// lookup more in the kernel.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_number(number: u8) -> Self {
+        match number {
+            1 => Self::Get,
+            2 => Self::Head,
+            3 => Self::Post,
+            4 => Self::Put,
+            5 => Self::Delete,
+            6 => Self::Connect,
+            7 => Self::Options,
+            8 => Self::Trace,
+            9 => Self::Patch,
+            10 => Self::Query,
+            _ => Self::Other,
+        }
+    }
+
     /// The value of the label `method`.
     #[must_use]
     pub const fn label(self) -> &'static str {

@@ -2,6 +2,7 @@
 
 use super::{ATTEMPTS, Connection, Side, Stage, Step, ending::Answer, outcome::Outcome, reading::Line};
 use crate::{
+    apart,
     flow::{BAD, CHUNKED, EXPECTS, Flow, GUESSED, HAS_LENGTH, Part, UNASKED},
     http1::{self, Extent, Field, LENGTH_NAME},
     pending::{Place, Request},
@@ -107,7 +108,7 @@ impl Connection {
     fn request_start(&mut self, window: &mut Window, line: &Line) -> Outcome {
         // Whoever counts routes gives the request one behind this step.
         window.note_line(line.start, line.end);
-        let method = http1::request_line(window, line.start, line.end, line.extent);
+        let method = apart::request_line(window, line.start, line.end, line.extent);
         // The end of `OPTIONS` would do for a method that nobody knows.
         let guessed = self.request.facts & GUESSED != 0;
         let believed = method.filter(|method| !guessed || *method as u8 != Method::Other as u8);
@@ -317,7 +318,7 @@ impl Connection {
 /// A line of a head's fields.
 #[inline(always)]
 fn field(flow: &mut Flow, window: &mut Window, line: &Line) -> Outcome {
-    match http1::field(window, line.start, line.end, line.extent) {
+    match apart::field(window, line.start, line.end, line.extent) {
         Field::Other => {}
         Field::End => return Outcome::Headed,
         Field::Length(length) => {
@@ -331,8 +332,6 @@ fn field(flow: &mut Flow, window: &mut Window, line: &Line) -> Outcome {
         Field::Chunked => flow.facts |= CHUNKED,
         Field::Expect => flow.facts |= EXPECTS,
         Field::Unfinished(value, to) => {
-            // Without the blanks before it, of which there may be any number.
-            window.put_name(value);
             window.take_carry(to, &mut flow.carry);
             flow.carried = (to - value + LENGTH_NAME.len()) as u8;
             flow.cursor = flow.cursor.wrapping_sub(line.behind.wrapping_sub(to) as u32);

@@ -2,6 +2,7 @@
 
 use super::{Connection, Segment, Side, Step, outcome::Outcome};
 use crate::{
+    apart,
     flow::Part,
     http1::Extent,
     reason::Reason,
@@ -203,7 +204,7 @@ impl Connection {
             return false;
         }
         let first = window.forget(line.behind as u64) as usize;
-        let matters = skim::fields(window, first);
+        let matters = apart::fields(window, first);
         let (empty, behind) = if matches!(flow.part, Part::Fields) {
             skim::empty_line(window, matters)
         } else {
