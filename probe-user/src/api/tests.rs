@@ -201,7 +201,7 @@ fn a_report_is_serialised_once() {
     assert_ne!(documents.current().unwrap().event().unwrap(), kept, "those of the next tick");
 }
 
-/// What docs/api.md says of it, with `--release`.
+/// What docs/reference/api.md says of it, with `--release`.
 #[test]
 #[ignore = "a measurement"]
 fn cost_of_many_services() {

@@ -1,4 +1,4 @@
-//! Every metric: its name, type, labels, unit and meaning. The reference in `docs/metrics.md` is tested against this.
+//! Every metric: its name, type, labels, unit and meaning. The reference in `docs/reference/metrics.md` is tested against this.
 
 /// What is known of a metric before it has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -134,7 +134,7 @@ fn in_words(reason: Reason, service: Option<&ServiceId>) -> String {
         |service| format!("{}:{} ({})", visible(service.name()), service.port, service.role.label()),
     );
     format!(
-        "something of {of} escaped measurement: {}; traffic_probe_unmeasured_total counts it, docs/metrics.md explains it",
+        "something of {of} escaped measurement: {}; traffic_probe_unmeasured_total counts it, docs/reference/metrics.md explains it",
         reason.label()
     )
 }

@@ -65,7 +65,7 @@ fn is_firing(prometheus: &Prometheus, alert: &str, port: u16) -> Result<Option<V
 /// What is said when the alert fires, and that the lesser one, which fires as well, is not said.
 fn beginning_is_told(people: &People, port: u16, instance: &str) -> Result<()> {
     let (mail, message) = people.told(&format!("[CRITICAL] nginx:{port} fails"))?;
-    let runbook = "/docs/runbooks/TrafficErrorsMany.md";
+    let runbook = "/docs/operations/runbooks/TrafficErrorsMany.md";
     ensure!(mail.to == "operators@example.com", "{mail:?}");
     let said = ["FIRING: ", "answers with 5xx", runbook, instance, "<b>FIRING: ", "border-left", "since 20"];
     contains("the mail", &mail.text, &said)?;

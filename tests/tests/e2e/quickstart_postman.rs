@@ -1,4 +1,4 @@
-//! docs/quickstart-postman.md, word for word, in a network namespace and a directory of its own; and the examples that start a
+//! docs/operations/quickstart-postman.md, word for word, in a network namespace and a directory of its own; and the examples that start a
 //! monitor.
 
 use std::{fs, path::Path, process::Command, time::Duration};
@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_mins(3);
 
 /// The document's commands, in their order.
 fn commands() -> Result<String> {
-    let text = fs::read_to_string(format!("{ROOT}/docs/quickstart-postman.md"))?;
+    let text = fs::read_to_string(format!("{ROOT}/docs/operations/quickstart-postman.md"))?;
     let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split_once("```").map(|(block, _)| block));
     blocks.collect::<Option<Vec<_>>>().context("a block that does not end").map(|blocks| blocks.join("\n"))
 }

@@ -140,7 +140,7 @@ fn a_request_in_flight_and_its_connection_survive() -> Result<()> {
     gauges_are(&agent, &state(1, 1).collect::<Vec<_>>())?;
     let waited = asked.elapsed();
     let oldest = agent.collected()?.sum(&at("traffic_oldest_request_age_seconds", Role::Server));
-    // Right to an eighth: see `docs/metrics.md`.
+    // Right to an eighth: see `docs/reference/metrics.md`.
     let least = waited.as_secs_f64() * 0.875;
     ensure!(oldest >= least, "the oldest is {oldest} s old, and has waited {waited:?}");
     release.send(()).context("the server has ended")?;

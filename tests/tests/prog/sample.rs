@@ -16,7 +16,7 @@ const PROGRAM: &str = "trial_client";
 const COMES: u8 = 255;
 const SERVICE: u32 = 1;
 
-/// Four times the standard error that `docs/metrics.md` states, by the largest number of clients that there were: each run
+/// Four times the standard error that `docs/reference/metrics.md` states, by the largest number of clients that there were: each run
 /// chooses other members, and with three times it one in a thousand would fail.
 const BOUND: f64 = 0.08;
 

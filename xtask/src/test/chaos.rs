@@ -162,11 +162,11 @@ mod tests {
 
     #[test]
     fn the_docs_have_every_fault() {
-        let docs = fs::read_to_string(workspace::root().join("docs/chaos.md")).unwrap();
+        let docs = fs::read_to_string(workspace::root().join("docs/internals/chaos.md")).unwrap();
         for (fault, holds, test) in FAULTS {
             let (row, end) = (format!("| {fault} | {holds} | "), format!(" s | `{test}` |"));
             let is_there = docs.lines().any(|line| line.starts_with(&row) && line.ends_with(&end));
-            assert!(is_there, "docs/chaos.md has no row for {test}: `cargo xtask chaos` shows it");
+            assert!(is_there, "docs/internals/chaos.md has no row for {test}: `cargo xtask chaos` shows it");
         }
     }
 
