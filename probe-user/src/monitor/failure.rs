@@ -17,7 +17,7 @@ pub(super) enum Undone {
     )]
     NotNewman { program: String, reason: String },
     /// The collection.
-    #[error("{file} is no collection to run: {reason}")]
+    #[error("{file} is not a usable collection: {reason}")]
     Collection { file: String, reason: String },
     /// newman says why not.
     #[error("newman did not run the collection: {0}")]

@@ -89,7 +89,7 @@ pub enum BadTiers {
     )]
     Hysteresis,
     /// Not a glob.
-    #[error("[tiers]: `{0}` is no glob: see glob(7)")]
+    #[error("[tiers]: `{0}` is not a glob: see glob(7)")]
     Glob(String),
 }
 
