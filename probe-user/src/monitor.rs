@@ -160,7 +160,7 @@ async fn repeat(monitor: &Monitor, flags: &MonitorArgs, history: &History) {
             && took > flags.every
         {
             tracing::warn!(
-                "a run took {:.1} s, and one is due every {:.1} s: give --every more time",
+                "a run took {:.1} s, but one is due every {:.1} s: raise --every",
                 took.as_secs_f64(),
                 flags.every.as_secs_f64()
             );

@@ -30,12 +30,10 @@ pub struct ProxyNetwork(IpNet);
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadNetwork {
     /// No address, or no length of a prefix that the family has.
-    #[error("`{0}` is no network: write an address and the length of its prefix, as 10.0.0.0/8 or fd00::/8")]
+    #[error("`{0}` is not a network: write an address and a prefix length, such as 10.0.0.0/8 or fd00::/8")]
     Unreadable(String),
     /// Which of the two was meant?
-    #[error(
-        "`{typed}` names an address within a network: write {network} for all of it, {address} for it alone"
-    )]
+    #[error("`{typed}` is ambiguous: write {network} for the network, {address} for the address alone")]
     HostBits {
         /// What was typed.
         typed: String,
@@ -143,7 +141,7 @@ mod tests {
     fn what_is_no_network_is_told_with_the_way_to_write_one() {
         let sentence = |typed: &str| typed.parse::<ProxyNetwork>().unwrap_err().to_string();
         assert!(sentence("proxy.example").contains("10.0.0.0/8"));
-        assert!(sentence("10.0.0.0/33").contains("no network"));
+        assert!(sentence("10.0.0.0/33").contains("not a network"));
         assert_eq!(
             sentence("10.1.2.3/8"),
             "`10.1.2.3/8` names an address within a network: write 10.0.0.0/8 for all of it, 10.1.2.3 for it alone"

@@ -350,7 +350,7 @@ fn unload(ebpf: &mut Ebpf, name: &str) {
         _ => Ok(()),
     };
     if let Err(error) = unloaded {
-        tracing::debug!("the program `{name}` stays loaded, and is not attached: {error}");
+        tracing::debug!("the program `{name}` stays loaded but unattached: {error}");
     }
 }
 

@@ -284,7 +284,7 @@ fn an_agent_that_is_killed_in_between_loses_no_room() -> Result<()> {
         std::thread::sleep(Duration::from_millis(chance.u64(100..500)));
         agent.end(Signal::SIGKILL)?;
         agent = start()?;
-        ensure!(agent.log()?.contains("took up"), "kill {kill}: it did not take up what was pinned");
+        ensure!(agent.log()?.contains("took over"), "kill {kill}: it did not take over the pinned state");
         poll::until("the services to leave", || {
             let scrape = agent.scrape()?;
             Ok((!ports.iter().any(|port| is_shown(&scrape, *port))).then_some(()))

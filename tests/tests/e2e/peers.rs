@@ -266,7 +266,7 @@ fn the_next_agent_goes_on_from_what_is_pinned() -> Result<()> {
         // What nobody reads meanwhile is counted too.
         link.ask(&clients[0], "/ok", 2)?;
         agent = start()?;
-        ensure!(agent.log()?.contains("took up"), "it did not take up what was pinned");
+        ensure!(agent.log()?.contains("took over"), "it did not take over the pinned state");
         let mut expected = vec![(link.at(REQUESTS, Role::Server, &clients[0]), 6 * round)];
         for client in &clients {
             expected.push((link.at("traffic_peer_errors_total", Role::Server, client), 4 * round));

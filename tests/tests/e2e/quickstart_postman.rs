@@ -100,7 +100,7 @@ fn the_commands_of_the_examples_are_understood() -> Result<()> {
     let understood = |flags: &[&str]| -> Result<()> {
         let mut command = Command::new(tool::agent()?);
         let Output { status, stderr, .. } = process::run(command.arg("monitor").args(flags), LIMIT)?;
-        ensure!(stderr.contains("is no collection to run: No such file"), "{flags:?}: {status}, {stderr}");
+        ensure!(stderr.contains("is not a usable collection: No such file"), "{flags:?}: {status}, {stderr}");
         Ok(())
     };
     let unit = fs::read_to_string(format!("{ROOT}/deploy/systemd/traffic-probe-monitor.service"))?;

@@ -267,7 +267,7 @@ fn an_agent_that_is_killed_while_series_leave_loses_no_count_and_no_place() -> R
         thread::sleep(Duration::from_millis(chance.u64(700..1300)));
         agent.end(Signal::SIGKILL)?;
         agent = start("1s")?;
-        ensure!(agent.log()?.contains("took up"), "kill {kill}: it did not take up what was pinned");
+        ensure!(agent.log()?.contains("took over"), "kill {kill}: it did not take over the pinned state");
         rising.check(&agent.collected()?, &living)?;
     }
     poll::until("the idle series to leave", || {

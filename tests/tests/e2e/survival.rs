@@ -26,14 +26,14 @@ use probe_tests::{
 };
 use steady::Steady;
 
-/// What an agent logs that took up what was pinned.
-const TOOK_UP: &str = "took up";
+/// What an agent logs that took over pinned state.
+const TOOK_OVER: &str = "took over";
 
 /// Starts an agent that must take up what the one before it left.
 fn next(pins: &PinDirectory) -> Result<Agent<'_>> {
     let agent = Setup::default().pinned(pins).start()?;
     let log = agent.log()?;
-    ensure!(log.contains(TOOK_UP), "it did not take up what was pinned: {log}");
+    ensure!(log.contains(TOOK_OVER), "it did not take up what was pinned: {log}");
     Ok(agent)
 }
 
