@@ -26,7 +26,7 @@ pub enum Extent {
 
 /// The method of a request line, or `None` if it is not one (RFC 9112, section 3).
 ///
-/// A line that shows its end must end in the version, whatever follows its dot. Of a longer one a standard method is believed, and
+/// A line that shows its end must end in the version, whatever follows its dot. Of a longer one a standard method is accepted, and
 /// another one before what looks like a target.
 #[inline(always)]
 #[must_use]
@@ -137,7 +137,7 @@ fn method(window: &mut Window, start: usize) -> Option<Asked> {
     Some(Asked { method: known, target: 0 })
 }
 
-/// The longest method that is believed to be one.
+/// The longest accepted method.
 pub const LONGEST_METHOD: usize = 64;
 
 /// Index behind the method at the start of a line, as far as one may go. Of the bytes that no token has (RFC 9110, section 5.6.2)

@@ -191,8 +191,8 @@ mod tests {
         assert!(sentence("high.requests_per_second = nan").contains("above 0"));
         assert!(sentence("normal.requests_per_second = 5000").contains("must increase"));
         assert!(sentence("rising.megabits_per_second = 2000").contains("must increase"));
-        assert!(sentence("hysteresis = 1").contains("0 to 0.9"));
-        assert!(sentence("[[service]]\nmatch = \"[\"").contains("no glob"));
+        assert!(sentence("hysteresis = 1").contains("between 0 and 0.9"));
+        assert!(sentence("[[service]]\nmatch = \"[\"").contains("not a glob"));
         assert!(sentence("[[service]]\nprofile = \"api\"").contains("match"));
     }
 }

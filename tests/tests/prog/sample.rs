@@ -66,7 +66,7 @@ impl Trial {
         map.iter().map(|entry| entry.expect("it can be read").1).collect()
     }
 
-    /// Who is connected, and how many members the programs believe there are.
+    /// Who is connected, and how many members the programs count.
     fn connected(&mut self) -> u64 {
         let members = self.members();
         let known: HashMap<_, ClientKey, Client> = self.loaded.map_mut("CLIENTS");

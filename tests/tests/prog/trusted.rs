@@ -1,4 +1,4 @@
-//! The kernel side where proxies are believed: the verifier sees more of it then, and still more where routes and peers are
+//! The kernel side with trusted proxies: the verifier sees more of it then, and still more where routes and peers are
 //! counted.
 
 use std::num::NonZeroU8;
@@ -11,7 +11,7 @@ use probe_user::{
 };
 
 #[test]
-fn it_loads_where_proxies_are_believed_with_and_without_routes_and_peers() {
+fn it_loads_with_trusted_proxies_with_and_without_routes_and_peers() {
     let typed = ["10.0.0.0/8", "192.0.2.1", "fd00::/8", "::/0"];
     let proxies: Proxies =
         typed.iter().map(|typed| typed.parse::<ProxyNetwork>().expect("a network")).collect();
