@@ -33,11 +33,11 @@ pub enum Extent {
 pub fn request_line(window: &mut Window, start: usize, end: usize, extent: Extent) -> Option<Method> {
     let (start, end, extent) = copies(window, start, end, extent);
     let method = method(window, start)?;
-    let believed = match extent {
+    let accepted = match extent {
         Extent::Start => method.has_target(window, end),
         Extent::Whole => ends_in_version(window, start, end),
     };
-    if believed { Some(method.method) } else { None }
+    if accepted { Some(method.method) } else { None }
 }
 
 /// Copies of where a line is. What the verifier learns of a copy by comparing it, it does not know of the original, and so does

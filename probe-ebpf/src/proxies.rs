@@ -31,7 +31,7 @@ pub fn are_configured() -> bool {
 #[inline(always)]
 pub fn are_at(address: &[u8; 16]) -> bool {
     match PROXIES.get(Key::new(128, *address)) {
-        Some(believed) => *believed == 1,
+        Some(trusted) => *trusted == 1,
         None => false,
     }
 }

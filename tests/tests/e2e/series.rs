@@ -15,7 +15,7 @@ use aya::maps::{Array, HashMap, PerCpuHashMap};
 use nix::sys::signal::Signal;
 use probe_common::{
     exchange::{LatencyCell, LatencyKey, Span},
-    order::{Deed, Order, STRAIGHT},
+    order::{Action, Order, STRAIGHT},
 };
 use probe_tests::{
     agent::{Agent, Setup},
@@ -131,7 +131,7 @@ fn nothing_is_leaving(agent: &Agent<'_>) -> Result<()> {
     ensure!(leaving.keys().next().is_none(), "entries are still leaving");
     ensure!(flag.get(&0, 0)? == STRAIGHT, "what is counted is still diverted");
     for order in orders.iter() {
-        ensure!(order?.deed == Deed::Nothing as u32, "an order is left");
+        ensure!(order?.action == Action::Nothing as u32, "an order is left");
     }
     Ok(())
 }

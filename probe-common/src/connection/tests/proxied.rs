@@ -18,7 +18,7 @@ fn bytes(address: &str) -> [u8; 16] {
 }
 
 /// Whether it is in 10.0.0.0/8.
-fn believed(address: &[u8; 16]) -> bool {
+fn trusted(address: &[u8; 16]) -> bool {
     address[..13] == bytes("10.0.0.0")[..13]
 }
 
@@ -68,7 +68,7 @@ impl Proxy {
             let step = talk.connection.step(&segment, talk.now, &mut talk.window, bytes);
             more = step.more;
             if talk.connection.counting == Counting::ByRequest {
-                let told = talk.connection.tell_client(&mut talk.window, believed);
+                let told = talk.connection.tell_client(&mut talk.window, trusted);
                 self.clients.extend(told.client);
                 talk.unmeasured.extend(told.unmeasured);
             }
