@@ -67,7 +67,7 @@ fn beginning_is_told(people: &People, port: u16, instance: &str) -> Result<()> {
     let (mail, message) = people.told(&format!("[CRITICAL] nginx:{port} fails"))?;
     let runbook = "/docs/operations/runbooks/TrafficErrorsMany.md";
     ensure!(mail.to == "operators@example.com", "{mail:?}");
-    let said = ["FIRING: ", "answers with 5xx", runbook, instance, "<b>FIRING: ", "border-left", "since 20"];
+    let said = ["FIRING: ", "5xx responses", runbook, instance, "<b>FIRING: ", "border-left", "since 20"];
     contains("the mail", &mail.text, &said)?;
     ensure!(message["color"] == "danger", "{message:#}");
     let text = message["text"].as_str().context("a text")?;
