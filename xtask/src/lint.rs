@@ -1,11 +1,11 @@
-//! Format, clippy on both sides, and no machine's path in a file.
+//! Format, prose, clippy on both sides, and no machine's path in a file.
 
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    build, exec,
+    build, exec, prose,
     setup::{self, Group},
     workspace,
 };
@@ -21,6 +21,8 @@ pub(crate) fn lint() -> Result<()> {
         .context("the format is not rustfmt's; `cargo fmt --all` mends it")?;
     say("no machine's path in a file");
     machine_paths()?;
+    say("prose: phrases, links, lengths, spelling");
+    prose::prose()?;
     say("clippy, kernel side");
     exec::run(build::ebpf_cargo(&toolchain, "clippy").args(["--", "-D", "warnings"]))?;
     say("clippy, this machine's side");
