@@ -1,4 +1,4 @@
-//! `traffic-probe monitor`: runs a Postman collection against a user's own API again and again, and tells how it went.
+//! `traffic-probe monitor`: runs a Postman collection against an API repeatedly, and reports the results.
 //!
 //! It is a process of its own with a listener of its own, apart from the agent: newman runs the scripts of a collection,
 //! which are anybody's programs, and the agent holds rights over the whole machine. So it needs no rights, no BPF and no

@@ -84,7 +84,7 @@ pub struct Load {
 pub struct Judgement {
     /// Its class.
     pub tier: Tier,
-    /// Whether it is normal, with a bandwidth that is on its way to high.
+    /// Whether it is normal, with a bandwidth that is approaching high.
     pub rising: bool,
     /// What kind of service it is.
     pub profile: Profile,

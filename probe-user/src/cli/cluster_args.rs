@@ -24,7 +24,7 @@ pub(super) struct ClusterArgs {
     )]
     #[arg(default_values_t = PlaceLabel::ALL)]
     kubernetes_labels: Vec<PlaceLabel>,
-    /// DaemonSet that runs the agent: once it is deleted, the agent removes its pinned state on exit [default: none]
+    /// The agent's own daemon set: once it is deleted, the agent removes its pinned state on exit [default: none]
     #[arg(long, value_name = "NAMESPACE/NAME", env = "TRAFFIC_PROBE_PIN_OWNER", value_parser = owner)]
     pin_owner: Option<OwnerName>,
 }

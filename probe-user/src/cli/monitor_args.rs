@@ -49,7 +49,7 @@ pub struct MonitorArgs {
     /// With --once: output format
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_FORMAT")]
     pub format: OutputFormat,
-    /// With --once: also write metrics to this file for node_exporter's textfile collector; its name must end in .prom
+    /// With --once: also write metrics to this file for a textfile collector; its name must end in .prom
     /// [default: none]
     #[arg(long, value_name = "FILE", requires = "once", env = "TRAFFIC_PROBE_MONITOR_TEXTFILE")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]

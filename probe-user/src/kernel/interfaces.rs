@@ -70,7 +70,7 @@ struct Refused {
 
 struct Attached {
     name: String,
-    /// What it had counted when it came to its name: another name is another series, which begins at zero.
+    /// What it had counted when it came to its name: another name is another series, which restarts at zero.
     before: InterfaceVolumes,
     share: Share,
     hooks: Hooks,

@@ -209,7 +209,7 @@ fn peers_beyond_the_limit_are_one_and_nothing_is_lost() -> Result<()> {
     Ok(())
 }
 
-/// Some come and fall silent again and again, while one goes on: of that nothing is lost when others leave.
+/// Some come and fall silent repeatedly, while one goes on: of that nothing is lost when others leave.
 #[test]
 fn peers_that_fall_silent_leave_and_the_others_are_counted_as_ever() -> Result<()> {
     const ROUNDS: u64 = 2;
