@@ -6,11 +6,7 @@
 mod links;
 mod phrases;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 
@@ -32,15 +28,15 @@ const FIRST: (&str, usize) = ("README.md", 120);
 /// Checks all prose, and shows everything that is wrong before it fails.
 pub(crate) fn prose() -> Result<()> {
     let root = workspace::root();
-    let files = tracked(&root)?;
+    let files = tracked(root)?;
     let mut complaints = Vec::new();
     let mut pages = Pages::default();
     for file in &files {
         let Ok(text) = fs::read_to_string(root.join(file)) else { continue };
         if phrases::applies(file) {
-            complaints.extend(phrases::complaints(file, &text, &phrases::banned(&root)?));
+            complaints.extend(phrases::complaints(file, &text, &phrases::banned(root)?));
         }
-        if file.ends_with(".md") {
+        if Path::new(file).extension().is_some_and(|end| end == "md") {
             complaints.extend(too_long(file, &text));
             pages.add(file, &text);
         }
@@ -53,7 +49,7 @@ pub(crate) fn prose() -> Result<()> {
     if !complaints.is_empty() {
         bail!("{} things are wrong with the prose, as the lines above say", complaints.len());
     }
-    spelling(&root)
+    spelling(root)
 }
 
 fn too_long(file: &str, text: &str) -> Option<String> {
@@ -79,7 +75,7 @@ fn tracked(root: &Path) -> Result<Vec<String>> {
     let mut files: Vec<_> = listed.lines().map(str::to_owned).collect();
     files.sort();
     files.dedup();
-    files.retain(|file| root.join(PathBuf::from(file)).is_file());
+    files.retain(|file| root.join(file).is_file());
     Ok(files)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Component, Path, PathBuf},
+    path::{Component, Path},
 };
 
 /// The pages of a repository: what each links to, and what can be linked to in it.
@@ -95,7 +95,7 @@ fn local<'a>(file: &str, target: &'a str) -> Option<(String, Option<&'a str>)> {
     Some((display(&to), anchor))
 }
 
-fn display(path: &PathBuf) -> String {
+fn display(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
