@@ -18,7 +18,7 @@ pub(crate) fn lint() -> Result<()> {
     let toolchain = setup::ensure(&[Group::Lint])?;
     say("format");
     exec::run(workspace::host_cargo("fmt").args(["--all", "--check"]))
-        .context("the format is not rustfmt's; `cargo fmt --all` mends it")?;
+        .context("the format is not rustfmt's; run `cargo fmt --all`")?;
     say("no machine's path in a file");
     machine_paths()?;
     say("prose: phrases, links, lengths, spelling");
@@ -30,7 +30,7 @@ pub(crate) fn lint() -> Result<()> {
     clippy.args(["--workspace", "--exclude", "probe-ebpf", "--all-targets"]);
     clippy.env(build::EBPF_VARIABLE, build::ebpf(&toolchain)?);
     exec::run(clippy.args(["--", "-D", "warnings"]))?;
-    say("nothing to complain about");
+    say("all is well");
     Ok(())
 }
 
@@ -52,7 +52,7 @@ fn machine_paths() -> Result<()> {
     let mut grep = git(&["grep", "--untracked", "--line-number", "-I", "-E", "-e", MACHINE_PATHS]);
     match exec::status(&mut grep)?.code() {
         Some(1) => Ok(()),
-        Some(0) => bail!("the lines above name a directory of somebody's machine; take that out"),
+        Some(0) => bail!("the lines above name a directory of one machine; remove it"),
         _ => bail!("could not search the files: {}", exec::quoted(&grep)),
     }
 }

@@ -151,7 +151,7 @@ pub enum BadSettings {
         asked: Duration,
     },
     /// Users come and go between two passes unseen.
-    #[error("--users-window 0s would count nobody: choose 1s or more")]
+    #[error("--users-window 0s would count no users: choose 1s or more")]
     UsersWindow,
     /// Tiers that make no sense.
     #[error(transparent)]
@@ -297,7 +297,7 @@ mod tests {
         assert!(sentence(&["--interval", "10ms"]).starts_with("--interval 10ms is too short"));
         assert!(sentence(&["--interval", "2s", "--window", "1s"]).contains("shorter than --interval 2s"));
         assert!(sentence(&["--window", "2h"]).starts_with("--window 2h is too long"));
-        assert!(sentence(&["--users-window", "0s"]).contains("nobody"));
+        assert!(sentence(&["--users-window", "0s"]).contains("no users"));
     }
 
     #[test]
