@@ -4,7 +4,7 @@
 //!   corpus is kept;
 //! - [`run`]: the engine over a script, and what it counted;
 //! - [`conversation`]: requests and answers as one would write them down;
-//! - [`reference`]: HTTP/1 framing over whole streams, as a reader believes it;
+//! - [`reference`]: HTTP/1 framing over whole streams, read plainly;
 //! - [`lines`]: the same for single lines;
 //! - [`proxies`]: clients that proxies name, target and reference;
 //! - [`routes`]: the template of a path;

@@ -1,4 +1,4 @@
-//! What a single line means, as a reader believes it: over all of the line, with the standard library.
+//! What a single line means, read plainly: over the whole line, with the standard library.
 
 use probe_common::{
     blanks::MOST,
@@ -7,7 +7,7 @@ use probe_common::{
     window::CARRY,
 };
 
-/// The method of a request line (RFC 9112, section 3). A line that is not shown whole is believed with a standard method, or with
+/// The method of a request line (RFC 9112, section 3). A line that is not shown whole counts with a standard method, or with
 /// another one before a target. `PROXY` begins a header of the PROXY protocol.
 #[must_use]
 pub fn request_line(line: &[u8], extent: Extent) -> Option<Method> {

@@ -14,7 +14,7 @@ use probe_common::{
 const PEER: [u8; 16] = mapped([10, 0, 0, 1]);
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// A connection of a proxy that is believed, with this at its beginning. The first byte says how it is cut.
+/// A connection of a trusted proxy, with this at its beginning. The first byte says how it is cut.
 ///
 /// # Panics
 /// Where the engine names another client than the reference, or one for another segmentation.

@@ -1,4 +1,4 @@
-//! The template of a path, as a reader believes it: segment by segment, with the standard library.
+//! The template of a path, read plainly: segment by segment, with the standard library.
 
 use probe_common::{
     route::{DEPTH, LONG, LONGEST, RouteKey, STEPS, Template},

@@ -43,9 +43,9 @@ pub enum Stage {
     Listening = 1,
     /// Asked for, not established.
     Connecting = 2,
-    /// Established while the probe looked on: sequence numbers are known from the first byte.
+    /// Established while the probe was running: sequence numbers are known from the first byte.
     Open = 3,
-    /// Established before the probe looked.
+    /// Established before the probe started.
     Joined = 4,
     /// Over.
     Closed = 5,

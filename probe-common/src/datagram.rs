@@ -68,7 +68,7 @@ pub struct First {
     pub local: Port,
     /// The port of the other end.
     pub remote: Port,
-    /// Whether there can have been others before the probe looked.
+    /// Whether there can have been others before the probe started.
     pub history: History,
 }
 

@@ -34,17 +34,17 @@ impl Extent {
 
 /// The method of a request line, or `None` if it is not one (RFC 9112, section 3).
 ///
-/// A line that shows its end must end in the version, whatever follows its dot. Of a longer one a standard method is believed, and
+/// A line that shows its end must end in the version, whatever follows its dot. Of a longer one a standard method is accepted, and
 /// another one before what looks like a target.
 #[inline(always)]
 #[must_use]
 pub fn request_line(window: &mut Window, start: usize, end: usize, extent: Extent) -> Option<Method> {
     let method = method(window, start)?;
-    let believed = match extent {
+    let accepted = match extent {
         Extent::Start => method.has_target(window, end),
         Extent::Whole => ends_in_version(window, start, end),
     };
-    if believed { Some(method.method) } else { None }
+    if accepted { Some(method.method) } else { None }
 }
 
 /// Whether a line of which only the start is there looks like a request's.
@@ -134,7 +134,7 @@ fn method(window: &mut Window, start: usize) -> Option<Asked> {
     Some(Asked { method: known, target: 0 })
 }
 
-/// The longest method that is believed to be one.
+/// The longest accepted method.
 pub const LONGEST_METHOD: usize = 64;
 
 /// Index behind the method at the start of a line, as far as one may go. Of the bytes that no token has (RFC 9110, section 5.6.2)

@@ -1,7 +1,7 @@
 //! Two instructions that the compiler's BPF target does not make by itself, and what stands for them elsewhere.
 //!
 //! Scanning a head is loading words that begin wherever a line does. The target makes eight loads, seven shifts and seven unions of
-//! each, since it may not take it that the processor has such a load. The processors that the probe runs on have (the kernel's
+//! each, since it may not assume that the processor has such a load. The processors that the probe runs on have (the kernel's
 //! `HAVE_EFFICIENT_UNALIGNED_ACCESS`), and their kernels' verifiers allow it in a map's value, though not on the stack: so it
 //! can be no setting of the compiler's.
 

@@ -23,7 +23,7 @@ pub const STRAIGHT: u64 = 0;
 /// What is to be done.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum Action {
     /// Nothing: it has been done.
     Nothing = 0,
     /// Delete the entry.
@@ -44,14 +44,14 @@ pub enum Deed {
 pub struct Order {
     /// The entry.
     pub entry: LatencyKey,
-    /// Of [`Deed::Move`]: to which entry.
+    /// Of [`Action::Move`]: to which entry.
     pub to: LatencyKey,
-    /// Of [`Deed::Move`]: what the entry has, of all CPUs together. Of [`Deed::Count`]: how much.
+    /// Of [`Action::Move`]: what the entry has, of all CPUs together. Of [`Action::Count`]: how much.
     pub count: u64,
-    /// Of [`Deed::Move`], likewise.
+    /// Of [`Action::Move`], likewise.
     pub sum: u64,
-    /// [`Deed`]
-    pub deed: u32,
-    /// Of [`Deed::Count`]: which one of [`crate::counters::ServiceCounters::numbers`].
+    /// [`Action`]
+    pub action: u32,
+    /// Of [`Action::Count`]: which one of [`crate::counters::ServiceCounters::numbers`].
     pub number: u32,
 }

@@ -1,8 +1,8 @@
-//! For whom a proxy speaks: what is kept of a connection whose peer is a proxy that is believed.
+//! For whom a proxy speaks: what is kept of a connection whose peer is a trusted proxy.
 //!
 //! The client is the last hop that is no such proxy itself: what stands before it in a list, anybody can have written. So
 //! nginx has it with `real_ip_recursive`. Where all hops are proxies, it is the first of them; a hop that is no address ends
-//! what is believed, as it would be the one to vouch for those before it.
+//! what is trusted, as it would be the one to vouch for those before it.
 
 use crate::{
     forwarded::{List, ListField},
@@ -21,7 +21,7 @@ pub enum Counting {
     Connected = 0,
     /// The same, in the sample, for want of room in the table: see [`crate::sample`].
     Sampled = 1,
-    /// The peer is a proxy that is believed: by its requests, each for a client of its own.
+    /// The peer is a trusted proxy: by its requests, each for a client of its own.
     ByRequest = 2,
     /// For want of room in the table, by others in the sample.
     LeftOut = 3,
@@ -147,7 +147,7 @@ impl Proxied {
         }
     }
 
-    /// Whoever was named before cannot be believed.
+    /// Whoever was named before cannot be trusted.
     #[inline(always)]
     pub fn lose_client(&mut self) {
         self.known = false;

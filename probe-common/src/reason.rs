@@ -4,7 +4,7 @@
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// A response to a request that was sent before the probe looked.
+    /// A response to a request that was sent before the probe started.
     JoinedLate = 0,
     /// The table of services was full: counted under `other`.
     ServicesFull = 1,

@@ -7,7 +7,7 @@
 //! |---|---|---|---|---|---|---|
 //! | `SOCKETS` | socket | `Connection` | 1 KiB a socket | socket and connection programs | the kernel, with the socket | `socket_state` |
 //! | `PROXIED` | socket | `Proxied` | 0.2 KiB a proxy's socket | socket and connection programs | the kernel, with the socket | `socket_state` |
-//! | `PROXIES` | network | whether believed | 40 | agent, before programs are loaded | never | cannot be |
+//! | `PROXIES` | network | whether trusted | 40 | agent, before programs are loaded | never | cannot be |
 //! | `DATAGRAMS` | UDP socket | `DatagramSocket` | 128 a socket | `datagram_sockets`, socket programs | the kernel, with the socket | `socket_state` |
 //! | `SERVICES` | `ServiceKey` | `ServiceEntry` | 108 | whoever sees a service first | agent, when idle | counted to service 0 |
 //! | `ROUTES` | `RouteKey` | index | 130 | whoever sees a route first | agent, with the service | `routes_full`, and to route 0 |
@@ -108,11 +108,11 @@ impl<T> SocketStorage<T> {
 #[btf_map]
 pub static SOCKETS: SocketStorage<Connection> = SocketStorage::new();
 
-/// What else is kept of the sockets whose peer is a proxy that is believed.
+/// What else is kept of the sockets whose peer is a trusted proxy.
 #[btf_map]
 pub static PROXIED: SocketStorage<Proxied> = SocketStorage::new();
 
-/// Networks of proxies, IPv4 as IPv4-mapped IPv6: 1 where a proxy is believed.
+/// Networks of proxies, IPv4 as IPv4-mapped IPv6: 1 where a proxy is trusted.
 #[map]
 pub static PROXIES: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
 
@@ -278,7 +278,7 @@ pub static STATES_BY_SOCK_OPS: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static CGROUPS_OF_TWO_VERSIONS: Global<u8> = Global::new(0);
 
-/// Whether there is a proxy that is believed.
+/// Whether there is a trusted proxy.
 #[unsafe(no_mangle)]
 pub static PROXIES_CONFIGURED: Global<u8> = Global::new(0);
 

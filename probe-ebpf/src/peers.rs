@@ -1,7 +1,7 @@
 //! With whom services talk. Nothing of this is in a program that is loaded without peers: see [`are_counted`].
 //!
 //! The peer is the address at the other end of the socket, as the edges of a graph have it: of a proxy that names its clients
-//! in the heads of requests, it is the proxy. Only a PROXY header that is believed makes another of it, for the connection.
+//! in the heads of requests, it is the proxy. Only a trusted PROXY header makes another of it, for the connection.
 
 use aya_ebpf::{bindings::BPF_NOEXIST, maps::lpm_trie::Key};
 use probe_common::{

@@ -1,4 +1,4 @@
-//! Proxies that are believed when they say whose request or connection it is. All of this is left out by the verifier where
+//! Trusted proxies, which say whose request or connection it is. All of this is left out by the verifier where
 //! none is configured.
 
 use core::ptr;
@@ -27,11 +27,11 @@ pub fn are_configured() -> bool {
     PROXIES_CONFIGURED.load() != 0
 }
 
-/// Whether a proxy of that address is believed.
+/// Whether a proxy of that address is trusted.
 #[inline(always)]
 pub fn are_at(address: &[u8; 16]) -> bool {
     match PROXIES.get(Key::new(128, *address)) {
-        Some(believed) => *believed == 1,
+        Some(trusted) => *trusted == 1,
         None => false,
     }
 }

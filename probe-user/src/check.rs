@@ -59,7 +59,7 @@ pub fn look(settings: &Settings) -> Findings {
     let web = Web::read(settings.web_config.as_deref());
     all.push(finding("web config", &web, || match &settings.web_config {
         Some(path) => path.display().to_string(),
-        None => "none: plain HTTP, for everybody".to_owned(),
+        None => "none: plain HTTP without authentication".to_owned(),
     }));
     let bound = server::bind(settings.listen);
     all.push(finding("address", &bound, || format!("{} can be listened on", settings.listen)));
@@ -87,7 +87,7 @@ impl Findings {
             Ok(trial) => trial,
             Err(error) => return self.all.push(Finding::missing("programs", error.to_string())),
         };
-        self.all.push(Finding::good("programs", "those without which nothing is counted load"));
+        self.all.push(Finding::good("programs", "the required programs load"));
         if let Err(why) = Attribution::new(cgroup).listen() {
             features.lose(Feature::News, why);
         }

@@ -10,6 +10,8 @@ mod layers;
 mod listener_args;
 mod monitor_args;
 mod peer_args;
+#[cfg(test)]
+mod reference;
 mod replay_args;
 mod report_args;
 mod run_args;
@@ -32,7 +34,7 @@ pub use replay_args::ReplayArgs;
 pub use report_args::ReportArgs;
 pub use run_args::{BadSettings, RunArgs};
 
-/// Measures every service on this node from within the kernel: requests, latency, errors, bandwidth and users.
+/// Reports requests, latency, errors, bandwidth and users of every service on this node, counted in the kernel.
 #[derive(Debug, Parser)]
 #[command(name = "traffic-probe", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
@@ -47,26 +49,26 @@ pub struct Cli {
 /// What traffic-probe can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Count this node's traffic and serve it at /metrics, until interrupted
+    /// Count this node's traffic and serve it at /metrics until interrupted
     Run(RunArgs),
-    /// Show each service's tier and figures, and what the tier calls for, as a running agent tells them
+    /// Ask a running agent for each server's figures and tier, and what the tier calls for
     Report(ReportArgs),
-    /// Run a Postman collection against an API of yours, again and again or once, and tell how it went
+    /// Run a Postman collection against an API, repeatedly or once, and report the results
     Monitor(MonitorArgs),
-    /// Try what `run` would do with the same flags, and show what would be missing, and how to mend it
+    /// Try what `run` would do with the same flags, and show what would be missing and how to fix it
     Check(CheckArgs),
-    /// Count a packet capture as this node's traffic would be counted, and show what it comes to
+    /// Count a packet capture exactly as live traffic, and show the result
     Replay(ReplayArgs),
-    /// Show the settings that `run` would have, and where each comes from
+    /// Show the settings `run` would use, and where each comes from
     Config(ConfigArgs),
-    /// Remove every trace of an agent that was killed, or that pinned its state
+    /// Remove everything that a killed agent, or one with pinned state, left in the kernel
     Detach(DetachArgs),
 }
 
 /// Flags of `traffic-probe config`: those of `run`, since it is their effect that it shows.
 #[derive(Clone, Debug, Args)]
 pub struct ConfigArgs {
-    /// How to show the settings
+    /// Output format
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_FORMAT")]
     pub format: OutputFormat,
     /// What `run` would be given.
@@ -98,7 +100,7 @@ impl ConfigArgs {
 /// Flags of `traffic-probe check`: those of `run`, since it says what would become of that.
 #[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
-    /// How to show the findings
+    /// Output format
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_FORMAT")]
     pub format: OutputFormat,
     /// What `run` would be given.
@@ -120,7 +122,7 @@ pub enum OutputFormat {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Logging")]
 pub struct LogArgs {
-    /// What to log: a level (off, error, warn, info, debug, trace), or also levels by module: `info,probe_user=debug`
+    /// Log level (off, error, warn, info, debug, trace), optionally by module: `info,probe_user=debug`
     #[arg(
         long,
         global = true,
@@ -130,7 +132,7 @@ pub struct LogArgs {
     )]
     #[arg(value_parser = log_filter)]
     pub log_level: LogFilter,
-    /// How log lines look, on standard error
+    /// Format of log lines on standard error
     #[arg(long, global = true, value_enum, default_value_t, env = "TRAFFIC_PROBE_LOG_FORMAT")]
     pub log_format: LogFormat,
 }
@@ -141,7 +143,7 @@ pub enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// A JSON object a line, for collectors of logs.
+    /// One JSON object per line, for log collectors.
     Json,
 }
 
@@ -155,7 +157,7 @@ fn log_filter(typed: &str) -> Result<LogFilter, String> {
         .split(',')
         .find(|part| !part.contains(['=', '[']) && LevelFilter::from_str(part.trim()).is_err());
     if let Some(part) = misspelt {
-        return Err(format!("`{part}` is no level: choose off, error, warn, info, debug or trace"));
+        return Err(format!("`{part}` is not a level: choose off, error, warn, info, debug or trace"));
     }
     match EnvFilter::try_new(typed) {
         Ok(_) => Ok(LogFilter(typed.to_owned())),
@@ -201,7 +203,7 @@ mod tests {
     fn a_misspelt_level_is_not_taken_for_a_module() {
         assert!(log_filter("info").is_ok());
         assert!(log_filter("warn,probe_user=debug").is_ok());
-        assert!(log_filter("inof").unwrap_err().contains("`inof` is no level"));
+        assert!(log_filter("inof").unwrap_err().contains("`inof` is not a level"));
         assert!(log_filter("info,probe_user=loud").is_err());
     }
 }

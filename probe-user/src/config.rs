@@ -58,7 +58,7 @@ pub enum BadConfig {
         nearest: Option<String>,
     },
     /// A value that cannot be a flag's.
-    #[error("{}: `{key}` must be a text, a number, or a list of those", path.display())]
+    #[error("{}: `{key}` must be a string, a number, or a list of those", path.display())]
     Value {
         /// The file.
         path: PathBuf,
@@ -199,7 +199,7 @@ mod tests {
         );
         assert_eq!(sentence("tires = 1"), "probe.toml: unknown key `tires`; did you mean `tiers`?");
         assert_eq!(sentence("zzz = 1"), "probe.toml: unknown key `zzz`");
-        assert!(sentence("interval = { a = 1 }").contains("must be a text"));
+        assert!(sentence("interval = { a = 1 }").contains("must be a string"));
         assert!(sentence("listen = \"a\"\ninterval = [").starts_with("probe.toml is not TOML: line 2: "));
         let missing = ConfigFile::read(Path::new("/absent.toml"), &[]).unwrap_err().to_string();
         assert!(missing.starts_with("cannot read the configuration file /absent.toml: No such file"));

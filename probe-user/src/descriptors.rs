@@ -11,7 +11,7 @@ pub fn raise_limit() {
         return;
     }
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::debug!("the limit of open files cannot be raised to the hard one: {error}");
+        tracing::debug!("cannot raise the soft limit on open files to the hard limit: {error}");
     }
 }
 

@@ -54,7 +54,7 @@ impl Exposition {
         }
         match TextEncoder::new().encode_to_string(&self.process.gather()) {
             Ok(text) => page.append(&text),
-            Err(error) => tracing::error!("cannot tell the metrics of the agent's own process: {error}"),
+            Err(error) => tracing::error!("cannot read the metrics of the agent's own process: {error}"),
         }
         page.finish()?;
         Ok(report.map(|report| report.snapshot.taken))

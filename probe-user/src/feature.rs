@@ -105,25 +105,28 @@ impl Feature {
                 programs: &["socket_receive", "socket_transmit"],
                 maps: &[],
                 needs: None,
-                lost: "bytes, packets, connections and users are counted, but requests, their durations, phases and errors are not",
-                mend: "run a kernel that has bpf_loop and lets the probe use it (since 5.17)",
+                lost: "bytes, packets, connections and users are counted; requests, durations, phases and errors are \
+                     not",
+                mend: "run a kernel with bpf_loop (5.17 or later) that lets the probe use it",
             },
             Self::States => Row {
                 name: "states",
                 programs: &["socket_states"],
                 maps: &[],
                 needs: None,
-                lost: "a sock_ops callback tells of closed connections instead: those older than the probe stay open in the \
-                       figures, and servers that no cgroup names go by the process that procfs shows",
-                mend: "run a kernel that has BTF tracepoints with socket storage (since 5.11) and lets the probe attach to them",
+                lost: "a sock_ops callback reports closed connections instead: those older than the probe never \
+                     count as closed, and servers without a cgroup name are named after the process in procfs",
+                mend: "run a kernel with BTF tracepoints that reach socket storage (5.11 or later) and that lets the \
+                     probe attach to them",
             },
             Self::Reads => Row {
                 name: "reads",
                 programs: &["application_reads"],
                 maps: &[],
                 needs: Some(Self::Requests),
-                lost: "the phases queue and service of requests are not told apart, and are absent",
-                mend: "run a kernel that has BTF tracepoints with socket storage (since 5.11) and lets the probe attach to them",
+                lost: "the phases queue and service are absent",
+                mend: "run a kernel with BTF tracepoints that reach socket storage (5.11 or later) and that lets the \
+                     probe attach to them",
             },
             Self::Oldest => Row {
                 name: "oldest",
@@ -138,15 +141,15 @@ impl Feature {
                 programs: &["datagram_sockets"],
                 maps: &[],
                 needs: None,
-                lost: "UDP is counted, but whoever opened a socket is known by its cgroup and by procfs only",
-                mend: "run a kernel that lets the probe attach cgroup/sock_create programs (since 5.10)",
+                lost: "UDP is counted, but the owner of a socket is found by its cgroup and procfs only",
+                mend: "run a kernel that lets the probe attach cgroup/sock_create programs (5.10 or later)",
             },
             Self::Older => Row {
                 name: "older",
                 programs: &["adopt"],
                 maps: &[],
                 needs: None,
-                lost: "connections that were open before the probe started are known from their next packet on",
+                lost: "connections that were open before the probe started are seen from their next packet on",
                 mend: "load the kernel module tcp_diag, and give the probe CAP_SYS_ADMIN and CAP_SYS_PTRACE",
             },
             Self::Expiry => Row {
@@ -154,16 +157,16 @@ impl Feature {
                 programs: &["carry_out_orders"],
                 maps: &["INDEX_STATES", "LEAVING", "ORDERS"],
                 needs: None,
-                lost: "services, series and peers that are idle stay in the tables, which may fill up",
-                mend: "run a kernel that has bpf_for_each_map_elem and lets the probe use it (since 5.13), or raise \
-                       --max-services, --max-series and --max-peers",
+                lost: "idle services, series and peers stay in the tables, which may fill up",
+                mend: "run a kernel with bpf_for_each_map_elem (5.13 or later) that lets the probe use it, or raise \
+                     --max-services, --max-series and --max-peers",
             },
             Self::Routes => Row {
                 name: "routes",
                 programs: &[],
                 maps: &["ROUTES", "ROUTE_COUNTS"],
                 needs: Some(Self::Requests),
-                lost: "requests are not told apart by the path that they ask for",
+                lost: "requests are not broken down by route",
                 mend: "lower --max-routes, or give the probe more memory",
             },
             Self::Peers => Row {
@@ -171,7 +174,7 @@ impl Feature {
                 programs: &[],
                 maps: &["PEERS", "OTHER_PEERS", "PEER_COUNTS", "LEAVING_PEERS"],
                 needs: None,
-                lost: "with whom services talk is not counted",
+                lost: "requests and connections are not broken down by peer",
                 mend: "lower --max-peers, or give the probe more memory",
             },
             Self::Interfaces => Row {
@@ -179,7 +182,7 @@ impl Feature {
                 programs: &["interface_receive", "interface_transmit"],
                 maps: &["INTERFACES"],
                 needs: None,
-                lost: "the bytes of interfaces and of the node are absent; those of services are counted",
+                lost: "bytes of interfaces and of the node are absent; bytes of services are counted",
                 mend: "run a kernel with CONFIG_NET_CLS_BPF, and give the probe CAP_NET_ADMIN",
             },
             Self::Tcx => Row {
@@ -187,23 +190,24 @@ impl Feature {
                 programs: &[],
                 maps: &[],
                 needs: Some(Self::Interfaces),
-                lost: "interfaces are counted by filters in a clsact instead, which --pin cannot keep",
-                mend: "run a kernel that has TCX (since 6.6), or ask for this with --tc-hook clsact",
+                lost: "interfaces are counted by filters in a clsact instead, which --pin cannot preserve",
+                mend: "run a kernel with TCX (6.6 or later), or choose filters with --tc-hook clsact",
             },
             Self::Xdp => Row {
                 name: "xdp",
                 programs: &["interface_driver"],
                 maps: &[],
                 needs: Some(Self::Interfaces),
-                lost: "an interface that --xdp names is counted by generic XDP, or by TC, which sees less than the driver",
-                mend: "leave --xdp out for interfaces whose driver has no native XDP, or take off the XDP program that is there",
+                lost: "interfaces named by --xdp are counted by generic XDP or by TC, which see less than the driver",
+                mend: "drop --xdp for interfaces whose driver has no native XDP, or remove the XDP program that is \
+                     attached",
             },
             Self::News => Row {
                 name: "news",
                 programs: &[],
                 maps: &[],
                 needs: None,
-                lost: "interfaces and cgroups are looked for once a tick, and those that live for less may be missed",
+                lost: "interfaces and cgroups are listed once per tick, and shorter-lived ones may be missed",
                 mend: "let the probe open rtnetlink sockets and inotify instances; fs.inotify.max_user_instances and \
                        fs.inotify.max_user_watches limit these",
             },
@@ -212,17 +216,18 @@ impl Feature {
                 programs: &[],
                 maps: &["AYA_LOGS"],
                 needs: None,
-                lost: "what escapes measurement is counted in traffic_probe_unmeasured_total, but not logged",
-                mend: "run a kernel that has BPF ring buffers (since 5.8) and lets the probe map them",
+                lost: "unmeasured traffic is counted in traffic_probe_unmeasured_total, but not logged",
+                mend: "run a kernel with BPF ring buffers (5.8 or later) that lets the probe map them",
             },
             Self::Pin => Row {
                 name: "pin",
                 programs: &[],
                 maps: &[],
                 needs: None,
-                lost: "counters begin at zero whenever the probe is started, and nothing is counted while it is down",
-                mend: "mount a bpffs for writing, `mount -t bpf bpf /sys/fs/bpf`, in a container by a volume without `:ro`, and let \
-                       --pin name a directory in it",
+                lost: "counters restart at zero with every start of the probe, and nothing is counted while it is \
+                     down",
+                mend: "mount a bpffs writable (`mount -t bpf bpf /sys/fs/bpf`; in a container, a volume without \
+                     `:ro`) and point --pin to a directory in it",
             },
         }
     }

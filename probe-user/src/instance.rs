@@ -31,8 +31,8 @@ impl Instance {
             Ok(claimed) => claimed.map(Some),
             Err(error) => {
                 tracing::warn!(
-                    "cannot lock {} ({error}): should a second agent be started, it will not notice this one; --lock \
-                     names another directory",
+                    "cannot lock {} ({error}): a second agent would not notice this one; choose another directory \
+                     with --lock",
                     directory.display()
                 );
                 Ok(None)

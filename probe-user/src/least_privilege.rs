@@ -53,7 +53,7 @@ impl Confinement {
     #[must_use]
     pub fn begin(self) -> String {
         let calls = match system_calls::refuse_never(self.programs) {
-            Ok(number) => format!("{number} system calls that the agent never makes are refused to it"),
+            Ok(number) => format!("{number} system calls that the agent never makes are blocked"),
             Err(error) => format!("system calls cannot be refused to it ({error})"),
         };
         let files = files::version().map_or_else(
@@ -66,10 +66,10 @@ impl Confinement {
     /// Leaves this thread, which reads what anybody sends, what serving takes.
     pub fn serve(self) {
         if let Err(error) = files::restrict(self.reading) {
-            tracing::warn!("cannot restrict the files of a thread that serves: {error}");
+            tracing::warn!("cannot restrict the files of a serving thread: {error}");
         }
         if let Err(error) = system_calls::refuse_to_serve() {
-            tracing::warn!("cannot have system calls refused to a thread that serves: {error}");
+            tracing::warn!("cannot restrict the system calls of a serving thread: {error}");
         }
         keep(CapabilitySet::empty());
     }

@@ -1,4 +1,4 @@
-//! `traffic-probe monitor`: runs a Postman collection against a user's own API again and again, and tells how it went.
+//! `traffic-probe monitor`: runs a Postman collection against an API repeatedly, and reports the results.
 //!
 //! It is a process of its own with a listener of its own, apart from the agent: newman runs the scripts of a collection,
 //! which are anybody's programs, and the agent holds rights over the whole machine. So it needs no rights, no BPF and no
@@ -160,7 +160,7 @@ async fn repeat(monitor: &Monitor, flags: &MonitorArgs, history: &History) {
             && took > flags.every
         {
             tracing::warn!(
-                "a run took {:.1} s, and one is due every {:.1} s: give --every more time",
+                "a run took {:.1} s, but one is due every {:.1} s: raise --every",
                 took.as_secs_f64(),
                 flags.every.as_secs_f64()
             );

@@ -28,10 +28,10 @@ pub struct PeerNetwork {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPeerNetwork {
     /// There is no name.
-    #[error("`{0}` names no network: write the network, an equals sign, and a name, as 10.0.0.0/8=office")]
+    #[error("`{0}` is not a named network: write CIDR=NAME, such as 10.0.0.0/8=office")]
     Nameless(String),
     /// The name is taken.
-    #[error("`{0}`: the peer `other` stands for all that found no room; choose another name")]
+    #[error("`{0}`: `other` is reserved for peers beyond the limits; choose another name")]
     Other(String),
     /// There is no network.
     #[error(transparent)]
@@ -146,6 +146,6 @@ mod tests {
         assert!(sentence("10.0.0.0/8").contains("10.0.0.0/8=office"));
         assert!(sentence("10.0.0.0/8=").contains("10.0.0.0/8=office"));
         assert!(sentence("10.0.0.0/8=other").contains("choose another name"));
-        assert!(sentence("10.1.2.3/8=office").contains("10.0.0.0/8 for all of it"));
+        assert!(sentence("10.1.2.3/8=office").contains("10.0.0.0/8 for the network"));
     }
 }

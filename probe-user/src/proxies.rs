@@ -1,4 +1,4 @@
-//! The networks of proxies that are believed when they say whose request or connection it is.
+//! Trusted proxies: networks whose PROXY headers and forwarding fields name the client.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -18,8 +18,8 @@ pub struct Entry {
     pub address: [u8; 16],
     /// Bits of it that all of the network have in common.
     pub prefix: u32,
-    /// Whether proxies in it are believed. The longest prefix decides.
-    pub believed: bool,
+    /// Whether proxies in it are trusted. The longest prefix decides.
+    pub trusted: bool,
 }
 
 /// A network, as it is typed: `10.0.0.0/8`, `fd00::/8`, or an address alone.
@@ -30,12 +30,10 @@ pub struct ProxyNetwork(IpNet);
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadNetwork {
     /// No address, or no length of a prefix that the family has.
-    #[error("`{0}` is no network: write an address and the length of its prefix, as 10.0.0.0/8 or fd00::/8")]
+    #[error("`{0}` is not a network: write an address and a prefix length, such as 10.0.0.0/8 or fd00::/8")]
     Unreadable(String),
     /// Which of the two was meant?
-    #[error(
-        "`{typed}` names an address within a network: write {network} for all of it, {address} for it alone"
-    )]
+    #[error("`{typed}` is ambiguous: write {network} for the network, {address} for the address alone")]
     HostBits {
         /// What was typed.
         typed: String,
@@ -106,7 +104,7 @@ impl Proxies {
             |network: &IpNet| matches!(network, IpNet::V6(v6) if *v6 != mapped && v6.contains(&mapped));
         let taken = entries.iter().any(|entry| entry.prefix == 96 && entry.address == mapped.addr().octets());
         if self.0.iter().any(shadows) && !taken {
-            entries.push(Entry { address: mapped.addr().octets(), prefix: 96, believed: false });
+            entries.push(Entry { address: mapped.addr().octets(), prefix: 96, trusted: false });
         }
         entries
     }
@@ -115,7 +113,7 @@ impl Proxies {
 impl Entry {
     fn of(network: &IpNet) -> Self {
         let (address, prefix) = mapped(network);
-        Self { address, prefix, believed: true }
+        Self { address, prefix, trusted: true }
     }
 }
 
@@ -130,7 +128,7 @@ mod tests {
     #[test]
     fn networks_and_addresses_of_both_families_are_read() {
         let prefixes = |typed: &[&str]| -> Vec<_> {
-            proxies(typed).entries().iter().map(|entry| (entry.prefix, entry.believed)).collect()
+            proxies(typed).entries().iter().map(|entry| (entry.prefix, entry.trusted)).collect()
         };
         assert_eq!(prefixes(&["10.0.0.0/8", "192.0.2.7", "10.0.0.0/8"]), [(104, true), (128, true)]);
         assert_eq!(prefixes(&["fd00::/8", "::1"]), [(128, true), (8, true)]);
@@ -143,10 +141,10 @@ mod tests {
     fn what_is_no_network_is_told_with_the_way_to_write_one() {
         let sentence = |typed: &str| typed.parse::<ProxyNetwork>().unwrap_err().to_string();
         assert!(sentence("proxy.example").contains("10.0.0.0/8"));
-        assert!(sentence("10.0.0.0/33").contains("no network"));
+        assert!(sentence("10.0.0.0/33").contains("not a network"));
         assert_eq!(
             sentence("10.1.2.3/8"),
-            "`10.1.2.3/8` names an address within a network: write 10.0.0.0/8 for all of it, 10.1.2.3 for it alone"
+            "`10.1.2.3/8` is ambiguous: write 10.0.0.0/8 for the network, 10.1.2.3 for the address alone"
         );
     }
 }

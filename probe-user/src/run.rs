@@ -99,7 +99,8 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
             }
         }
         Some(directory) => tracing::info!(
-            "ended; the kernel goes on counting for the next agent with --pin {0}, until `traffic-probe detach --pin {0}`",
+            "stopped; the kernel keeps counting for the next agent with --pin {0}, until `traffic-probe detach --pin \
+             {0}`",
             directory.display()
         ),
     }
@@ -127,7 +128,7 @@ fn announce(listener: &TcpListener, settings: &Settings, web: &Web, screen: &Scr
     let address = listener.local_addr().unwrap_or(settings.listen);
     tracing::info!("counting; metrics at {}://{address}/metrics", web.scheme());
     if screen.kind() == ScreenKind::Terminal {
-        screen.show("the first rates are a moment away");
+        screen.show("waiting for the first rates");
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Settings {
     pub capacities: Capacities,
     /// What peers are called, where they are counted.
     pub peers: PeerSettings,
-    /// Proxies that are believed when they say who a client is.
+    /// Trusted proxies, which name the client.
     pub proxies: Proxies,
     /// Where programs and maps are pinned, to outlive the agent; if at all.
     pub pin: Option<PathBuf>,

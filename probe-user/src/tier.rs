@@ -84,7 +84,7 @@ pub struct Load {
 pub struct Judgement {
     /// Its class.
     pub tier: Tier,
-    /// Whether it is normal, with a bandwidth that is on its way to high.
+    /// Whether it is normal, with a bandwidth that is approaching high.
     pub rising: bool,
     /// What kind of service it is.
     pub profile: Profile,
@@ -105,7 +105,7 @@ impl Judgement {
         match (self.tier, self.rising, self.measure) {
             (Tier::Low, ..) => "Nothing: one small instance carries it, and it can share a node with others.",
             (Tier::Normal, true, _) => {
-                "Prepare: its bandwidth is on its way to high; compare it with the links' capacity, and move large \
+                "Prepare: its bandwidth is approaching high; compare it with the links' capacity, and move large \
                  content to a cache or a content delivery network."
             }
             (Tier::Normal, false, _) => {

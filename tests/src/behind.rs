@@ -19,7 +19,7 @@ pub struct Behind {
     directory: TempDir,
     /// Where it wants a PROXY header.
     pub proxied: u16,
-    /// Where it believes `X-Forwarded-For` of 127.0.0.1, 10.0.0.0/8 and `::1`.
+    /// Where it trusts `X-Forwarded-For` of 127.0.0.1, 10.0.0.0/8 and `::1`.
     pub forwarded: u16,
     /// Where it passes requests on to [`Self::forwarded`], with the client added to `X-Forwarded-For`, over connections
     /// that it shares among all clients.

@@ -25,7 +25,7 @@ type Instruction = (u8, u8, i16, i32);
 
 /// What a neighbour does with every packet.
 #[derive(Clone, Copy, Debug)]
-pub enum Deed {
+pub enum Action {
     /// Takes it away.
     Drop,
     /// Sends it out by the interface of this index: the programs behind do not see it.
@@ -49,8 +49,8 @@ pub struct Neighbour(OwnedFd);
 
 impl Neighbour {
     /// Loads one.
-    pub fn load(deed: Deed) -> Result<Self> {
-        let instructions = instructions(deed);
+    pub fn load(action: Action) -> Result<Self> {
+        let instructions = instructions(action);
         let licence = CString::new("MIT")?;
         let mut name = [0; 16];
         name[..9].copy_from_slice(b"neighbour");
@@ -118,16 +118,16 @@ impl Drop for Pin {
     }
 }
 
-fn instructions(deed: Deed) -> Vec<[u8; 8]> {
+fn instructions(action: Action) -> Vec<[u8; 8]> {
     const MOVE_IMMEDIATE: u8 = 0xb7;
     const CALL: u8 = 0x85;
     const EXIT: Instruction = (0x95, 0, 0, 0);
     const REDIRECT: i32 = 23;
-    let instructions: &[Instruction] = match deed {
+    let instructions: &[Instruction] = match action {
         // The verdicts are those of TC and of TCX: `TC_ACT_SHOT`, `TC_ACT_OK`.
-        Deed::Drop => &[(MOVE_IMMEDIATE, 0, 0, 2), EXIT],
-        Deed::Accept => &[(MOVE_IMMEDIATE, 0, 0, 0), EXIT],
-        Deed::Redirect(to) => &[
+        Action::Drop => &[(MOVE_IMMEDIATE, 0, 0, 2), EXIT],
+        Action::Accept => &[(MOVE_IMMEDIATE, 0, 0, 0), EXIT],
+        Action::Redirect(to) => &[
             (MOVE_IMMEDIATE, 1, 0, to.cast_signed()),
             (MOVE_IMMEDIATE, 2, 0, 0),
             (CALL, 0, 0, REDIRECT),

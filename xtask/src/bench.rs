@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// Only cases whose name holds this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// Also put the tables into this document, between its two marks: docs/cost.md
+    /// Also put the tables into this document, between its two marks: docs/reference/cost.md
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
 }

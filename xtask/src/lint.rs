@@ -1,11 +1,11 @@
-//! Format, clippy on both sides, and no machine's path in a file.
+//! Format, prose, clippy on both sides, and no machine's path in a file.
 
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    build, exec,
+    build, exec, prose,
     setup::{self, Group},
     workspace,
 };
@@ -18,9 +18,11 @@ pub(crate) fn lint() -> Result<()> {
     let toolchain = setup::ensure(&[Group::Lint])?;
     say("format");
     exec::run(workspace::host_cargo("fmt").args(["--all", "--check"]))
-        .context("the format is not rustfmt's; `cargo fmt --all` mends it")?;
+        .context("the format is not rustfmt's; run `cargo fmt --all`")?;
     say("no machine's path in a file");
     machine_paths()?;
+    say("prose: phrases, links, lengths, spelling");
+    prose::prose()?;
     say("clippy, kernel side");
     exec::run(build::ebpf_cargo(&toolchain, "clippy").args(["--", "-D", "warnings"]))?;
     say("clippy, this machine's side");
@@ -28,7 +30,7 @@ pub(crate) fn lint() -> Result<()> {
     clippy.args(["--workspace", "--exclude", "probe-ebpf", "--all-targets"]);
     clippy.env(build::EBPF_VARIABLE, build::ebpf(&toolchain)?);
     exec::run(clippy.args(["--", "-D", "warnings"]))?;
-    say("nothing to complain about");
+    say("all is well");
     Ok(())
 }
 
@@ -50,7 +52,7 @@ fn machine_paths() -> Result<()> {
     let mut grep = git(&["grep", "--untracked", "--line-number", "-I", "-E", "-e", MACHINE_PATHS]);
     match exec::status(&mut grep)?.code() {
         Some(1) => Ok(()),
-        Some(0) => bail!("the lines above name a directory of somebody's machine; take that out"),
+        Some(0) => bail!("the lines above name a directory of one machine; remove it"),
         _ => bail!("could not search the files: {}", exec::quoted(&grep)),
     }
 }

@@ -16,6 +16,7 @@ mod manifests;
 mod notices;
 mod package;
 mod privilege;
+mod prose;
 mod record;
 mod remap;
 mod run;

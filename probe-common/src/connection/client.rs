@@ -53,7 +53,7 @@ impl Connection {
     }
 
     /// To be called behind each step of a request whose client is counted [`Counting::ByRequest`]; `is_proxy` says whether
-    /// an address is that of a proxy that is believed.
+    /// an address is that of a trusted proxy.
     #[inline(always)]
     pub fn tell_client(&mut self, window: &mut Window, is_proxy: impl FnOnce(&[u8; 16]) -> bool) -> Told {
         let proxied = &mut window.proxied;

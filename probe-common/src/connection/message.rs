@@ -111,8 +111,8 @@ impl Connection {
         let method = apart::request_line(window, line.start, line.end, line.extent);
         // The end of `OPTIONS` would do for a method that nobody knows.
         let guessed = self.request.facts & GUESSED != 0;
-        let believed = method.filter(|method| !guessed || *method as u8 != Method::Other as u8);
-        let Some(method) = believed else {
+        let accepted = method.filter(|method| !guessed || *method as u8 != Method::Other as u8);
+        let Some(method) = accepted else {
             return self.no_request(window, line);
         };
         if self.by_request() {

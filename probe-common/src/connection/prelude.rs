@@ -1,5 +1,5 @@
 //! Before the first message: a header of the PROXY protocol. Whoever sends it, it is passed over, so that what follows is
-//! read as what it is; whom it names is of interest only where the peer is a proxy that is believed.
+//! read as what it is; whom it names is of interest only where the peer is a trusted proxy.
 
 use super::{Connection, Segment, Side, Stage, outcome::Outcome, reading::Line};
 use crate::{

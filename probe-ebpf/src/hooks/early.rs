@@ -29,7 +29,7 @@ use crate::{
 pub struct Early {
     /// What its first segment came to.
     connection: Connection,
-    /// What its peer says of clients, if that is a proxy that is believed.
+    /// What its peer says of clients, if that is a trusted proxy.
     pub proxied: Proxied,
     /// Where that began.
     sequence: u32,

@@ -26,7 +26,7 @@ pub fn take(connection: &mut Connection) -> Result<(), Reason> {
     if wait_for(lock) { Ok(()) } else { Err(Reason::Contended) }
 }
 
-/// Tries again and again. A function of its own, so that what it leaves on its stack is none of the caller's.
+/// Tries repeatedly. A function of its own, so that what it leaves on its stack is none of the caller's.
 #[inline(never)]
 fn wait_for(lock: *mut u64) -> bool {
     let mut wait = Wait { lock, taken: 0 };

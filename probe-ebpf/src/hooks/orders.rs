@@ -7,7 +7,7 @@ use core::{ffi::c_void, ptr};
 use aya_ebpf::helpers::generated::bpf_for_each_map_elem;
 use probe_common::{
     exchange::LatencyKey,
-    order::{Deed, Order},
+    order::{Action, Order},
 };
 
 use crate::{
@@ -40,26 +40,26 @@ extern "C" fn carry_out_one(
 ) -> i64 {
     // SAFETY: the map's value, valid for the program's run; the agent does not write while it has the program run.
     let order = unsafe { &mut *order };
-    if order.deed == Deed::Nothing as u32 {
+    if order.action == Action::Nothing as u32 {
         return 1;
     }
     carry_out(order);
-    order.deed = Deed::Nothing as u32;
+    order.action = Action::Nothing as u32;
     0
 }
 
 #[inline(always)]
 fn carry_out(order: &Order) {
-    if order.deed == Deed::Delete as u32 {
+    if order.action == Action::Delete as u32 {
         quota::delete(&order.entry);
-    } else if order.deed == Deed::Move as u32 {
+    } else if order.action == Action::Move as u32 {
         quota::delete(&order.entry);
         quota::add_regardless(&order.to, order.sum, order.count);
-    } else if order.deed == Deed::Settle as u32 {
+    } else if order.action == Action::Settle as u32 {
         settle(&order.entry);
-    } else if order.deed == Deed::Count as u32 {
+    } else if order.action == Action::Count as u32 {
         services::add(order.entry.service, order.number, order.count);
-    } else if order.deed == Deed::LetGo as u32 {
+    } else if order.action == Action::LetGo as u32 {
         let_go(order.entry.service);
     }
 }

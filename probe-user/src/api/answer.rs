@@ -22,30 +22,28 @@ pub struct Problem {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
     /// There was no pass over the kernel's tables.
-    #[error("nothing was collected yet: ask again in a moment")]
+    #[error("nothing has been collected yet: try again in a moment")]
     NotYet,
     /// The query makes no sense.
     #[error("{0}")]
     Query(String),
     /// No service of that name, or none that fits the query.
-    #[error("no service `{0}` fits that: /api/v1/services lists those that there are")]
+    #[error("no service `{0}` matches: /api/v1/services lists all")]
     NoService(String),
     /// Procfs does not tell.
-    #[error("what the node uses cannot be read: is /proc mounted?")]
+    #[error("cannot read the node's resource usage: is /proc mounted?")]
     NoNode,
     /// Nothing is there.
-    #[error("nothing is at {0}: /api/v1/openapi.json lists what is")]
+    #[error("there is nothing at {0}: /api/v1/openapi.json lists all paths")]
     NoPath(String),
     /// Everything can only be read.
-    #[error("{0} can only be read: ask with GET")]
+    #[error("{0} is read-only: use GET")]
     Method(String),
     /// As many follow the stream as may.
-    #[error(
-        "{0} subscribers follow the stream already, and that is the limit: ask /api/v1/services at intervals"
-    )]
+    #[error("{0} clients follow the stream already, which is the limit: poll /api/v1/services instead")]
     Crowded(usize),
     /// A bug.
-    #[error("cannot make the answer: {0}; this is a bug, please report it")]
+    #[error("cannot render the response: {0}; this is a bug, please report it")]
     Internal(String),
 }
 
@@ -64,7 +62,7 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         if let Self::Internal(error) = &self {
-            tracing::error!("cannot make an answer of the API: {error}");
+            tracing::error!("cannot render an API response: {error}");
         }
         let problem = Problem { error: self.to_string() };
         let body = serde_json::to_vec(&problem).unwrap_or_default();

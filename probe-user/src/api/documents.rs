@@ -138,7 +138,7 @@ fn json(document: &impl Serialize) -> serde_json::Result<Bytes> {
     serde_json::to_vec(document).map(Bytes::from)
 }
 
-/// Of two who ask first at once both serialise, and one is believed.
+/// If two clients ask first at once, both serialise and one result is kept.
 fn once<T>(place: &OnceLock<T>, render: impl FnOnce() -> serde_json::Result<T>) -> serde_json::Result<&T> {
     if let Some(there) = place.get() {
         return Ok(there);

@@ -36,7 +36,7 @@ pub struct Pressure {
 pub struct Node {
     /// Of when it is.
     pub tick: Tick,
-    /// CPU time of all CPUs since the machine started, by what it went to.
+    /// CPU time of all CPUs since boot, by mode.
     pub cpu_seconds_total: Vec<CpuTime>,
     /// CPUs that are online.
     pub cpus: u64,

@@ -134,7 +134,7 @@ pub struct Requests {
     pub time_to_first_byte_seconds: Option<Summary>,
     /// Where the time of requests went; of servers only.
     pub request_phase_seconds: Vec<Phase>,
-    /// Requests that wait for the end of their response now.
+    /// Requests whose response is not complete yet.
     pub requests_in_flight: u64,
     /// How long the oldest of them has waited; 0 while there is none, null without the feature `oldest`.
     pub oldest_request_age_seconds: Option<f64>,

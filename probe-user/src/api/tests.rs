@@ -99,7 +99,7 @@ fn errors_are_sentences_in_json() {
     serving(sample::report("nginx"), |address| {
         let (status, error) = refused(address, "/api/v1/services/ngin");
         assert_eq!(status, 404);
-        assert_eq!(error, "no service `ngin` fits that: /api/v1/services lists those that there are");
+        assert_eq!(error, "no service `ngin` matches: /api/v1/services lists all");
         assert_eq!(refused(address, "/api/v1/services/nginx?port=81").0, 404);
         let (status, error) = refused(address, "/api/v1/services?rol=client");
         assert_eq!(status, 400);
@@ -119,7 +119,7 @@ fn before_the_first_report_there_is_nothing() {
     with_server(Arc::default(), |address| {
         for path in ["services", "services/nginx", "interfaces", "node", "tiers"] {
             let (status, error) = refused(address, &format!("/api/v1/{path}"));
-            assert_eq!((status, error.starts_with("nothing was collected yet")), (503, true), "{path}");
+            assert_eq!((status, error.starts_with("nothing has been collected yet")), (503, true), "{path}");
         }
     });
 }
@@ -201,7 +201,7 @@ fn a_report_is_serialised_once() {
     assert_ne!(documents.current().unwrap().event().unwrap(), kept, "those of the next tick");
 }
 
-/// What docs/api.md says of it, with `--release`.
+/// What docs/reference/api.md says of it, with `--release`.
 #[test]
 #[ignore = "a measurement"]
 fn cost_of_many_services() {

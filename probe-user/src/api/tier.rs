@@ -39,7 +39,7 @@ pub struct ServiceTier {
 pub struct Tier {
     /// Its class.
     pub class: tier::Tier,
-    /// Whether it is normal, with a bandwidth that is on its way to high.
+    /// Whether it is normal, with a bandwidth that is approaching high.
     pub rising: bool,
     /// The load as a part of what makes traffic high, weighed, by the measure that comes nearest: from 1 on it is high.
     pub load_ratio: f64,

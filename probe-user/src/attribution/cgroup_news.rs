@@ -41,8 +41,8 @@ impl CgroupNews {
         thread::Builder::new().name("cgroups".into()).spawn(move || {
             if let Err(error) = listener.listen() {
                 tracing::warn!(
-                    "the kernel tells no more of new cgroups ({error}): containers that live for less than a second may go by \
-                     their process"
+                    "the kernel no longer reports new cgroups ({error}): containers that live less than a second may \
+                     be named after their process"
                 );
             }
         })?;

@@ -90,7 +90,7 @@ fn a_thread_has_the_name_of_its_process() {
 }
 
 #[test]
-fn a_number_that_is_anothers_by_now_is_not_believed() {
+fn a_number_that_is_anothers_by_now_is_not_trusted() {
     let mut node = Node::new();
     let cgroup = node.cgroup("session-1.scope");
     node.process(10, "/system.slice/cron.service", &["cron"]);

@@ -15,11 +15,11 @@ pub(super) fn look() -> [Finding; 2] {
 fn seccomp(status: &str) -> Finding {
     const SUBJECT: &str = "seccomp";
     if status.lines().any(|line| line.starts_with("Seccomp:")) {
-        return Finding::good(SUBJECT, "system calls that the agent never makes are refused to it");
+        return Finding::good(SUBJECT, "system calls that the agent never makes are blocked");
     }
     Finding::lesser(
         SUBJECT,
-        "not in this kernel (CONFIG_SECCOMP_FILTER): the agent could make any system call that its capabilities allow",
+        "not in this kernel (CONFIG_SECCOMP_FILTER): the agent may make any system call its capabilities allow",
     )
 }
 
@@ -28,12 +28,12 @@ fn landlock(version: Option<i64>) -> Finding {
     match version {
         Some(version) => Finding::good(
             SUBJECT,
-            format!("version {version}: threads that serve read few files and write none"),
+            format!("version {version}: serving threads may read few files and write none"),
         ),
         None => Finding::lesser(
             SUBJECT,
-            "not in this kernel (since 5.13), or not among the modules that it was started with (`lsm=`): files are \
-             protected by capabilities and the system call filter alone",
+            "not in this kernel (5.13 or later), or not enabled at boot (`lsm=`): only capabilities and the system \
+             call filter protect files",
         ),
     }
 }

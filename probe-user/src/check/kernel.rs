@@ -27,7 +27,7 @@ pub(super) fn btf() -> Finding {
         Finding::missing(
             "BTF",
             format!(
-                "{BTF} is not there: a kernel with CONFIG_DEBUG_INFO_BTF=y is needed, and a container must be shown \
+                "{BTF} is not there: the kernel must be built with CONFIG_DEBUG_INFO_BTF=y, and a container needs \
                  /sys/kernel/btf"
             ),
         )
@@ -44,7 +44,9 @@ pub(super) fn memory_lock() -> Option<Finding> {
         None => Finding::good("locked memory", "no limit"),
         Some(bytes) => Finding::lesser(
             "locked memory",
-            format!("limited to {bytes} bytes, and before 5.11 maps count against it: `ulimit -l unlimited`"),
+            format!(
+                "limited to {bytes} bytes, and before 5.11 maps count against it: set `ulimit -l unlimited`"
+            ),
         ),
     })
 }

@@ -22,14 +22,14 @@ fn bpffs(mounts: &str) -> Finding {
         Some(Mount { place, read_only: true }) => Finding::lesser(
             "bpffs",
             format!(
-                "mounted read-only at {place}; `run` does without it, and with --pin pins nothing: mount it for writing, in a \
-                 container by a volume without `:ro`"
+                "mounted read-only at {place}; `run` works without it, but --pin pins nothing: mount it writable, in \
+                 a container by a volume without `:ro`"
             ),
         ),
         Some(Mount { place, .. }) => Finding::good("bpffs", format!("mounted at {place}")),
         None => Finding::lesser(
             "bpffs",
-            "not mounted; `run` does without it, and with --pin pins nothing: `mount -t bpf bpf /sys/fs/bpf` mounts it",
+            "not mounted; `run` works without it, but --pin pins nothing: `mount -t bpf bpf /sys/fs/bpf` mounts it",
         ),
     }
 }
@@ -39,7 +39,7 @@ fn tracefs(mounts: &str) -> Finding {
         Some(Mount { place, .. }) => Finding::good("tracefs", format!("mounted at {place}")),
         None => Finding::lesser(
             "tracefs",
-            "not mounted; `run` does without it: `mount -t tracefs tracefs /sys/kernel/tracing` mounts it",
+            "not mounted; `run` works without it: `mount -t tracefs tracefs /sys/kernel/tracing` mounts it",
         ),
     }
 }
@@ -66,8 +66,8 @@ fn jit() -> Finding {
     match fs::read_to_string(Path::new(SETTING)) {
         Ok(value) if value.trim() == "0" => Finding::lesser(
             "BPF JIT",
-            "off: programs are interpreted and cost several times as much; `sysctl net.core.bpf_jit_enable=1` turns \
-             it on",
+            "off: programs are interpreted and cost several times as much; turn it on with `sysctl \
+             net.core.bpf_jit_enable=1`",
         ),
         Ok(_) => Finding::good("BPF JIT", "on"),
         Err(_) => Finding::lesser("BPF JIT", format!("not known: {SETTING} cannot be read")),

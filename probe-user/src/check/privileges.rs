@@ -35,8 +35,8 @@ pub enum MissingPrivileges {
     Capabilities(Vec<&'static str>),
     /// It has them, but not from the host.
     #[error(
-        "this process has the capabilities, but in a user namespace, where the kernel lets nobody load programs: run \
-         the container as the host's root, not rootless and without `--userns` or `--uidmap`"
+        "this process has the capabilities only in a user namespace, where the kernel does not allow loading \
+         programs: run the container as the host's root, not rootless and without `--userns` or `--uidmap`"
     )]
     Namespace,
     /// It has them, and may not call `bpf`.
@@ -93,7 +93,7 @@ pub(super) fn look() -> Finding {
     if !has(set, SYS_PTRACE) && !has(set, SYS_ADMIN) {
         return Finding::lesser(
             SUBJECT,
-            "enough to count, but without CAP_SYS_PTRACE the owner of a socket that is older than the probe may stay \
+            "enough to count, but without CAP_SYS_PTRACE the owner of a socket older than the probe may stay \
              unknown: run as root, or add cap_sys_ptrace",
         );
     }

@@ -8,13 +8,13 @@ use crate::settings::{ClusterAccess, ClusterSettings, OwnerName, PlaceLabel};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Kubernetes")]
 pub(super) struct ClusterArgs {
-    /// Whether to name pods: if the agent runs in one (auto), also as the kubeconfig says (on), or never (off)
+    /// Name pods and workloads: if the agent runs in a pod (auto), also by kubeconfig (on), or never (off)
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_KUBERNETES")]
     kubernetes: ClusterAccess,
     /// Name of this node in the cluster [default: the host's name]
     #[arg(long, value_name = "NAME", env = "TRAFFIC_PROBE_NODE_NAME", value_parser = NonEmptyStringValueParser::new())]
     node_name: Option<String>,
-    /// Labels that services get in a cluster beside name and port; series that differ in no label are added up
+    /// Labels of services in a cluster, beside name and port; series with equal labels are added up
     #[arg(
         long,
         value_enum,
@@ -24,7 +24,7 @@ pub(super) struct ClusterArgs {
     )]
     #[arg(default_values_t = PlaceLabel::ALL)]
     kubernetes_labels: Vec<PlaceLabel>,
-    /// The daemon set that runs the agent: once it is gone, an agent that ends removes what it pinned [default: none]
+    /// The agent's own daemon set: once it is deleted, the agent removes its pinned state on exit [default: none]
     #[arg(long, value_name = "NAMESPACE/NAME", env = "TRAFFIC_PROBE_PIN_OWNER", value_parser = owner)]
     pin_owner: Option<OwnerName>,
 }

@@ -16,12 +16,12 @@ pub struct DetachArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Survival")]
 pub struct InstanceArgs {
-    /// Directory on a bpffs, such as /sys/fs/bpf/traffic-probe, where programs and counters stay when the agent ends,
-    /// for the next one to take them up [default: none]
+    /// Directory on a bpffs, such as /sys/fs/bpf/traffic-probe, for programs and counters that outlive the agent
+    /// [default: none]
     #[arg(long, value_name = "DIR", env = "TRAFFIC_PROBE_PIN")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
     pub pin: Option<PathBuf>,
-    /// Directory whose lock keeps a second agent away from this node
+    /// Directory whose lock allows one agent per node; created if missing
     #[arg(long, value_name = "DIR", default_value = "/run/traffic-probe", env = "TRAFFIC_PROBE_LOCK")]
     pub lock: PathBuf,
 }

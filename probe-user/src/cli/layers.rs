@@ -16,7 +16,7 @@ const NOT_IN_FILE: [&str; 5] = ["config", "tier", "format", "help", "version"];
 /// Why there is no command to run.
 #[derive(Debug, thiserror::Error)]
 pub enum BadCommand {
-    /// What was typed, or what is in the file, is no value of its flag; or help was asked for.
+    /// What was typed, or what is in the file, is not a valid value; or help was asked for.
     #[error("{0}")]
     Typed(#[from] clap::Error),
     /// The file cannot be used.
@@ -130,7 +130,7 @@ fn of_file(file: Option<&ConfigFile>, key: &str) -> Option<String> {
 /// A setting of tiers as it is typed: `high.requests_per_second=500`.
 pub(super) fn tier(typed: &str) -> Result<toml::Table, String> {
     let table: toml::Table = typed.parse().map_err(|_| {
-        format!("`{typed}` is no setting of tiers: write a key of [tiers] and its value, such as high.requests_per_second=500")
+        format!("`{typed}` is not a tier setting: write a key of [tiers] and its value, such as high.requests_per_second=500")
     })?;
     crate::tier::Policy::from_table(table.clone())
         .err()

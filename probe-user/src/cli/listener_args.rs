@@ -15,23 +15,23 @@ use crate::server::Limits;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Listener")]
 pub(super) struct ListenerArgs {
-    /// YAML file that says how to serve TLS and whom to admit, as exporters of Prometheus have it [default: none]
+    /// TLS and authentication, in the web configuration format of Prometheus exporters [default: none]
     #[arg(long, alias = "web.config.file", value_name = "FILE", env = "TRAFFIC_PROBE_WEB_CONFIG")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
     pub(super) web_config: Option<PathBuf>,
-    /// How many connections it holds at a time; one more takes the place of the one that waits longest for its client
+    /// Open connections; a new one beyond that replaces the one that has waited longest for its client
     #[arg(long, value_name = "N", default_value = "256", env = "TRAFFIC_PROBE_MAX_CONNECTIONS")]
     #[arg(value_parser = count(16..=65_536))]
     max_connections: usize,
-    /// How many requests it works on at a time; others wait their turn for 5 s
+    /// Requests handled at a time; others queue for up to 5 s
     #[arg(long, value_name = "N", default_value = "16", env = "TRAFFIC_PROBE_MAX_REQUESTS")]
     #[arg(value_parser = count(1..=1024))]
     max_requests: usize,
-    /// How many bytes the head of a request may have
+    /// Bytes of a request's head
     #[arg(long, value_name = "BYTES", default_value = "16384", env = "TRAFFIC_PROBE_MAX_REQUEST_HEAD")]
     #[arg(value_parser = count(1024..=262_144))]
     max_request_head: usize,
-    /// For how long a client may take to send the head of a request, or not take any of its answer
+    /// Time for a client to send a request's head, or to read more of a response
     #[arg(long, value_name = "DURATION", default_value = "10s", env = "TRAFFIC_PROBE_REQUEST_TIMEOUT")]
     #[arg(value_parser = patience)]
     request_timeout: Duration,

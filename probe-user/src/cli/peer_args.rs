@@ -11,26 +11,26 @@ use crate::{
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Peers")]
 pub(super) struct PeerArgs {
-    /// Count the requests and connections of each service by whom they are with, too: the edges of a service graph
+    /// Break requests and connections down by peer: the edges of a service graph
     #[arg(long, env = "TRAFFIC_PROBE_PEERS", value_parser = BoolishValueParser::new())]
     peers: bool,
-    /// How many peers the kernel's table has room for, over all services, with --peers
+    /// With --peers: capacity of the peers table, over all services
     #[arg(long, value_name = "N", default_value_t = 10_000, env = "TRAFFIC_PROBE_MAX_PEERS")]
     #[arg(value_parser = value_parser!(u32).range(1..=1 << 20))]
     max_peers: u32,
-    /// How many peers a service may have, with --peers; all others of it are counted as the peer `other`
+    /// With --peers: peers per service; further ones count as the peer `other`
     #[arg(long, value_name = "N", default_value_t = 1000, env = "TRAFFIC_PROBE_MAX_PEERS_PER_SERVICE")]
     #[arg(value_parser = value_parser!(u32).range(1..=1 << 20))]
     max_peers_per_service: u32,
-    /// A network whose addresses are one peer, and its name, as 10.0.0.0/8=office; repeatable [default: none]
+    /// Count a network as one named peer: 10.0.0.0/8=office; repeatable [default: none]
     #[arg(long, value_name = "CIDR=NAME", value_delimiter = ',', env = "TRAFFIC_PROBE_PEER_NAMES")]
     peer_names: Vec<PeerNetwork>,
-    /// Labels that peers get; those that differ in none are added up. What has no other keeps its address
+    /// Labels of peers; peers with equal labels are added up, and one without any other keeps its address
     #[arg(long, value_enum, value_name = "LABEL", value_delimiter = ',', env = "TRAFFIC_PROBE_PEER_LABELS")]
     #[arg(default_values_t = PeerLabel::ALL)]
     peer_labels: Vec<PeerLabel>,
-    /// Who tells which pod or service of the cluster has an address: the API server, by a watch over all namespaces
-    /// [default: nobody]
+    /// Name the pods and services behind addresses, by watching the API server across all namespaces
+    /// [default: none]
     #[arg(long, value_enum, value_name = "SOURCE", env = "TRAFFIC_PROBE_PEERS_FROM")]
     peers_from: Option<PeerSource>,
 }

@@ -10,30 +10,29 @@ use crate::replay::filter::Filter;
 /// Flags of `traffic-probe replay`.
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
-    /// The captures, pcap or pcapng, which are counted as one, by time; `-` reads standard input
+    /// Captures, pcap or pcapng, merged by time; `-` reads standard input
     #[arg(value_name = "FILE", required = true, env = "TRAFFIC_PROBE_CAPTURE")]
     pub files: Vec<PathBuf>,
-    /// How to show what was counted
+    /// Output format
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_FORMAT")]
     pub format: OutputFormat,
-    /// Tell requests apart by a template of their path, too: /users/4711?a=b is counted as route /users/*
+    /// Break requests down by route, a template of the path: /users/4711?a=b counts as /users/*
     #[arg(long, env = "TRAFFIC_PROBE_ROUTES", value_parser = BoolishValueParser::new())]
     pub routes: bool,
-    /// Count only packets that this lets pass, such as `port 80 and not host 10.0.0.7` or `net 10.0.0.0/8 and after 5s and
-    /// before 2026-01-31T12:00:00Z`; times without a date begin with the first packet
+    /// Count only matching packets: `port 80 and not host 10.0.0.7`, `net 10.0.0.0/8 and after 5s and before
+    /// 2026-01-31T12:00:00Z`; a duration counts from the first packet [default: all packets]
     #[arg(long, value_name = "FILTER", env = "TRAFFIC_PROBE_FILTER")]
     pub filter: Option<Filter>,
     /// List this many of the slowest requests
     #[arg(long, value_name = "N", default_value_t = 0, env = "TRAFFIC_PROBE_TOP")]
     pub top: u16,
-    /// Show figures over time, in intervals of this length
+    /// Show figures over time, in intervals of this length [default: off]
     #[arg(long, value_name = "DURATION", env = "TRAFFIC_PROBE_EVERY", value_parser = interval)]
     pub every: Option<Duration>,
-    /// Tell clients apart by their addresses: connections, requests and bytes of each
+    /// Show connections, requests and bytes of each client address
     #[arg(long, env = "TRAFFIC_PROBE_PEERS", value_parser = BoolishValueParser::new())]
     pub peers: bool,
-    /// How many connections to follow at a time; where there are more, those that were silent longest are given up,
-    /// and counted as `evicted`
+    /// Connections followed at a time; beyond that, the longest silent are dropped and counted as `evicted`
     #[arg(long, value_name = "N", default_value_t = 65_536, env = "TRAFFIC_PROBE_MAX_CONNECTIONS")]
     #[arg(value_parser = value_parser!(u32).range(1..=1 << 24))]
     pub max_connections: u32,
@@ -42,7 +41,9 @@ pub struct ReplayArgs {
 /// An interval that is longer than nothing.
 fn interval(typed: &str) -> Result<Duration, String> {
     match duration::parse(typed)? {
-        Duration::ZERO => Err("an interval has to be longer than nothing: write 1s or 100ms, say".to_owned()),
+        Duration::ZERO => {
+            Err("an interval must be longer than zero: write 1s or 100ms, for example".to_owned())
+        }
         interval => Ok(interval),
     }
 }

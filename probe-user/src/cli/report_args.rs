@@ -11,15 +11,14 @@ use crate::reporting::Credentials;
 /// Flags of `traffic-probe report`.
 #[derive(Clone, Debug, Args)]
 pub struct ReportArgs {
-    /// Where the agent serves
+    /// URL of the agent
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464", env = "TRAFFIC_PROBE_URL")]
     #[arg(value_parser = url)]
     pub url: Uri,
-    /// How to show the report
+    /// Output format
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_FORMAT")]
     pub format: OutputFormat,
-    /// Certificates, in PEM, of the authorities to trust with https, in place of those that browsers trust
-    /// [default: none]
+    /// CA certificates (PEM) to trust for https, instead of the public ones [default: none]
     #[arg(long, value_name = "FILE", env = "TRAFFIC_PROBE_CA")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
     pub ca: Option<PathBuf>,
@@ -30,9 +29,7 @@ pub struct ReportArgs {
 
 fn url(typed: &str) -> Result<Uri, String> {
     let refused = || {
-        format!(
-            "`{typed}` is no address of an agent: write http://127.0.0.1:9464, or https:// where something serves TLS for it"
-        )
+        format!("`{typed}` is not an agent's URL: write http://127.0.0.1:9464, or https:// if it serves TLS")
     };
     let url: Uri = typed.parse().map_err(|_| refused())?;
     let known = matches!(url.scheme_str(), Some("http" | "https")) && url.query().is_none();

@@ -25,12 +25,12 @@ const LONGEST_WINDOW: Duration = Duration::from_hours(1);
 /// Flags of `traffic-probe run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// TOML file with settings: the long names of these flags, and a table [tiers]; what a flag or the environment says
-    /// goes before it [default: none]
+    /// TOML file with settings: the long names of these flags, and a table [tiers]. Flags and environment override it
+    /// [default: none]
     #[arg(long, value_name = "FILE", env = "TRAFFIC_PROBE_CONFIG")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
     pub(super) config: Option<PathBuf>,
-    /// A setting of tiers, over what [tiers] in the file says, such as `high.users=500`; repeatable
+    /// Threshold of a tier, such as `high.users=500`; overrides [tiers] of the file; repeatable [default: none]
     #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', env = "TRAFFIC_PROBE_TIER")]
     #[arg(value_parser = layers::tier)]
     tier: Vec<toml::Table>,
@@ -40,75 +40,75 @@ pub struct RunArgs {
     /// What is set to what by whom.
     #[arg(skip)]
     pub(super) settings_shown: Vec<Setting>,
-    /// Address and port to serve /metrics, /healthz and /readyz at
+    /// Address and port of /metrics, /api/v1, /healthz and /readyz
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9464", env = "TRAFFIC_PROBE_LISTEN")]
     #[arg(value_parser = address)]
     listen: SocketAddr,
-    /// Time between two passes over the kernel's tables
+    /// Time between two reads of the kernel's tables (a tick)
     #[arg(long, value_name = "DURATION", default_value = "1s", env = "TRAFFIC_PROBE_INTERVAL")]
     #[arg(value_parser = duration::parse)]
     interval: Duration,
-    /// Time over which rates and quantiles are taken
+    /// Time over which rates and quantiles are computed
     #[arg(long, value_name = "DURATION", default_value = "10s", env = "TRAFFIC_PROBE_WINDOW")]
     #[arg(value_parser = duration::parse)]
     window: Duration,
-    /// For how long after its last request a client without a connection still counts as a user
+    /// How long a client without a connection still counts as a user after its last request
     #[arg(long, value_name = "DURATION", default_value = "60s", env = "TRAFFIC_PROBE_USERS_WINDOW")]
     #[arg(value_parser = duration::parse)]
     users_window: Duration,
-    /// For how long nothing happens to a service before it leaves the kernel's tables, and its series with it; 0s: it stays
+    /// Drop services and series that have been idle for this long; 0s keeps them. Services of deleted pods may go sooner
     #[arg(long, value_name = "DURATION", default_value = "1h", env = "TRAFFIC_PROBE_IDLE_AFTER")]
     #[arg(value_parser = duration::parse)]
     idle_after: Duration,
-    /// Interfaces to count, by glob, or with `!` before it not to count; repeatable [default: all]
+    /// Interfaces to count, by glob; `!` excludes; repeatable [default: all]
     #[arg(long, value_name = "GLOB", value_delimiter = ',', env = "TRAFFIC_PROBE_INTERFACES")]
     interfaces: Vec<InterfaceGlob>,
-    /// Interfaces whose incoming packets are counted by XDP, before the rest of the kernel sees them; repeatable
+    /// Interfaces whose received packets are counted by XDP: native, or generic with a warning; repeatable
     /// [default: none]
     #[arg(long, value_name = "IFACE", value_delimiter = ',', env = "TRAFFIC_PROBE_XDP")]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     xdp: Vec<String>,
-    /// Where among the TCX programs of an interface to count: before all others (head), or what they leave (tail)
+    /// Place in the TCX chain: at its head, before all other programs, or at its tail, to count what they let through
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_TCX_ORDER")]
     tcx_order: TcxOrder,
-    /// How to attach to an interface's queue: TCX where the kernel has it (since 6.6), or filters in a clsact
+    /// How to attach to interfaces: TCX if the kernel has it (6.6 or later), or always filters in a clsact
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_TC_HOOK")]
     tc_hook: TcHook,
-    /// Priority of the filters in a clsact: the lowest number goes first
+    /// Priority of our filters in a clsact; lower runs first
     #[arg(long, value_name = "N", default_value_t = 3, env = "TRAFFIC_PROBE_TC_PRIORITY")]
     #[arg(value_parser = value_parser!(u16).range(1..))]
     tc_priority: u16,
-    /// Which answers count as errors: the server's (5xx), or also those that it blames on the client (4xx)
+    /// Responses that count as errors: only 5xx, or 4xx as well
     #[arg(long, value_enum, default_value_t, env = "TRAFFIC_PROBE_ERRORS")]
     errors: ErrorClass,
-    /// Network of proxies that are believed when they say whose request or connection it is, by the PROXY protocol,
-    /// X-Forwarded-For or Forwarded; repeatable [default: none]
+    /// Trusted proxies: networks whose PROXY headers, X-Forwarded-For and Forwarded name the client; repeatable
+    /// [default: none]
     #[arg(long, value_name = "CIDR", value_delimiter = ',', env = "TRAFFIC_PROBE_PROXIES")]
     proxies: Vec<ProxyNetwork>,
-    /// How many services the kernel's table has room for
+    /// Capacity of the services table
     #[arg(long, value_name = "N", default_value_t = 4096, env = "TRAFFIC_PROBE_MAX_SERVICES")]
     #[arg(value_parser = value_parser!(u32).range(2..=1 << 20), help_heading = "Capacities")]
     max_services: u32,
-    /// How many latency entries (a histogram's bucket of a series each) it has room for
+    /// Capacity of the latency table: one entry per histogram bucket in use of each series
     #[arg(long, value_name = "N", default_value_t = 65_536, env = "TRAFFIC_PROBE_MAX_SERIES")]
     #[arg(value_parser = value_parser!(u32).range(64..=1 << 24), help_heading = "Capacities")]
     max_series: u32,
-    /// How many of them one service may have: what its clients make up beyond goes under method OTHER and the status's class
+    /// Latency entries per service; beyond that, requests count under method OTHER and the class of their status
     #[arg(long, value_name = "N", default_value_t = 8192, env = "TRAFFIC_PROBE_MAX_SERIES_PER_SERVICE")]
     #[arg(value_parser = value_parser!(u32).range(64..=1 << 24), help_heading = "Capacities")]
     max_series_per_service: u32,
-    /// How many clients it has room for, over all services
+    /// Capacity of the clients table, over all services; further users are estimated
     #[arg(long, value_name = "N", default_value_t = 262_144, env = "TRAFFIC_PROBE_MAX_CLIENTS")]
     #[arg(value_parser = value_parser!(u32).range(64..=1 << 26), help_heading = "Capacities")]
     max_clients: u32,
-    /// Tell requests apart by a template of their path, too: /users/4711?a=b is counted as route /users/*
+    /// Break requests down by route, a template of the path: /users/4711?a=b counts as /users/*
     #[arg(long, env = "TRAFFIC_PROBE_ROUTES", value_parser = BoolishValueParser::new())]
     routes: bool,
-    /// How many routes it has room for, over all services, with --routes
+    /// With --routes: capacity of the routes table, over all services
     #[arg(long, value_name = "N", default_value_t = 8192, env = "TRAFFIC_PROBE_MAX_ROUTES")]
     #[arg(value_parser = value_parser!(u32).range(1..=1 << 20), help_heading = "Capacities")]
     max_routes: u32,
-    /// How many routes a service may have, with --routes; its other requests are counted under the route `other`
+    /// With --routes: routes per service, at most 255; further requests count under the route `other`
     #[arg(long, value_name = "N", default_value = "100", env = "TRAFFIC_PROBE_MAX_ROUTES_PER_SERVICE")]
     #[arg(value_parser = value_parser!(NonZeroU8), help_heading = "Capacities")]
     max_routes_per_service: NonZeroU8,
@@ -151,7 +151,7 @@ pub enum BadSettings {
         asked: Duration,
     },
     /// Users come and go between two passes unseen.
-    #[error("--users-window 0s would count nobody: choose 1s or more")]
+    #[error("--users-window 0s would count no users: choose 1s or more")]
     UsersWindow,
     /// Tiers that make no sense.
     #[error(transparent)]
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn no_proxy_is_believed_unless_asked_for() {
+    fn no_proxy_is_trusted_unless_asked_for() {
         assert!(settings(&[]).unwrap().proxies.are_none());
         let asked = settings(&["--proxies", "10.0.0.0/8,fd00::/8", "--proxies", "192.0.2.1"]).unwrap();
         assert_eq!(asked.proxies.entries().len(), 3);
@@ -297,7 +297,7 @@ mod tests {
         assert!(sentence(&["--interval", "10ms"]).starts_with("--interval 10ms is too short"));
         assert!(sentence(&["--interval", "2s", "--window", "1s"]).contains("shorter than --interval 2s"));
         assert!(sentence(&["--window", "2h"]).starts_with("--window 2h is too long"));
-        assert!(sentence(&["--users-window", "0s"]).contains("nobody"));
+        assert!(sentence(&["--users-window", "0s"]).contains("no users"));
     }
 
     #[test]

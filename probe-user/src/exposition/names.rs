@@ -1,4 +1,4 @@
-//! Every metric: its name, type, labels, unit and meaning. The reference in `docs/metrics.md` is tested against this.
+//! Every metric: its name, type, labels, unit and meaning. The reference in `docs/reference/metrics.md` is tested against this.
 
 /// What is known of a metric before it has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,37 +91,38 @@ macro_rules! metrics {
 
 metrics! {
     REQUESTS = "traffic_requests_total", Counter, REQUEST, Count,
-        "Requests that were answered, or that ended without an answer: because the server left (status aborted), or \
-         because the client did (cancelled).";
+        "Requests that were answered, or that ended without a response because the server (status aborted) or the \
+         client (cancelled) closed the connection.";
     REQUEST_OUTCOMES = "traffic_request_outcomes_total", Counter, OUTCOME, Count,
-        "The same by what they came to: success, failure (by status, see --errors; left by the server without an answer, or \
-         with a part of it) or cancelled (left by the client). All three are there from the first request on.";
+        "Requests by outcome: success, failure (by status, see --errors; or the server closed the connection before \
+         or during the response) or cancelled (by the client). All three exist from the first request on.";
     RESPONSES_CUT_SHORT = "traffic_responses_cut_short_total", Counter, CUT, Count,
-        "Responses that were not all there when the connection ended, by who ended it first.";
+        "Responses that were incomplete when the connection ended, by who ended it first.";
     REQUEST_DURATION = "traffic_request_duration_seconds", Histogram, REQUEST, Seconds,
-        "First byte of the request to last byte of its response, timed in the kernel. Of requests that clients did not give up.";
+        "First byte of the request to last byte of its response, timed in the kernel. Excludes requests that clients \
+         abandoned.";
     TIME_TO_FIRST_BYTE = "traffic_time_to_first_byte_seconds", Histogram, PROTOCOL, Seconds,
         "First byte of the request to first byte of its response, timed in the kernel.";
     REQUEST_PHASE = "traffic_request_phase_seconds", Histogram, PHASE, Seconds,
-        "Where the time of requests went: until the application read (queue), until it answered (service), until the \
-         client had the answer (delivery). Of servers only.";
+        "Where request time went: until the application read the request (queue), until it responded (service), \
+         until the client had the response (delivery). Servers only.";
     REQUESTS_IN_FLIGHT = "traffic_requests_in_flight", Gauge, PROTOCOL, Count,
-        "Requests that wait for the end of their response now.";
+        "Requests whose response is not complete yet.";
     OLDEST_REQUEST_AGE = "traffic_oldest_request_age_seconds", Gauge, PROTOCOL, Seconds,
-        "How long the oldest request in flight has waited; 0 while none is. Absent without the feature oldest.";
+        "Age of the oldest request in flight; 0 if there is none. Absent without the feature oldest.";
     REQUESTS_PER_SECOND = "traffic_requests_per_second", Gauge, PROTOCOL, PerSecond,
         "Requests per second over the window, however they ended.";
     TRANSACTIONS_PER_SECOND = "traffic_transactions_per_second", Gauge, PROTOCOL, PerSecond,
-        "Requests per second over the window that were answered and did not fail.";
+        "Successful requests per second over the window.";
     REQUEST_LATENCY = "traffic_request_latency_seconds", Untyped,
         &["service", "port", "role", "protocol", "quantile"], Seconds,
-        "Duration of the requests of the window: its average (avg) and quantiles; absent while there are none.";
+        "Duration of requests over the window: average (avg) and quantiles. Absent without requests.";
     ERROR_RATIO = "traffic_error_ratio", Gauge, PROTOCOL, Ratio,
-        "Part of the requests of the window that failed; absent while there are none.";
+        "Fraction of requests over the window that failed. Absent without requests.";
     BYTES = "traffic_bytes_total", Counter, DIRECTION, Bytes,
-        "Payload: of TCP each byte of a stream once whatever was sent again, of UDP that of each datagram.";
+        "Payload. Each byte of a TCP stream counts once, whatever was retransmitted; UDP datagrams count in full.";
     WIRE_BYTES = "traffic_wire_bytes_total", Counter, DIRECTION, Bytes,
-        "Bytes of the IP packets of sockets, headers and what TCP sent again included.";
+        "Bytes of IP packets, including headers and retransmits.";
     PACKETS = "traffic_packets_total", Counter, DIRECTION, Count,
         "TCP packets on the wire, or UDP datagrams, as the service's sockets sent and received them.";
     BANDWIDTH = "traffic_bandwidth_bytes_per_second", Gauge, DIRECTION, BytesPerSecond,
@@ -131,31 +132,31 @@ metrics! {
     CONNECTIONS_OPENED = "traffic_connections_opened_total", Counter, SERVICE, Count,
         "TCP connections that were established.";
     CONNECTIONS_CLOSED = "traffic_connections_closed_total", Counter, SERVICE, Count,
-        "TCP connections that were closed, of those that the probe knew.";
+        "TCP connections that were closed, of those the probe knew.";
     CONNECTION_FAILURES = "traffic_connection_failures_total", Counter, SERVICE, Count,
         "Attempts at a TCP connection that were refused or timed out.";
     CONNECTION_RESETS = "traffic_connection_resets_total", Counter, SERVICE, Count,
-        "TCP connections that ended by a reset, sent or received.";
+        "TCP connections that ended with a reset, sent or received.";
     RETRANSMITS = "traffic_tcp_retransmits_total", Counter, SERVICE, Count,
-        "TCP segments that the service's sockets sent again.";
+        "TCP segments that the service's sockets retransmitted.";
     ROUND_TRIP = "traffic_tcp_rtt_seconds", Histogram, SERVICE, Seconds,
-        "TCP's smoothed round-trip time of each connection: at the handshake, then now and then while it has traffic.";
+        "TCP's smoothed round-trip time per connection: at the handshake, then at intervals while it has traffic.";
     PEER_REQUESTS = "traffic_peer_requests_total", Counter, PEER, Count,
-        "Requests by the other end of their connections, however they ended.";
+        "Requests by peer, however they ended.";
     PEER_ERRORS = "traffic_peer_errors_total", Counter, PEER, Count,
-        "Requests that failed, by the other end of their connections.";
+        "Failed requests by peer.";
     PEER_DURATION = "traffic_peer_duration_seconds_total", Counter, PEER, Seconds,
-        "How long the requests took together, by the other end of their connections.";
+        "Total duration of requests by peer.";
     PEER_CONNECTIONS = "traffic_peer_connections_total", Counter, PEER, Count,
-        "TCP connections that were established, by their other end.";
+        "TCP connections established, by peer.";
     CONCURRENT_USERS = "traffic_concurrent_users", Gauge, &["service", "port", "transport"], Count,
-        "Distinct client addresses with a connection open, or with a request or a datagram in the users' window.";
+        "Distinct client addresses with an open connection, or with a request or datagram in the users window.";
     TIER = "traffic_tier", Gauge, &["service", "port", "transport", "tier"], Count,
-        "1 for the class of the service's traffic (low, normal, high) after the thresholds in force, 0 for the others.";
+        "1 for the class of the service's traffic (low, normal or high), 0 for the others.";
     TIER_RISING = "traffic_tier_rising", Gauge, &["service", "port", "transport"], Count,
-        "1 while the service is normal and its bandwidth is on its way to high.";
+        "1 while the service is normal and its bandwidth is approaching high.";
     TIER_LOAD = "traffic_tier_load_ratio", Gauge, &["service", "port", "transport"], Ratio,
-        "Load as a part of what makes traffic high, by the measure that comes nearest to it: 1 is high.";
+        "Load as a fraction of the threshold for high traffic, by the measure closest to it: 1 is high.";
     INTERFACE_BYTES = "traffic_interface_bytes_total", Counter, INTERFACE, Bytes,
         "Bytes of the frames that crossed the interface.";
     INTERFACE_PACKETS = "traffic_interface_packets_total", Counter, INTERFACE, Count,
@@ -163,41 +164,41 @@ metrics! {
     INTERFACE_BANDWIDTH = "traffic_interface_bandwidth_bytes_per_second", Gauge, INTERFACE, BytesPerSecond,
         "Bytes per second across the interface over the window.";
     NODE_BYTES = "traffic_node_bytes_total", Counter, NODE, Bytes,
-        "Bytes of the frames that entered and left the node, each once however many interfaces it crossed.";
+        "Bytes of the frames that entered and left the node, each counted once however many interfaces it crossed.";
     NODE_BANDWIDTH = "traffic_node_bandwidth_bytes_per_second", Gauge, NODE, BytesPerSecond,
         "Bytes per second that entered and left the node over the window.";
     SERVICE_CPU = "traffic_service_cpu_seconds_total", Counter, &["service"], Seconds,
-        "CPU time of the service's cgroups. Only of services that have some of their own.";
+        "CPU time of the service's cgroups. Only for services with cgroups of their own.";
     SERVICE_MEMORY = "traffic_service_memory_bytes", Gauge, &["service"], Bytes,
-        "Memory that is charged to the service's cgroups, the page cache of its files included.";
+        "Memory charged to the service's cgroups, including the page cache of its files.";
     SERVICE_PRESSURE = "traffic_service_pressure_seconds_total", Counter, &["service", "resource", "extent"], Seconds,
-        "How long some of the service's tasks, or all of them (full), waited for a resource.";
+        "How long some of the service's tasks (some), or all of them (full), were stalled on a resource.";
     NODE_CPU = "traffic_node_cpu_seconds_total", Counter, &["mode"], Seconds,
-        "CPU time of all CPUs since the machine started, by what it went to.";
+        "CPU time of all CPUs since boot, by mode.";
     NODE_CPUS = "traffic_node_cpus", Gauge, &[], Count,
         "CPUs that are online.";
     NODE_MEMORY = "traffic_node_memory_bytes", Gauge, &["state"], Bytes,
-        "Memory that is used, and that is available without swapping.";
+        "Memory used, and available without swapping.";
     NODE_SWAP = "traffic_node_swap_bytes", Gauge, &["state"], Bytes,
-        "Swap space that is used, and that is available.";
+        "Swap space used and available.";
     NODE_LOAD = "traffic_node_load", Gauge, &["period"], Count,
-        "Tasks that ran, or waited for a CPU or a device, on average over a period.";
+        "Load average: tasks running, or waiting for a CPU or device.";
     NODE_PRESSURE = "traffic_node_pressure_seconds_total", Counter, &["resource", "extent"], Seconds,
-        "How long some of the node's tasks, or all of them (full), waited for a resource.";
+        "How long some of the node's tasks (some), or all of them (full), were stalled on a resource.";
     FEATURE = "traffic_probe_feature", Gauge, &["feature"], Count,
-        "1 for each feature that was wanted and is in force, 0 for one that this kernel or these rights do not allow.";
+        "1 for each enabled feature that is in force, 0 for one that the kernel or missing privileges prevent.";
     UNMEASURED = "traffic_probe_unmeasured_total", Counter, &["reason"], Count,
-        "What escaped measurement, by reason.";
+        "Traffic that could not be measured, by reason.";
     TABLE_ENTRIES = "traffic_probe_table_entries", Gauge, &["table"], Count,
         "Entries in use in a table of the kernel side.";
     TABLE_CAPACITY = "traffic_probe_table_capacity", Gauge, &["table"], Count,
-        "Entries that a table of the kernel side has room for.";
+        "Capacity of a table of the kernel side, in entries.";
     TABLE_BYTES = "traffic_probe_table_bytes", Gauge, &["table"], Bytes,
-        "What a table of the kernel side takes of memory.";
+        "Kernel memory that a table of the kernel side takes.";
     COLLECTION = "traffic_probe_collection_seconds", Gauge, &[], Seconds,
-        "How long the last pass over the kernel's tables took.";
+        "Duration of the last read of the kernel's tables.";
     BUILD_INFO = "traffic_probe_build_info", Gauge, &["version"], Count,
-        "Always 1: the version of the agent is in the label.";
+        "Always 1; the label has the agent's version.";
 }
 
 #[cfg(test)]

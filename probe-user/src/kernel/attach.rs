@@ -42,7 +42,7 @@ impl SocketLink {
         self.name
     }
 
-    /// Whether somebody has detached it.
+    /// Whether another process detached it.
     pub(super) fn is_off(&self, attachments: &Attachments) -> bool {
         match &self.hold {
             Hold::Own(link) => link.info().is_ok_and(|info| attachments.is_off_its_cgroup(info.id())),
@@ -103,7 +103,7 @@ pub(super) fn take_up(features: &Features, pins: &Pins) -> Result<Vec<SocketLink
     let demand = |name| {
         let pin = pins.demand(name)?;
         if pin.is_off_its_cgroup() {
-            let (place, reason) = (PLACE.to_owned(), "somebody has detached it since".to_owned());
+            let (place, reason) = (PLACE.to_owned(), "another process has detached it since".to_owned());
             return Err(StartError::Attach { program: name, place, reason });
         }
         Ok(SocketLink { name, hold: Hold::Pinned(pin) })

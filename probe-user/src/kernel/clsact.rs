@@ -156,10 +156,10 @@ fn clear(interface: u32) -> (Option<Maker>, bool) {
             removed = true;
             match rtnetlink::order(RouteNetlinkMessage::DelTrafficFilter(message(header))) {
                 Ok(()) => tracing::info!(
-                    "removed a filter that an agent which was killed had left on interface number {interface}"
+                    "removed a filter that a killed agent had left on interface number {interface}"
                 ),
                 Err(error) => tracing::warn!(
-                    "cannot remove a filter that an agent which was killed left on interface number {interface}: {error}"
+                    "cannot remove a filter that a killed agent had left on interface number {interface}: {error}"
                 ),
             }
         }

@@ -12,20 +12,21 @@ use crate::{causes::with_causes, feature::Feature};
 pub enum StartError {
     /// The object was refused as a whole.
     #[error(
-        "cannot load the kernel side: {}; `traffic-probe check` says what this kernel and these privileges allow",
+        "cannot load the kernel side: {}; `traffic-probe check` shows what this kernel and these privileges allow",
         with_causes(.0)
     )]
     Object(#[source] EbpfError),
     /// The kernel has no type information.
     #[error(
         "cannot read the kernel's type information at /sys/kernel/btf/vmlinux: {}; the kernel must be built with \
-         CONFIG_DEBUG_INFO_BTF, as those of the usual distributions are, and a container must be shown /sys/kernel/btf",
+         CONFIG_DEBUG_INFO_BTF, as common distributions' are, and a container needs /sys/kernel/btf",
         with_causes(.0)
     )]
     Btf(#[source] aya::BtfError),
     /// The object lacks something that the agent expects.
     #[error(
-        "the embedded kernel side has no {what} `{name}`: agent and object were built from different sources, build again"
+        "the embedded kernel side has no {what} `{name}`: agent and kernel side were built from different sources; \
+         rebuild both"
     )]
     Missing {
         /// A program or a map.
@@ -53,7 +54,7 @@ pub enum StartError {
     },
     /// A map was refused.
     #[error(
-        "the kernel refused the map `{map}`: {source}; if it lacks the memory for it, {}",
+        "the kernel refused the map `{map}`: {source}; if memory is the reason, {}",
         how_to_shrink(*.flag)
     )]
     MapRefused {
@@ -66,8 +67,8 @@ pub enum StartError {
     },
     /// There is not enough memory, which is better known before than found out.
     #[error(
-        "the kernel's tables take {needed} MiB{}, but {limit}, of which too little is free: give the probe more memory, or lower \
-         {flag}, which makes {largest} MiB of it", and_start(*.start)
+        "the kernel's tables take {needed} MiB{}, but {limit}, and too little of that is free: give the probe more \
+         memory, or lower {flag}, which accounts for {largest} MiB", and_start(*.start)
     )]
     Cramped {
         /// What the tables take, in MiB.
@@ -82,7 +83,7 @@ pub enum StartError {
         largest: u64,
     },
     /// Something without which it goes on: the feature is lost, and the start tried again.
-    #[error("the feature `{}` cannot be had: {why}", feature.name())]
+    #[error("the feature `{}` is not available: {why}", feature.name())]
     Without {
         /// Which one.
         feature: Feature,
@@ -96,7 +97,7 @@ pub enum StartError {
     #[error("cannot ask the kernel for the network interfaces by rtnetlink: {0}")]
     Links(#[source] std::io::Error),
     /// An interface that was asked for by name.
-    #[error("there is no interface `{0}`, which --xdp names: `ip link` lists those that there are")]
+    #[error("--xdp names `{0}`, but there is no such interface: `ip link` lists all")]
     NoInterface(String),
     /// The cgroup hierarchy.
     #[error("cannot open the cgroup2 root {path}: {source}")]
@@ -118,7 +119,7 @@ pub enum StartError {
         source: MapError,
     },
     /// What an earlier agent was taking away could not be set right.
-    #[error("cannot set right which services the agent before was taking away: {source}")]
+    #[error("cannot recover the removal of services that the previous agent had begun: {source}")]
     Expiry {
         /// Why.
         source: CollectError,
@@ -127,7 +128,7 @@ pub enum StartError {
 
 /// What a start takes of the same limit.
 fn and_start(mebibytes: u64) -> String {
-    if mebibytes == 0 { String::new() } else { format!(" and a start {mebibytes} MiB beside them") }
+    if mebibytes == 0 { String::new() } else { format!(" and the start {mebibytes} MiB more") }
 }
 
 /// What gives a map room.
@@ -157,7 +158,7 @@ pub enum CollectError {
         source: std::io::Error,
     },
     /// It cannot be known when programs have ended that ran.
-    #[error("cannot wait for programs to end by putting a map into a map of maps: {source}")]
+    #[error("cannot wait for running programs to end (by updating a map of maps): {source}")]
     Grace {
         /// Why.
         source: std::io::Error,

@@ -208,7 +208,7 @@ impl Maps {
             && !expiry.failed
         {
             expiry.failed = true;
-            tracing::warn!("what is idle stays in the kernel's tables: {error}");
+            tracing::warn!("cannot drop idle services and series: {error}");
         }
         self.expiry = Some(expiry);
     }
@@ -291,7 +291,7 @@ impl Expiry {
             self.parked.forget(index)?;
             self.idleness.forget(index);
         }
-        tracing::debug!("{} services were idle or gone, and have left the kernel's tables", free.len());
+        tracing::debug!("dropped {} idle or deleted services", free.len());
         Ok(())
     }
 }

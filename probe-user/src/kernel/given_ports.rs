@@ -13,7 +13,7 @@ pub(super) fn given_ports() -> [u16; 2] {
     let text = fs::read_to_string(PARAMETER);
     text.ok().and_then(|text| parse(&text)).unwrap_or_else(|| {
         tracing::warn!(
-            "{PARAMETER} does not tell which ports are given to clients; {} to {} are taken for that",
+            "{PARAMETER} does not give the client port range; assuming {} to {}",
             USUAL[0],
             USUAL[1]
         );

@@ -14,7 +14,7 @@ use super::{
     syscall,
 };
 
-/// A map of maps that nobody reads, and the one that is put into it again and again.
+/// A map of maps that nobody reads, and the one that is put into it repeatedly.
 #[derive(Debug)]
 pub struct Grace {
     outer: OwnedFd,

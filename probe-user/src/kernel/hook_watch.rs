@@ -67,14 +67,14 @@ impl Probe {
             Ok(()) => {
                 _ = watch.sockets.holds(now);
                 tracing::warn!(
-                    "somebody had detached {names} from the cgroup2 hierarchy; attached again: of services, what passed in up to \
-                     {} s before this is not counted",
+                    "another process detached {names} from the cgroup2 hierarchy; attached again: traffic of \
+                     services in up to {} s before this is not counted",
                     EVERY.as_secs()
                 );
             }
             Err(error) if watch.sockets.fails(now) => tracing::error!(
-                "somebody has detached {names} from the cgroup2 hierarchy, which cannot be attached again ({error}): services are \
-                 not counted, or not whole; start the agent anew"
+                "another process detached {names} from the cgroup2 hierarchy, and attaching again failed ({error}): \
+                 services are counted partly or not at all; restart the agent"
             ),
             Err(_) => {}
         }
@@ -101,8 +101,11 @@ impl Probe {
         if let Some(directory) = directory.filter(|_| !is_pinned) {
             match directory.remove() {
                 Ok(removed) if removed.is_nothing() => {}
-                Ok(removed) => tracing::info!("removed what was left of what was pinned: {removed}"),
-                Err(error) => tracing::warn!("what is left of what was pinned stays, and counts on: {error}"),
+                Ok(removed) => tracing::info!("removed remains of the pinned state: {removed}"),
+                Err(error) => tracing::warn!(
+                    "cannot remove remains of the pinned state, which keeps counting: \
+                     {error}"
+                ),
             }
         }
         is_pinned

@@ -39,15 +39,16 @@ impl InterfaceRoom {
             return;
         }
         if now == 0 {
-            tracing::info!("there are descriptors for all interfaces again, and all are counted");
+            tracing::info!("file descriptors suffice again: all interfaces are counted");
             return;
         }
         let shown = left_out.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = now.saturating_sub(SHOWN);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         tracing::warn!(
-            "{now} interfaces are not counted, since the limit of {} open files has no room for them: {shown}{more}; raise it \
-             (`ulimit -n`, LimitNOFILE= in the unit, the runtime's limit of a container), or leave interfaces out by --interfaces",
+            "{now} interfaces are not counted, since the limit of {} open files is too low: {shown}{more}; raise it \
+             (`ulimit -n`, LimitNOFILE= in the unit, the runtime's limit of a container), or exclude interfaces with \
+             --interfaces",
             self.limit
         );
     }

@@ -70,7 +70,7 @@ struct Refused {
 
 struct Attached {
     name: String,
-    /// What it had counted when it came to its name: another name is another series, which begins at zero.
+    /// What it had counted when it came to its name: another name is another series, which restarts at zero.
     before: InterfaceVolumes,
     share: Share,
     hooks: Hooks,
@@ -98,8 +98,8 @@ impl Interfaces {
             let pinnable = queue == Queue::Tcx;
             if !pinnable {
                 tracing::warn!(
-                    "without TCX (before kernel 6.6, or with --tc-hook clsact) interfaces are counted while the agent runs \
-                     only: nothing holds a filter for the next one"
+                    "without TCX (before kernel 6.6, or with --tc-hook clsact) interfaces are counted only while an \
+                     agent runs: --pin cannot preserve filters"
                 );
             }
             pinnable
@@ -190,9 +190,7 @@ impl Interfaces {
                 }
                 Ok(Heard::All(news)) => news.into_iter().for_each(|news| self.learn(news)),
                 Ok(Heard::Overrun) => {
-                    tracing::warn!(
-                        "more happened to the network interfaces at once than could be followed: listing them again"
-                    );
+                    tracing::warn!("too many interface changes at once to follow: listing interfaces again");
                     self.list_again();
                 }
                 Err(error) => {
@@ -340,7 +338,7 @@ impl Interfaces {
         if let Ok(volumes) = self.counters.read(index) {
             self.node.add(&mut attached.share, &volumes);
         }
-        tracing::debug!("interface {} is not counted any more", attached.name);
+        tracing::debug!("interface {} is no longer counted", attached.name);
         attached.hooks.detach();
         self.counters.remove(index);
     }

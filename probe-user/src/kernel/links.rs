@@ -132,7 +132,8 @@ fn readable(told: Told) -> Option<RouteNetlinkMessage> {
             let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
             if told.len() < MOST_TOLD && told.insert(why.clone()) {
                 tracing::warn!(
-                    "cannot read what the kernel says of a network interface, which is not counted ({why}); is its name UTF-8?"
+                    "cannot read the kernel's description of a network interface, which is not counted ({why}); is \
+                     its name UTF-8?"
                 );
             }
             None

@@ -130,11 +130,12 @@ fn is_by_design(reason: Reason) -> bool {
 
 fn in_words(reason: Reason, service: Option<&ServiceId>) -> String {
     let of = service.map_or_else(
-        || "a service that has no name yet".to_owned(),
+        || "a service without a name yet".to_owned(),
         |service| format!("{}:{} ({})", visible(service.name()), service.port, service.role.label()),
     );
     format!(
-        "something of {of} escaped measurement: {}; traffic_probe_unmeasured_total counts it, docs/metrics.md explains it",
+        "unmeasured traffic of {of}: {}; counted in traffic_probe_unmeasured_total, explained in \
+         docs/reference/metrics.md",
         reason.label()
     )
 }
@@ -157,10 +158,10 @@ mod tests {
         let Message::Escaped { reason, service: 17 } = read("2 17".into()) else { panic!("not read") };
         let words = in_words(reason, Some(&service));
         assert!(
-            words.starts_with("something of shop\u{fffd}:80 (server) escaped measurement: latency_full;"),
+            words.starts_with("unmeasured traffic of shop\u{fffd}:80 (server): latency_full;"),
             "{words}"
         );
-        assert!(in_words(reason, None).starts_with("something of a service that has no name yet escaped"));
+        assert!(in_words(reason, None).starts_with("unmeasured traffic of a service without a name yet:"));
         assert_eq!(read("200 17".into()), Message::Other("200 17".into()));
         assert_eq!(read("hello".into()), Message::Other("hello".into()));
     }

@@ -161,20 +161,20 @@ impl Probe {
             directory.whole(&wanted).map(|pins| Self::take_up(settings, features.clone(), cgroup, &pins));
         let (probe, kept) = match taken_up {
             Some(Ok(probe)) => {
-                tracing::info!("took up what an earlier agent pinned: counters go on from where they were");
+                tracing::info!("took over the state pinned by an earlier agent: counters continue");
                 (probe, wanted)
             }
             Some(Err(error)) => {
                 tracing::warn!(
-                    "what is pinned cannot be taken up, and is replaced ({error}): counters begin at zero"
+                    "the pinned state cannot be taken over and is replaced ({error}): counters restart at zero"
                 );
                 Self::replace(loaded, settings, features, cgroup, directory)?
             }
             None => {
                 if directory.has_others(&wanted)? {
                     tracing::warn!(
-                        "what is pinned was made by another version, or with other settings, and is replaced: \
-                         counters begin at zero"
+                        "the pinned state is of another version or other settings and is replaced: counters restart \
+                         at zero"
                     );
                 }
                 Self::replace(loaded, settings, features, cgroup, directory)?
@@ -183,7 +183,7 @@ impl Probe {
         // Not before the new programs count: what goes was read by nobody any more, and misses nothing in between.
         let removed = directory.remove_others(&kept)?;
         if !removed.is_nothing() {
-            tracing::info!("removed of what was pinned before: {removed}");
+            tracing::info!("removed earlier pinned state: {removed}");
         }
         Ok(probe)
     }
@@ -213,7 +213,7 @@ impl Probe {
             if started.is_err()
                 && let Err(error) = PinDirectory::abandon(&pins)
             {
-                tracing::warn!("what was pinned before the start failed stays: {error}");
+                tracing::warn!("cannot remove what was pinned before the start failed: {error}");
             }
             match started {
                 Err(StartError::Without { feature, why })

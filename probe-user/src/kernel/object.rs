@@ -51,7 +51,7 @@ pub(super) const INTERFACE_DRIVER: &str = "interface_driver";
 /// Networks that the kernel side looks addresses up in.
 #[derive(Clone, Copy, Debug)]
 pub struct Networks<'a> {
-    /// Of proxies that are believed.
+    /// Of trusted proxies.
     pub proxies: &'a Proxies,
     /// Whose addresses are one peer.
     pub peers: &'a PeerNetworks,
@@ -97,8 +97,8 @@ fn try_load(
     let loaded = loader(&globals, features, capacities, networks).btf(None).load(OBJECT);
     let mut ebpf = loaded.map_err(|error| unmade(features, error))?;
     heap::give_back();
-    believe(&mut ebpf, networks.proxies)?;
-    number(&mut ebpf, networks.peers)?;
+    fill_trusted_proxies(&mut ebpf, networks.proxies)?;
+    fill_peer_networks(&mut ebpf, networks.peers)?;
     load_requests(&mut ebpf, features)?;
     load_tracepoints(&mut ebpf, features)?;
     heap::give_back();
@@ -350,7 +350,7 @@ fn unload(ebpf: &mut Ebpf, name: &str) {
         _ => Ok(()),
     };
     if let Err(error) = unloaded {
-        tracing::debug!("the program `{name}` stays loaded, and is not attached: {error}");
+        tracing::debug!("the program `{name}` stays loaded but unattached: {error}");
     }
 }
 
@@ -359,21 +359,21 @@ fn function_of(program: &str) -> &'static str {
     if program == APPLICATION_READS { "tcp_rcv_space_adjust" } else { "inet_sock_set_state" }
 }
 
-/// Fills the table of networks whose proxies are believed.
-fn believe(ebpf: &mut Ebpf, proxies: &Proxies) -> Result<(), StartError> {
+/// Fills the table of trusted proxies' networks.
+fn fill_trusted_proxies(ebpf: &mut Ebpf, proxies: &Proxies) -> Result<(), StartError> {
     const MAP: &str = "PROXIES";
     let map = ebpf.map_mut(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;
     let mut trie: LpmTrie<_, [u8; 16], u8> =
         LpmTrie::try_from(map).map_err(|source| StartError::Map { map: MAP, source })?;
-    for Entry { address, prefix, believed } in proxies.entries() {
-        trie.insert(&Key::new(prefix, address), u8::from(believed), 0)
+    for Entry { address, prefix, trusted } in proxies.entries() {
+        trie.insert(&Key::new(prefix, address), u8::from(trusted), 0)
             .map_err(|source| StartError::Map { map: MAP, source })?;
     }
     Ok(())
 }
 
 /// Fills the table of networks that are one peer.
-fn number(ebpf: &mut Ebpf, networks: &PeerNetworks) -> Result<(), StartError> {
+fn fill_peer_networks(ebpf: &mut Ebpf, networks: &PeerNetworks) -> Result<(), StartError> {
     const MAP: &str = "PEER_NETWORKS";
     let map = ebpf.map_mut(MAP).ok_or(StartError::Missing { what: "map", name: MAP })?;
     let mut trie: LpmTrie<_, [u8; 16], u32> =

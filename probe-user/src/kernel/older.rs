@@ -47,9 +47,9 @@ pub(super) fn take_up(ebpf: &mut Ebpf) -> Result<(), String> {
             Err(error) => failed = Some(error),
         }
     }
-    tracing::debug!("{connections} ends of connections are older than the probe");
+    tracing::debug!("{connections} connection ends are older than the probe");
     failed.map_or(Ok(()), |error| {
-        Err(format!("not every connection that is older than the probe could be found: {}", in_words(&error)))
+        Err(format!("some connections older than the probe were not found: {}", in_words(&error)))
     })
 }
 

@@ -192,7 +192,7 @@ impl Peers {
             }
         }
         self.open()?;
-        tracing::debug!("{gone} peers were idle, and have left the kernel's table");
+        tracing::debug!("dropped {gone} idle peers");
         Ok(())
     }
 

@@ -129,7 +129,7 @@ impl OwnCgroup {
 impl Drop for OwnCgroup {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir(&self.0) {
-            tracing::warn!("the cgroup {} stays: {error}", self.0.display());
+            tracing::warn!("cannot remove the cgroup {}: {error}", self.0.display());
         }
     }
 }

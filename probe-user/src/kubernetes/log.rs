@@ -57,7 +57,7 @@ enum State {
 /// Says that there is no way to an API server.
 pub(super) fn without_server(error: &anyhow::Error) {
     tracing::warn!(
-        "no way to the Kubernetes API server is known ({error:#}): pods go by their UID, and their services by their \
+        "no credentials for the Kubernetes API server ({error:#}): pods are named by UID, and their services by \
          process; give the pod a service account or the agent a kubeconfig, or run it with --kubernetes off"
     );
 }
@@ -73,7 +73,7 @@ impl Told {
         let again = if self.last.is_some() { " again" } else { "" };
         if self.becomes(State::Listed) {
             let (subject, which) = (self.subject.label(), which());
-            tracing::info!("the Kubernetes API server tells{again} of the {subject} {which}");
+            tracing::info!("receiving the {subject} {which} from the Kubernetes API server{again}");
         }
     }
 
@@ -88,12 +88,13 @@ impl Told {
             let (what, consequence) = (self.subject.label(), self.subject.consequence());
             let why = match state {
                 State::Forbidden => format!(
-                    "does not let us read {what}; allow the service account to list and watch {what} of all namespaces"
+                    "denies access to {what}; allow the service account to list and watch {what} of all namespaces"
                 ),
                 State::Unauthorized => {
-                    "does not accept our token, which is read again every minute".to_owned()
+                    "does not accept our token; retrying with the token file's contents every minute"
+                        .to_owned()
                 }
-                State::Listed | State::Unreachable => "cannot be asked, and is tried again".to_owned(),
+                State::Listed | State::Unreachable => "cannot be reached and is retried".to_owned(),
             };
             tracing::warn!("the Kubernetes API server {why} ({error}): {consequence}");
         }

@@ -56,8 +56,8 @@ impl Owner {
             match look(&name).await {
                 Sight::There => was_seen.store(true, Ordering::Relaxed),
                 sight => tracing::warn!(
-                    "the DaemonSet {name} cannot be seen ({sight:?}): should it be uninstalled, what is pinned stays until \
-                     `traffic-probe detach`; allow the service account to get it"
+                    "cannot read the DaemonSet {name} ({sight:?}): if it is uninstalled, the pinned state stays \
+                     until `traffic-probe detach`; allow the service account to get it"
                 ),
             }
         });
@@ -89,7 +89,7 @@ async fn look(name: &OwnerName) -> Sight {
         Ok(found) => of_metadata(found.as_ref().map(|set| &set.metadata)),
         Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => Sight::Refused,
         Err(error) => {
-            tracing::debug!("the DaemonSet {name} cannot be asked for: {error}");
+            tracing::debug!("cannot request the DaemonSet {name}: {error}");
             Sight::Unknown
         }
     }

@@ -52,7 +52,7 @@ impl PeerDirectory {
     pub fn follow(settings: &ClusterSettings, runtime: &Runtime) -> Option<Self> {
         if !super::is_in_cluster(settings.access) {
             tracing::warn!(
-                "--peers-from: this is no node of a cluster that anybody told of; see --kubernetes"
+                "--peers-from has no effect: no Kubernetes cluster is configured; see --kubernetes"
             );
             return None;
         }

@@ -65,7 +65,7 @@ pub(super) async fn follow<K>(
                 }
             }
             Ok(Err(forgotten)) => {
-                tracing::debug!("the watch on {} begins anew: {forgotten}", subject.label());
+                tracing::debug!("the watch on {} restarts: {forgotten}", subject.label());
                 tokio::time::sleep(ANEW).await;
             }
             Err(error) => {

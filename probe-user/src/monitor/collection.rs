@@ -84,9 +84,12 @@ mod tests {
             (r#"{"info": {"name": "shop"}, "item": [{"item": []}]}"#, "no request in it"),
         ] {
             let error = read(text).unwrap_err();
-            assert!(error.contains("is no collection to run") && error.contains(words), "{error}");
+            assert!(error.contains("is not a usable collection") && error.contains(words), "{error}");
         }
         let absent = Collection::read(Path::new("/nowhere/shop.json")).unwrap_err().to_string();
-        assert!(absent.starts_with("/nowhere/shop.json is no collection to run: No such file"), "{absent}");
+        assert!(
+            absent.starts_with("/nowhere/shop.json is not a usable collection: No such file"),
+            "{absent}"
+        );
     }
 }

@@ -13,24 +13,24 @@ pub(super) enum Undone {
     NoNewman { program: String, reason: String },
     /// It says nothing that makes sense.
     #[error(
-        "`{program}` is no newman that works: {reason}; try `{program} --version`, and --newman for another one"
+        "`{program}` is not a working newman: {reason}; try `{program} --version`, or name another with --newman"
     )]
     NotNewman { program: String, reason: String },
     /// The collection.
-    #[error("{file} is no collection to run: {reason}")]
+    #[error("{file} is not a usable collection: {reason}")]
     Collection { file: String, reason: String },
     /// newman says why not.
     #[error("newman did not run the collection: {0}")]
     Refused(String),
     /// It takes too long.
     #[error(
-        "the run was not done after {} and was killed: see which request hangs, or give --timeout more time",
+        "the run was killed after {}: find the request that hangs, or raise --timeout",
         humantime::format_duration(*.0)
     )]
     TooLong(Duration),
     /// It writes too much.
     #[error(
-        "newman's report is longer than {} MiB: have the collection make fewer requests, or tests with fewer words",
+        "newman's report is longer than {} MiB: split the collection, or shorten its test names",
         .0 >> 20
     )]
     TooMuch(u64),

@@ -1,4 +1,4 @@
-//! The monitor's metrics: docs/metrics.md is tested against this table.
+//! The monitor's metrics: docs/reference/metrics.md is tested against this table.
 
 use crate::exposition::names::{Kind, Metric, Unit};
 

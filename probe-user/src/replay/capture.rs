@@ -15,7 +15,7 @@ use super::{
     source::{Failure, Full},
 };
 
-/// The largest record that is believed: Wireshark believes no larger one either.
+/// The largest record that is accepted, as in Wireshark.
 pub(super) const LARGEST: usize = 16 << 20;
 
 /// Bytes that are read at a time. Grows where a record is larger.

@@ -53,8 +53,8 @@ impl Connections {
         }
         let Some(talk) = self.followed.get_mut(&pair) else { return Ok(()) };
         let reset = talk.is_reset_by(from, segment);
-        let believed = talk.hear(from, segment, now, &mut self.common);
-        if reset && believed {
+        let accepted = talk.hear(from, segment, now, &mut self.common);
+        if reset && accepted {
             self.end(&pair, Ending::Reset, now);
         } else if talk.is_over() {
             self.end(&pair, Ending::Farewell, now);

@@ -28,7 +28,7 @@ pub(super) enum Fault {
     #[error("the file ends in the middle of a record")]
     CutOff,
     /// More than any capture program writes.
-    #[error("a record says that it is larger than {} MiB, which no capture program writes", super::capture::LARGEST >> 20)]
+    #[error("a record claims to be larger than {} MiB, which no capture program writes", super::capture::LARGEST >> 20)]
     TooLarge,
     /// Its parts contradict each other.
     #[error("a record contradicts itself")]
@@ -42,20 +42,16 @@ pub(super) enum Fault {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotACapture {
     /// Nothing is in it.
-    #[error("it is empty; give a file that tcpdump, Wireshark or the like has written")]
+    #[error("it is empty; use a file written by tcpdump, Wireshark or similar")]
     Empty,
     /// It ends before a capture could begin.
-    #[error(
-        "it ends within its first header; give a whole file, as tcpdump, Wireshark or the like writes it"
-    )]
+    #[error("it ends within its first header; use a complete file written by tcpdump, Wireshark or similar")]
     CutOff,
     /// It begins as compressed data.
-    #[error("it is compressed ({0}); give what is in it: `{0} -dc FILE | traffic-probe replay -`")]
+    #[error("it is compressed ({0}); decompress it: `{0} -dc FILE | traffic-probe replay -`")]
     Compressed(&'static str),
     /// It begins with something else.
-    #[error(
-        "it begins neither as pcap nor as pcapng; give a file that tcpdump, Wireshark or the like has written"
-    )]
+    #[error("it is neither pcap nor pcapng; use a file written by tcpdump, Wireshark or similar")]
     Unknown,
     /// The system could not read it.
     #[error("reading failed: {0}")]

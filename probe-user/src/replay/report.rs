@@ -1,4 +1,4 @@
-//! What a replay came to, as a document: the shape of `--format json`, which `docs/replay.md` describes.
+//! What a replay came to, as a document: the shape of `--format json`, which `docs/reference/replay.md` describes.
 
 mod parts;
 

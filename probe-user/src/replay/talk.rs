@@ -20,7 +20,7 @@ pub(super) struct Talk {
     pair: Pair,
     phase: Phase,
     halves: Ends<Half>,
-    /// What each end has sent that is not believed yet.
+    /// What each end has sent that is not accepted yet.
     held: Ends<Option<Box<Held>>>,
     /// Segments that nothing has borne out.
     doubtful: u64,
@@ -160,7 +160,7 @@ impl Talk {
         if self.halves[from].is_near(segment) { Greeting::Own } else { Greeting::Another }
     }
 
-    /// Takes a segment; false if it is not believed, or not yet.
+    /// Takes a segment; false if it is not accepted, or not yet.
     pub(super) fn hear(&mut self, from: End, segment: &Segment<'_>, now: u64, common: &mut Common) -> bool {
         self.halves[from].volume.packets += 1;
         if self.challenges(from, segment) {
@@ -176,7 +176,7 @@ impl Talk {
         ] {
             if let Some(held) = held {
                 held.release(&mut common.kept);
-                self.believe(end, &held.segment(), held.time, common);
+                self.accept(end, &held.segment(), held.time, common);
             }
         }
         let [own, other] = [from, from.other()].map(|end| self.halves[end].progress());
@@ -188,12 +188,12 @@ impl Talk {
                 self.doubtful += 1;
             }
         } else {
-            self.believe(from, segment, now, common);
+            self.accept(from, segment, now, common);
         }
         !doubted
     }
 
-    fn believe(&mut self, from: End, segment: &Segment<'_>, now: u64, common: &mut Common) {
+    fn accept(&mut self, from: End, segment: &Segment<'_>, now: u64, common: &mut Common) {
         let other = self.halves[from.other()].offer;
         self.halves[from].note(segment, &other);
         self.settle(from, segment, common);

@@ -2,7 +2,7 @@
 //! 3.10.7.4).
 //!
 //! The kernel knows what an end has received; a capture may lack any part of that. So a segment outside of the window is
-//! neither believed nor thrown away: it is held until something else bears it out, as everything behind a gap in the
+//! neither accepted nor dropped: it is held until something else bears it out, as everything behind a gap in the
 //! capture does, and nothing that was forged or damaged.
 
 use probe_common::sequence::distance;
@@ -92,7 +92,7 @@ pub(super) fn plausible(segment: &Segment<'_>, own: Progress, other: Progress) -
     sent && acknowledges
 }
 
-/// A segment that is not believed yet.
+/// A segment that is not accepted yet.
 #[derive(Debug)]
 pub(super) struct Held {
     segment: Segment<'static>,

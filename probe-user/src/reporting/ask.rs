@@ -28,12 +28,10 @@ pub(super) enum Unanswered {
     )]
     Unreachable { url: String, reason: String },
     /// It takes too long.
-    #[error("{url} did not answer within {} s; see whether its agent is stuck: {url}/healthz", PATIENCE.as_secs())]
+    #[error("{url} did not respond within {} s; check its health: {url}/healthz", PATIENCE.as_secs())]
     Slow { url: String },
     /// TLS does not come about.
-    #[error(
-        "cannot speak TLS with {url}: {reason}; --ca FILE names the authority that its certificate is from"
-    )]
+    #[error("cannot speak TLS with {url}: {reason}; name the CA of its certificate with --ca FILE")]
     Tls { url: String, reason: String },
     /// A file of ours.
     #[error(transparent)]
@@ -45,10 +43,10 @@ pub(super) enum Unanswered {
     )]
     Unknown { url: String },
     /// The agent gives a reason.
-    #[error("the agent at {url} answers: {sentence}")]
+    #[error("the agent at {url} responded: {sentence}")]
     Refused { url: String, sentence: String },
     /// Something else is there.
-    #[error("what answers at {url} is no agent that has an API: {reason}; check --url")]
+    #[error("{url} is not the API of an agent: {reason}; check --url")]
     Stranger { url: String, reason: String },
 }
 

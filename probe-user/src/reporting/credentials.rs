@@ -12,22 +12,22 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, parse_pem};
 /// The flags.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Credentials {
-    /// A user of the agent's web configuration
+    /// User name, as in the agent's web configuration
     #[arg(long, value_name = "NAME", requires = "password_file", env = "TRAFFIC_PROBE_USERNAME")]
     username: Option<String>,
-    /// A file with that user's password in its first line
+    /// File with that user's password on its first line
     #[arg(long, value_name = "FILE", requires = "username", env = "TRAFFIC_PROBE_PASSWORD_FILE")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
     password_file: Option<PathBuf>,
-    /// A file with a bearer token in its first line
+    /// File with a bearer token on its first line
     #[arg(long, value_name = "FILE", conflicts_with = "username", env = "TRAFFIC_PROBE_TOKEN_FILE")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
     token_file: Option<PathBuf>,
-    /// A certificate of this client, in PEM, with those between it and its authority behind it
+    /// Client certificate (PEM), followed by any intermediate certificates
     #[arg(long, value_name = "FILE", requires = "key", env = "TRAFFIC_PROBE_CERT")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
     cert: Option<PathBuf>,
-    /// Its private key, in PEM
+    /// Private key of the client certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "cert", env = "TRAFFIC_PROBE_KEY")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
     key: Option<PathBuf>,

@@ -54,8 +54,9 @@ impl Meter {
                 account.add(own, usage);
             }
         }
-        let node =
-            node::read().inspect_err(|error| tracing::debug!("cannot read what the node uses: {error}")).ok();
+        let node = node::read()
+            .inspect_err(|error| tracing::debug!("cannot read the node's resource usage: {error}"))
+            .ok();
         let used = self.services.iter().filter(|(_, account)| account.cpu.is_some());
         let services = used.map(|(identity, account)| (identity.clone(), account.used())).collect();
         Resources { services, node }

@@ -61,7 +61,7 @@ impl Stopped {
                 Err(rustix::io::Errno::INTR) => continue,
                 // Nothing that is wrong with the descriptors may stop the ticks.
                 Err(error) => {
-                    tracing::debug!("cannot wait for news: {error}");
+                    tracing::debug!("cannot wait for interface changes: {error}");
                     std::thread::sleep(left);
                 }
                 Ok(_) => {}
@@ -123,7 +123,7 @@ impl Ticker {
 
     fn show(&self, report: &Report, next_summary: &mut Instant) {
         if let Some(lines) = self.screen.lost_until_now() {
-            tracing::warn!("the log could not be written for a while: {lines} lines of it are lost");
+            tracing::warn!("the log could not be written for a while: {lines} lines were lost");
         }
         match self.screen.kind() {
             ScreenKind::Terminal => self.screen.show(&summary(report)),
@@ -162,7 +162,7 @@ impl Health {
 
     fn failed(self, error: &anyhow::Error) -> Self {
         if self == Self::Collecting {
-            tracing::error!("cannot collect: {error:#}; will go on trying");
+            tracing::error!("cannot collect: {error:#}; retrying every tick");
         }
         Self::Failing
     }

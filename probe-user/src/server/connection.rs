@@ -71,7 +71,7 @@ impl Host {
             Ok(Ok(Handshake::Done(stream))) => converse(*stream, Peer(peer), seat, limits, router).await,
             Ok(Ok(Handshake::Plaintext(mut stream))) => Refusal::Plaintext.tell(&mut stream).await,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "a client of the listener and this end found no common TLS");
+                tracing::debug!(%error, "TLS handshake with a client failed");
             }
             // There is no common language to tell it in.
             Err(_) => {}

@@ -96,7 +96,7 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
             drop(begun);
             response
         }
-        _ => crowded(&format!("{} requests are worked on, as many as may be", gate.limit)),
+        _ => crowded(&format!("{} requests are in progress, which is the limit", gate.limit)),
     }
 }
 

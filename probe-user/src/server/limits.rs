@@ -27,7 +27,7 @@ impl Limits {
         }
         let connections = descriptors.max(1);
         tracing::warn!(
-            "clients may have {connections} connections at a time, not {}: the limit on open files has no room for more; raise it \
+            "the listener allows {connections} connections, not {}: the limit on open files is too low; raise it \
              (`ulimit -n`, LimitNOFILE= in the unit)",
             self.connections
         );
@@ -53,16 +53,16 @@ pub(super) const RETRY_AFTER: &str = "1";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     /// Its head does not end.
-    #[error("the head of a request may have {0} bytes here, and yours has more")]
+    #[error("the request's head is longer than {0} bytes, the limit here")]
     Head(usize),
     /// It takes its time.
-    #[error("a request's head has to be here within {} s, and yours was not", .0.as_secs_f64())]
+    #[error("the request's head did not arrive within {} s", .0.as_secs_f64())]
     Slow(Duration),
     /// All places are taken.
-    #[error("{0} connections are open, as many as may be: come back in a moment")]
+    #[error("{0} connections are open, which is the limit: try again in a moment")]
     Crowded(usize),
     /// It does not know that this is TLS.
-    #[error("this port speaks TLS: ask by https")]
+    #[error("this port speaks TLS: use https")]
     Plaintext,
 }
 
@@ -112,7 +112,7 @@ mod tests {
         assert!(refusal.contains("\r\nretry-after: 1\r\n"), "{refusal}");
         let (head, body) = refusal.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{refusal}");
-        assert_eq!(body, "7 connections are open, as many as may be: come back in a moment\n");
+        assert_eq!(body, "7 connections are open, which is the limit: try again in a moment\n");
         assert!(Refusal::Head(9).response().starts_with("HTTP/1.1 431 "));
         assert!(Refusal::Slow(Duration::from_millis(1500)).response().contains("within 1.5 s"));
     }

@@ -107,7 +107,7 @@ pub async fn serve(
             Err(error) => {
                 if accepting.fails(Instant::now()) {
                     tracing::warn!(
-                        "cannot accept connections to the listener, which wait: {}",
+                        "cannot accept connections on the listener; they wait: {}",
                         refused(&error)
                     );
                 }
@@ -116,7 +116,7 @@ pub async fn serve(
             }
         };
         if let Some(failures) = accepting.holds(Instant::now()) {
-            tracing::info!("connections to the listener are accepted again, after {failures} failures");
+            tracing::info!("the listener accepts connections again, after {failures} failures");
         }
         if let Some(seat) = places.take() {
             tokio::spawn(host.clone().receive(stream, peer.ip(), seat));

@@ -76,7 +76,7 @@ pub enum BadTiers {
     #[error("[tiers]: {0} must be a number above 0")]
     NotPositive(&'static str),
     /// A class would begin above the next one.
-    #[error("[tiers]: {measure} must grow from normal over rising to high, and here it does not: {values}")]
+    #[error("[tiers]: {measure} must increase from normal to rising to high, but here: {values}")]
     Order {
         /// What is measured.
         measure: &'static str,
@@ -85,11 +85,11 @@ pub enum BadTiers {
     },
     /// Never left again, or flapping.
     #[error(
-        "[tiers]: hysteresis must be from 0 to 0.9, the part by which a load must fall below a threshold"
+        "[tiers]: hysteresis must be between 0 and 0.9: the fraction by which load must fall below a threshold"
     )]
     Hysteresis,
     /// Not a glob.
-    #[error("[tiers]: `{0}` is no glob: see glob(7)")]
+    #[error("[tiers]: `{0}` is not a glob: see glob(7)")]
     Glob(String),
 }
 
@@ -189,10 +189,10 @@ mod tests {
         assert!(sentence("[[service]]\nmatch = \"a\"\nprofile = \"apis\"").contains("did you mean `api`?"));
         assert!(sentence("normal.requests_per_second = 0").contains("above 0"));
         assert!(sentence("high.requests_per_second = nan").contains("above 0"));
-        assert!(sentence("normal.requests_per_second = 5000").contains("must grow"));
-        assert!(sentence("rising.megabits_per_second = 2000").contains("must grow"));
-        assert!(sentence("hysteresis = 1").contains("0 to 0.9"));
-        assert!(sentence("[[service]]\nmatch = \"[\"").contains("no glob"));
+        assert!(sentence("normal.requests_per_second = 5000").contains("must increase"));
+        assert!(sentence("rising.megabits_per_second = 2000").contains("must increase"));
+        assert!(sentence("hysteresis = 1").contains("between 0 and 0.9"));
+        assert!(sentence("[[service]]\nmatch = \"[\"").contains("not a glob"));
         assert!(sentence("[[service]]\nprofile = \"api\"").contains("match"));
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Comparison {
     pub(crate) told: bool,
 }
 
-/// How likely chance may be for a difference to be believed: with it, five rounds must all agree, and of eight or more
+/// How likely chance may be for a difference to be accepted: with it, five rounds must all agree, and of eight or more
 /// one may not.
 const CHANCE: f64 = 0.1;
 

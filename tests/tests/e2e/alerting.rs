@@ -65,9 +65,9 @@ fn is_firing(prometheus: &Prometheus, alert: &str, port: u16) -> Result<Option<V
 /// What is said when the alert fires, and that the lesser one, which fires as well, is not said.
 fn beginning_is_told(people: &People, port: u16, instance: &str) -> Result<()> {
     let (mail, message) = people.told(&format!("[CRITICAL] nginx:{port} fails"))?;
-    let runbook = "/docs/runbooks/TrafficErrorsMany.md";
+    let runbook = "/docs/operations/runbooks/TrafficErrorsMany.md";
     ensure!(mail.to == "operators@example.com", "{mail:?}");
-    let said = ["FIRING: ", "answers with 5xx", runbook, instance, "<b>FIRING: ", "border-left", "since 20"];
+    let said = ["FIRING: ", "5xx responses", runbook, instance, "<b>FIRING: ", "border-left", "since 20"];
     contains("the mail", &mail.text, &said)?;
     ensure!(message["color"] == "danger", "{message:#}");
     let text = message["text"].as_str().context("a text")?;

@@ -295,6 +295,6 @@ fn after_an_overrun_the_interfaces_are_listed_again() -> Result<()> {
     kill(id, Signal::SIGCONT)?;
     changed?;
     is_attached_to(&agent, 4)?;
-    ensure!(agent.log()?.contains("listing them again"), "the log does not say so: {}", agent.log()?);
+    ensure!(agent.log()?.contains("listing interfaces again"), "the log does not say so: {}", agent.log()?);
     Ok(())
 }

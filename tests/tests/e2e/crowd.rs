@@ -17,7 +17,7 @@ use probe_tests::{
     poll, tool,
 };
 
-/// Three standard errors of the estimate: see `docs/metrics.md`.
+/// Three standard errors of the estimate: see `docs/reference/metrics.md`.
 const BOUND: f64 = 0.06;
 const THREADS: u32 = 4;
 

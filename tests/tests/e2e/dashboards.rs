@@ -150,7 +150,8 @@ fn variables_have_values(dashboard: &Dashboard, prometheus: &Prometheus) -> Resu
 /// The queries of runbooks: whether they are ones, not what they find.
 fn runbooks_can_be_asked(prometheus: &Prometheus) -> Result<()> {
     for alert in alerts()? {
-        let page = fs::read_to_string(of_repository("docs/runbooks").join(format!("{}.md", alert.name)))?;
+        let page =
+            fs::read_to_string(of_repository("docs/operations/runbooks").join(format!("{}.md", alert.name)))?;
         let blocks: Vec<_> =
             page.split("```promql\n").skip(1).filter_map(|block| block.split("\n```").next()).collect();
         ensure!(blocks.len() == 2, "{}: its own expression, and the queries of its diagnosis", alert.name);

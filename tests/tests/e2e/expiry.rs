@@ -1,4 +1,4 @@
-//! Services to which nothing happens leave the kernel's tables and the metrics, and whoever comes back begins at zero. These
+//! Services to which nothing happens leave the kernel's tables and the metrics, and whoever comes back restarts at zero. These
 //! tests have the machine alone, since they look at a table that all services share.
 
 use std::{
@@ -134,7 +134,7 @@ fn an_idle_service_leaves_and_begins_at_zero_when_it_comes_back() -> Result<()> 
     expected.push((stays, 5));
     let scrape = gauges_are(&agent, &expected)?;
     let opened = Series::at("traffic_connections_opened_total", idle.port(), Role::Server);
-    ensure!(is(scrape.sum(&opened), 1), "connections do not begin at zero");
+    ensure!(is(scrape.sum(&opened), 1), "connections do not restart at zero");
     drop((steady, keeping));
     [idle, busy, kept].into_iter().try_for_each(Server::finish)
 }
@@ -284,7 +284,7 @@ fn an_agent_that_is_killed_in_between_loses_no_room() -> Result<()> {
         std::thread::sleep(Duration::from_millis(chance.u64(100..500)));
         agent.end(Signal::SIGKILL)?;
         agent = start()?;
-        ensure!(agent.log()?.contains("took up"), "kill {kill}: it did not take up what was pinned");
+        ensure!(agent.log()?.contains("took over"), "kill {kill}: it did not take over the pinned state");
         poll::until("the services to leave", || {
             let scrape = agent.scrape()?;
             Ok((!ports.iter().any(|port| is_shown(&scrape, *port))).then_some(()))

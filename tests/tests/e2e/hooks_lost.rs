@@ -77,12 +77,12 @@ fn so_are_those_that_are_pinned() -> Result<()> {
     let pins = PinDirectory::new()?;
     programs_at_sockets_come_back(Setup::default().pinned(&pins).start()?)?;
     let agent = Setup::default().pinned(&pins).start()?;
-    ensure!(agent.log()?.contains("took up"), "{}", agent.log()?);
+    ensure!(agent.log()?.contains("took over"), "{}", agent.log()?);
     counts(&agent, &Nginx::start()?)?;
     // Those of an agent that took them up are not at hand to be attached again: it says so, and the next one counts.
     let links = links(&agent, "cgroup_id")?;
     detach(&links)?;
-    logs(&agent, "cannot be attached again")?;
+    logs(&agent, "attaching again failed")?;
     agent.end(Signal::SIGTERM)?;
     let agent = Setup::default().pinned(&pins).start()?;
     counts(&agent, &Nginx::start()?)
@@ -101,7 +101,7 @@ fn programs_that_somebody_takes_off_an_interface_are_attached_again() -> Result<
     let before = bpf::tcx_links(agent.id())?;
     detach(&links(&agent, "ifindex")?)?;
     ensure!(links(&agent, "ifindex")?.is_empty(), "they are not detached");
-    logs(&agent, "off the interface near0; attached again")?;
+    logs(&agent, "from the interface near0; attached again")?;
     let (now, at_places) = (bpf::tcx_links(agent.id())?, links(&agent, "ifindex")?.len());
     ensure!(now == before && at_places == before.values().sum::<usize>(), "{before:?} became {now:?}");
     agent.end(Signal::SIGTERM)?;
@@ -130,7 +130,7 @@ fn filters_that_go_with_their_clsact_come_back_with_one() -> Result<()> {
     ensure!(filters(&near)? == 2, "{}", agent.log()?);
     process::run_well(near.command("tc")?.args(["qdisc", "del", "dev", "near0", "clsact"]), LIMIT)?;
     ensure!(filters(&near)? == 0, "they are there");
-    logs(&agent, "off the interface near0; attached again")?;
+    logs(&agent, "from the interface near0; attached again")?;
     ensure!(filters(&near)? == 2, "{}", agent.log()?);
     Ok(())
 }
@@ -151,7 +151,7 @@ fn the_filters_of_an_agent_that_lives_are_no_leftovers() -> Result<()> {
     ensure!(filters(&near)? == 2, "{} filters of one that was killed", filters(&near)?);
     // Those of one that was killed are, and go.
     let third = Setup::default().within(&near).flags(&CLSACT).start()?;
-    ensure!(filters(&near)? == 2 && third.log()?.contains("was killed"), "{}", third.log()?);
+    ensure!(filters(&near)? == 2 && third.log()?.contains("a killed agent"), "{}", third.log()?);
     third.end(Signal::SIGTERM)?;
     let after = bpf::queues(&near)?;
     ensure!(after == before, "the queues were\n{before}and are\n{after}");
@@ -175,7 +175,7 @@ fn of_pins_that_are_deleted_it_says_what_is_true() -> Result<()> {
         counts(&agent, &nginx)?;
         let output = agent.end(Signal::SIGTERM)?;
         let said = &output.stderr;
-        ensure!(said.contains("detached") && !said.contains("the kernel goes on counting"), "{said}");
+        ensure!(said.contains("detached") && !said.contains("the kernel keeps counting"), "{said}");
         held.is_gone()?;
     }
     Ok(())

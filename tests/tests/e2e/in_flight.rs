@@ -20,7 +20,7 @@ use probe_tests::{
 };
 
 const HUNG: u64 = 3;
-/// How right the age of the oldest request is: see `docs/metrics.md`.
+/// How right the age of the oldest request is: see `docs/reference/metrics.md`.
 const EIGHTH: f64 = 0.125;
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 

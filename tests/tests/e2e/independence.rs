@@ -212,7 +212,7 @@ fn an_interface_without_a_name_that_can_be_read_is_told_once() -> Result<()> {
     }
     poll::until("the others to be counted", || Ok((counted(&agent)? == 13).then_some(())))?;
     let log = agent.log()?;
-    let told = log.lines().filter(|line| line.contains("cannot read what the kernel says")).count();
+    let told = log.lines().filter(|line| line.contains("cannot read the kernel's description")).count();
     ensure!(told == 1, "told {told} times: {log}");
     ends_well(agent)
 }

@@ -113,7 +113,7 @@ fn where_all_work_a_newcomer_is_told_when_to_come_back() -> Result<()> {
     let said = rest(saying(&agent, "GET /metrics HTTP/1.1\r\nHost: probe\r\n\r\n")?)?;
     let head = said.to_ascii_lowercase();
     ensure!(head.starts_with("http/1.1 503 ") && head.contains("\r\nretry-after: 1\r\n"), "{said}");
-    ensure!(said.ends_with("16 connections are open, as many as may be: come back in a moment\n"), "{said}");
+    ensure!(said.ends_with("16 connections are open, which is the limit: try again in a moment\n"), "{said}");
     drop(streams);
     // What it wrote to them meanwhile tells it that they have left.
     poll::until("a place", || {

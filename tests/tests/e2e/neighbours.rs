@@ -12,7 +12,7 @@ use probe_tests::{
     agent::{Agent, Setup},
     bpf::{self, Footprint},
     metrics::{Scrape, Series},
-    neighbour::{Deed, Neighbour, Way},
+    neighbour::{Action, Neighbour, Way},
     netns::Netns,
     poll, process,
 };
@@ -159,8 +159,8 @@ const PASSES: Seen = Seen { arrived: DATAGRAMS, left: 0 };
 const DROPPED: Seen = Seen { arrived: 0, left: 0 };
 const REDIRECTED: Seen = Seen { arrived: 0, left: DATAGRAMS };
 
-fn by_tcx(network: &Network, deed: Deed) -> Result<(Neighbour, OwnedFd)> {
-    let neighbour = Neighbour::load(deed)?;
+fn by_tcx(network: &Network, action: Action) -> Result<(Neighbour, OwnedFd)> {
+    let neighbour = Neighbour::load(action)?;
     let link = neighbour.attach(&network.near, "near0", Way::Ingress)?;
     Ok((neighbour, link))
 }
@@ -168,14 +168,14 @@ fn by_tcx(network: &Network, deed: Deed) -> Result<(Neighbour, OwnedFd)> {
 #[test]
 fn a_tcx_neighbour_that_drops() -> Result<()> {
     let network = Network::new()?;
-    let _neighbour = by_tcx(&network, Deed::Drop)?;
+    let _neighbour = by_tcx(&network, Action::Drop)?;
     goes_on(&network, &[], DROPPED)
 }
 
 #[test]
 fn a_tcx_neighbour_that_redirects() -> Result<()> {
     let network = Network::new()?;
-    let _neighbour = by_tcx(&network, Deed::Redirect(network.index("out0")?))?;
+    let _neighbour = by_tcx(&network, Action::Redirect(network.index("out0")?))?;
     goes_on(&network, &[], REDIRECTED)
 }
 
@@ -183,7 +183,7 @@ fn a_tcx_neighbour_that_redirects() -> Result<()> {
 #[test]
 fn behind_a_tcx_neighbour_that_redirects() -> Result<()> {
     let network = Network::new()?;
-    let _neighbour = by_tcx(&network, Deed::Redirect(network.index("out0")?))?;
+    let _neighbour = by_tcx(&network, Action::Redirect(network.index("out0")?))?;
     let agent = Setup::default().within(&network.near).flags(&["--tcx-order", "tail"]).start()?;
     ensure!(network.send(REDIRECTED)? == REDIRECTED, "the neighbour does not redirect");
     let counted = datagrams(&agent.collected()?, "traffic_interface_packets_total");
@@ -192,7 +192,7 @@ fn behind_a_tcx_neighbour_that_redirects() -> Result<()> {
 }
 
 /// Filters at several priorities, of several kinds, in a `clsact` that was there.
-fn filters_of_others(network: &Network, last: Deed) -> Result<(Neighbour, probe_tests::neighbour::Pin)> {
+fn filters_of_others(network: &Network, last: Action) -> Result<(Neighbour, probe_tests::neighbour::Pin)> {
     network.tc(&["qdisc", "add", "dev", "near0", "clsact"])?;
     let neighbour = Neighbour::load(last)?;
     let pin = neighbour.pin(network.near.name())?;
@@ -209,14 +209,14 @@ fn filters_of_others(network: &Network, last: Deed) -> Result<(Neighbour, probe_
 #[test]
 fn netlink_filters_in_a_clsact_that_was_there_beside_tcx() -> Result<()> {
     let network = Network::new()?;
-    let _neighbour = filters_of_others(&network, Deed::Drop)?;
+    let _neighbour = filters_of_others(&network, Action::Drop)?;
     goes_on(&network, &[], DROPPED)
 }
 
 #[test]
 fn netlink_filters_in_a_clsact_that_was_there_beside_ours() -> Result<()> {
     let network = Network::new()?;
-    let _neighbour = filters_of_others(&network, Deed::Redirect(network.index("out0")?))?;
+    let _neighbour = filters_of_others(&network, Action::Redirect(network.index("out0")?))?;
     goes_on(&network, &["--tc-hook", "clsact"], REDIRECTED)
 }
 
@@ -230,7 +230,7 @@ fn a_clsact_of_our_own_goes_with_us_and_with_our_successor() -> Result<()> {
 #[test]
 fn a_clsact_of_our_own_that_others_use_stays() -> Result<()> {
     let network = Network::new()?;
-    let neighbour = Neighbour::load(Deed::Drop)?;
+    let neighbour = Neighbour::load(Action::Drop)?;
     let pin = neighbour.pin(network.near.name())?;
     let agent = Setup::default().within(&network.near).flags(&["--tc-hook", "clsact"]).start()?;
     network.tc(&[

@@ -209,7 +209,7 @@ fn peers_beyond_the_limit_are_one_and_nothing_is_lost() -> Result<()> {
     Ok(())
 }
 
-/// Some come and fall silent again and again, while one goes on: of that nothing is lost when others leave.
+/// Some come and fall silent repeatedly, while one goes on: of that nothing is lost when others leave.
 #[test]
 fn peers_that_fall_silent_leave_and_the_others_are_counted_as_ever() -> Result<()> {
     const ROUNDS: u64 = 2;
@@ -266,7 +266,7 @@ fn the_next_agent_goes_on_from_what_is_pinned() -> Result<()> {
         // What nobody reads meanwhile is counted too.
         link.ask(&clients[0], "/ok", 2)?;
         agent = start()?;
-        ensure!(agent.log()?.contains("took up"), "it did not take up what was pinned");
+        ensure!(agent.log()?.contains("took over"), "it did not take over the pinned state");
         let mut expected = vec![(link.at(REQUESTS, Role::Server, &clients[0]), 6 * round)];
         for client in &clients {
             expected.push((link.at("traffic_peer_errors_total", Role::Server, client), 4 * round));

@@ -47,6 +47,6 @@ fn no_thread_has_more_than_its_work_takes() -> Result<()> {
     }
     ensure!(serving >= 2, "{serving} threads serve");
     let log = agent.log()?;
-    ensure!(log.contains("system calls that the agent never makes are refused to it"), "{log}");
+    ensure!(log.contains("system calls that the agent never makes are blocked"), "{log}");
     Ok(())
 }

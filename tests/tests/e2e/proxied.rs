@@ -77,7 +77,7 @@ pub(crate) fn ask(
     Ok(clients.len() * ROUNDS)
 }
 
-/// Clients behind haproxy, each of which also claims to be another one, which nobody is to believe.
+/// Clients behind haproxy, each of which also claims to be another one, which nobody may trust.
 fn behind_haproxy(how: &str, flags: &[&str], known: bool) -> Result<()> {
     let agent = agent(flags)?;
     let netns = house()?;

@@ -59,7 +59,7 @@ fn fields_of_somebody_else_name_nobody() -> Result<()> {
         Ok(())
     })?;
     let truth = behind.clients(behind.forwarded, 150)?;
-    ensure!(truth.len() == 50, "nginx believes the fields: {truth:?}");
+    ensure!(truth.len() == 50, "nginx trusts the fields: {truth:?}");
     gauges_are(&agent, &[(users(behind.forwarded), 50)])?;
     Ok(())
 }

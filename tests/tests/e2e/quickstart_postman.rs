@@ -1,4 +1,4 @@
-//! docs/quickstart-postman.md, word for word, in a network namespace and a directory of its own; and the examples that start a
+//! docs/operations/quickstart-postman.md, word for word, in a network namespace and a directory of its own; and the examples that start a
 //! monitor.
 
 use std::{fs, path::Path, process::Command, time::Duration};
@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_mins(3);
 
 /// The document's commands, in their order.
 fn commands() -> Result<String> {
-    let text = fs::read_to_string(format!("{ROOT}/docs/quickstart-postman.md"))?;
+    let text = fs::read_to_string(format!("{ROOT}/docs/operations/quickstart-postman.md"))?;
     let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split_once("```").map(|(block, _)| block));
     blocks.collect::<Option<Vec<_>>>().context("a block that does not end").map(|blocks| blocks.join("\n"))
 }
@@ -100,7 +100,7 @@ fn the_commands_of_the_examples_are_understood() -> Result<()> {
     let understood = |flags: &[&str]| -> Result<()> {
         let mut command = Command::new(tool::agent()?);
         let Output { status, stderr, .. } = process::run(command.arg("monitor").args(flags), LIMIT)?;
-        ensure!(stderr.contains("is no collection to run: No such file"), "{flags:?}: {status}, {stderr}");
+        ensure!(stderr.contains("is not a usable collection: No such file"), "{flags:?}: {status}, {stderr}");
         Ok(())
     };
     let unit = fs::read_to_string(format!("{ROOT}/deploy/systemd/traffic-probe-monitor.service"))?;

@@ -310,9 +310,7 @@ fn a_damaged_capture_is_told_and_still_counted() -> Result<()> {
 
     // No capture at all, and none to be found.
     let page = nginx.directory().join("page");
-    for (file, words) in
-        [(page.clone(), "neither as pcap nor as pcapng"), (page.join("absent"), "cannot open")]
-    {
+    for (file, words) in [(page.clone(), "neither pcap nor pcapng"), (page.join("absent"), "cannot open")] {
         let output = process::run(&mut capture::replay(&file)?, LIMIT)?;
         let said = output.stderr.trim_end();
         ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{}: {said}", output.status);

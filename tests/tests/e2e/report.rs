@@ -105,7 +105,7 @@ fn where_there_is_no_agent_a_sentence_says_what_to_do() -> Result<()> {
     fails(&["--url", &nobody], &[&nobody, "refused", "`traffic-probe run`", "--listen", "--url"])?;
     let nginx = Nginx::start()?;
     let stranger = format!("http://{}", nginx.ipv4());
-    fails(&["--url", &stranger], &[&stranger, "no agent", "404", "--url"])?;
+    fails(&["--url", &stranger], &[&stranger, "not the API of an agent", "404", "--url"])?;
     fails(&["--url", "http://nobody.invalid"], &["http://nobody.invalid", "lookup", "--url"])
 }
 
@@ -121,5 +121,5 @@ fn behind_tls_an_agent_is_trusted_by_its_authority() -> Result<()> {
     ensure!(text.starts_with("SERVICE"), "{text}");
     fails(&["--url", &url], &[&url, "UnknownIssuer", "--ca FILE"])?;
     fails(&["--url", &url, "--ca", "/dev/null"], &["/dev/null", "PEM"])?;
-    fails(&["--url", &url.replace("https", "http")], &["no agent", "400"])
+    fails(&["--url", &url.replace("https", "http")], &["not the API of an agent", "400"])
 }

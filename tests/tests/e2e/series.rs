@@ -15,7 +15,7 @@ use aya::maps::{Array, HashMap, PerCpuHashMap};
 use nix::sys::signal::Signal;
 use probe_common::{
     exchange::{LatencyCell, LatencyKey, Span},
-    order::{Deed, Order, STRAIGHT},
+    order::{Action, Order, STRAIGHT},
 };
 use probe_tests::{
     agent::{Agent, Setup},
@@ -131,7 +131,7 @@ fn nothing_is_leaving(agent: &Agent<'_>) -> Result<()> {
     ensure!(leaving.keys().next().is_none(), "entries are still leaving");
     ensure!(flag.get(&0, 0)? == STRAIGHT, "what is counted is still diverted");
     for order in orders.iter() {
-        ensure!(order?.deed == Deed::Nothing as u32, "an order is left");
+        ensure!(order?.action == Action::Nothing as u32, "an order is left");
     }
     Ok(())
 }
@@ -267,7 +267,7 @@ fn an_agent_that_is_killed_while_series_leave_loses_no_count_and_no_place() -> R
         thread::sleep(Duration::from_millis(chance.u64(700..1300)));
         agent.end(Signal::SIGKILL)?;
         agent = start("1s")?;
-        ensure!(agent.log()?.contains("took up"), "kill {kill}: it did not take up what was pinned");
+        ensure!(agent.log()?.contains("took over"), "kill {kill}: it did not take over the pinned state");
         rising.check(&agent.collected()?, &living)?;
     }
     poll::until("the idle series to leave", || {

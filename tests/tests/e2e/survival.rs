@@ -26,14 +26,14 @@ use probe_tests::{
 };
 use steady::Steady;
 
-/// What an agent logs that took up what was pinned.
-const TOOK_UP: &str = "took up";
+/// What an agent logs that took over pinned state.
+const TOOK_OVER: &str = "took over";
 
 /// Starts an agent that must take up what the one before it left.
 fn next(pins: &PinDirectory) -> Result<Agent<'_>> {
     let agent = Setup::default().pinned(pins).start()?;
     let log = agent.log()?;
-    ensure!(log.contains(TOOK_UP), "it did not take up what was pinned: {log}");
+    ensure!(log.contains(TOOK_OVER), "it did not take up what was pinned: {log}");
     Ok(agent)
 }
 
@@ -140,7 +140,7 @@ fn a_request_in_flight_and_its_connection_survive() -> Result<()> {
     gauges_are(&agent, &state(1, 1).collect::<Vec<_>>())?;
     let waited = asked.elapsed();
     let oldest = agent.collected()?.sum(&at("traffic_oldest_request_age_seconds", Role::Server));
-    // Right to an eighth: see `docs/metrics.md`.
+    // Right to an eighth: see `docs/reference/metrics.md`.
     let least = waited.as_secs_f64() * 0.875;
     ensure!(oldest >= least, "the oldest is {oldest} s old, and has waited {waited:?}");
     release.send(()).context("the server has ended")?;

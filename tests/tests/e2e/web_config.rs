@@ -99,7 +99,7 @@ fn curl_is_told_what_it_lacks_and_health_is_told_to_everybody() -> Result<()> {
             .arg(format!("http://127.0.0.1:{}/metrics", agent.port())),
         LIMIT,
     )?;
-    ensure!(plain == "this port speaks TLS: ask by https\n 400", "{plain}");
+    ensure!(plain == "this port speaks TLS: use https\n 400", "{plain}");
     let untrusting = agent.try_ask("/healthz", &["--cacert", "/etc/ssl/certs/ca-certificates.crt"])?;
     ensure!(!untrusting.status.success(), "curl trusts an authority that it does not know");
     Ok(())
@@ -267,7 +267,7 @@ fn no_file_takes_protection_away() -> Result<()> {
                 .log()?
                 .lines()
                 .next_back()
-                .is_some_and(|line| line.contains("is in force"))
+                .is_some_and(|line| line.contains("is now in force"))
                 .then_some(()))
         })?;
     }
@@ -293,11 +293,11 @@ fn a_certificate_that_has_expired_is_told_once() -> Result<()> {
     let agent = Secured::start(&format!("{TLS}{}", users()))?;
     agent.authority().sign_expired("server")?;
     poll::until("the certificate's end to be told", || {
-        Ok(agent.log()?.contains("the certificate of the listener has expired, on ").then_some(()))
+        Ok(agent.log()?.contains("the listener's certificate expired on ").then_some(()))
     })?;
     std::thread::sleep(Duration::from_secs(3));
     let log = agent.log()?;
-    let told = log.lines().filter(|line| line.contains("has expired")).count();
+    let told = log.lines().filter(|line| line.contains("certificate expired on")).count();
     ensure!(told == 1 && log.contains("WARN"), "told {told} times: {log}");
     let refused = agent.try_ask("/metrics", &["--user", "alice:wonderland"])?;
     ensure!(!refused.status.success(), "curl takes it");

@@ -54,7 +54,10 @@ fn its_entry_is_the_agent_and_check_says_that_it_would_run() -> Result<()> {
     ensure!(image["Config"]["Entrypoint"] == serde_json::json!(["/traffic-probe"]), "{image:#}");
     let size = image["Size"].as_u64().context("no size")?;
     println!("{size} bytes");
-    ensure!(size < 20_000_000, "docs/kubernetes.md promises less than 20 MB, and it has {size} bytes");
+    ensure!(
+        size < 20_000_000,
+        "docs/operations/kubernetes.md promises less than 20 MB, and it has {size} bytes"
+    );
     let checked = engine.probe()?.run(&["check"])?;
     ensure!(checked.status.success() && !checked.stdout.contains("could not be tried"), "{}", checked.stdout);
     Ok(())

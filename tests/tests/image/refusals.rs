@@ -93,8 +93,7 @@ fn a_pin_without_a_bpffs_is_named_with_how_to_mount_one() -> Result<()> {
 fn without_btf_it_says_what_a_container_must_be_shown() -> Result<()> {
     let engine = Engine::new()?;
     let probe = engine.probe()?.flag("--security-opt=mask=/sys/kernel/btf");
-    let words =
-        ["/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF", "a container must be shown /sys/kernel/btf"];
+    let words = ["/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF", "a container needs /sys/kernel/btf"];
     let said = fails(&probe, &[], &words)?;
     ensure!(said.matches("No such file").count() == 1, "the cause is not told just once: {said}");
     check_says(&probe, "FAIL", "BTF", &words)

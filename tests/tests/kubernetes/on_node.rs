@@ -75,7 +75,7 @@ impl<'a> Agent<'a> {
         command.env("RUST_BACKTRACE", "0");
         let process = Process::spawn(command.arg("--log-level=info,probe_user=debug"))?;
         let agent = Self { process, rights, token, _directory: directory, _turn: turn };
-        agent.says("API server tells of the pods")?;
+        agent.says("receiving the pods")?;
         Ok(agent)
     }
 

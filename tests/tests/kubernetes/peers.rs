@@ -75,7 +75,7 @@ fn without_the_right_peers_go_by_their_address_and_it_is_said() -> Result<()> {
     let account = format!("--as=system:serviceaccount:{RELEASE}:traffic-probe");
     ensure!(cluster.kubectl(&[&may[..], &[&account]].concat()).is_err(), "it has the right");
     cluster.until("the agent to say what it misses", || {
-        Ok(cluster.log()?.contains("does not let us read endpointslices").then_some(()))
+        Ok(cluster.log()?.contains("denies access to endpointslices").then_some(()))
     })?;
     shop.send(&caller.name, "load", &web.address, 100, 2)?;
     let of_caller = requests("peerless", "caller", Role::Client).with("peer", &web.address);

@@ -76,13 +76,13 @@ fn without_list_or_watch_pods_that_come_have_no_names() -> Result<()> {
         let _probe = Release::install(&cluster, &[])?;
         grant(&cluster, "clusterrole", &[left])?;
         restart(&cluster)?;
-        says(&cluster, "does not let us read pods")?;
+        says(&cluster, "denies access to pods")?;
         let (named, by_uid) = newcomer(&cluster, &shop, &format!("without-{missing}"), 10)?;
         cluster.counts(&[(by_uid.clone(), 10), (named.clone(), 0)])?;
         // With the right back, it names again, without a restart; what was named before keeps its name.
         grant(&cluster, "clusterrole", &["list", "watch"])?;
         shop.apply(&objects::idle(&format!("herald-{missing}")))?;
-        says(&cluster, "the Kubernetes API server tells again")?;
+        says(&cluster, "from the Kubernetes API server again")?;
         let (back, _) = newcomer(&cluster, &shop, &format!("with-{missing}"), 20)?;
         cluster.counts(&[(by_uid, 10), (named, 0), (back, 20)])?;
     }
@@ -96,7 +96,7 @@ fn without_get_an_agent_that_is_uninstalled_leaves_what_it_pinned_and_says_so() 
     let probe = Release::install(&cluster, &[])?;
     grant(&cluster, "role", &["list"])?;
     restart(&cluster)?;
-    says(&cluster, "cannot be seen (Refused)")?;
+    says(&cluster, "(Refused): if it is uninstalled, the pinned state stays")?;
     probe.uninstall()?;
     let left = cluster.run(&["find", PINS, "-mindepth", "1"])?;
     ensure!(!left.is_empty(), "nothing is left: then what is the right for?");

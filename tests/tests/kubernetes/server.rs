@@ -30,7 +30,7 @@ fn without_an_api_server_the_path_and_the_process_name() -> Result<()> {
     anyhow::ensure!((scrape.sum(&servers) - 100.0).abs() < 0.1, "{}", scrape.text);
     anyhow::ensure!(scrape.values(&servers, "namespace").is_empty(), "who would have told?");
     anyhow::ensure!(
-        cluster.log()?.matches("no way to the Kubernetes API server").count() == 1,
+        cluster.log()?.matches("no credentials for the Kubernetes API server").count() == 1,
         "{}",
         cluster.log()?
     );
@@ -58,10 +58,11 @@ fn an_api_server_that_is_killed_and_comes_back_goes_on_telling() -> Result<()> {
     cluster.counts(&[(served.clone(), 130), (of_node, 30)])?;
     cluster.start("kube-apiserver")?;
     cluster.until("the API server to be back", || Ok(cluster.kubectl(&["get", "--raw", "/readyz"]).ok()))?;
-    cluster
-        .until("the agent to be told again", || Ok(cluster.log()?.contains("tells again").then_some(())))?;
+    cluster.until("the agent to be told again", || {
+        Ok(cluster.log()?.contains("from the Kubernetes API server again").then_some(()))
+    })?;
     anyhow::ensure!(
-        cluster.log()?.matches("cannot be asked").count() == 1,
+        cluster.log()?.matches("cannot be reached").count() == 1,
         "it is said once: {}",
         cluster.log()?
     );

@@ -27,7 +27,7 @@ fn a_token_that_is_refused_is_read_again_from_its_file() -> Result<()> {
     agent.says("does not accept our token")?;
     cluster.until("the API server to be back", || Ok(cluster.kubectl(&["get", "--raw", "/readyz"]).ok()))?;
     agent.renew_token()?;
-    agent.says("tells again")?;
+    agent.says("from the Kubernetes API server again")?;
     // Beyond what it had heard of when it was cut off: so it has listed anew.
     shop.apply(&objects::nginx("web", 1))?;
     let web = pod_of(&cluster, &shop, "web")?;

@@ -13,7 +13,7 @@ use probe_tests::{
 
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// Ten times the exposure that docs/systemd.md states, as `--threshold` wants it.
+/// Ten times the exposure that docs/operations/systemd.md states, as `--threshold` wants it.
 const EXPOSURE: &str = "32";
 
 fn unit() -> std::path::PathBuf {
@@ -42,9 +42,13 @@ fn it_is_as_little_exposed_as_is_stated() -> Result<()> {
     let verdict = output.stdout.lines().last().unwrap_or_default().to_owned();
     println!("{verdict}");
     ensure!(output.status.success(), "{verdict}");
-    let stated = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/systemd.md"))?;
+    let stated =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations/systemd.md"))?;
     let figure = verdict.split_whitespace().rev().nth(2).context("no figure")?;
-    ensure!(stated.contains(&format!("exposure of {figure} ")), "docs/systemd.md does not state {figure}");
+    ensure!(
+        stated.contains(&format!("exposure of {figure} ")),
+        "docs/operations/systemd.md does not state {figure}"
+    );
     Ok(())
 }
 

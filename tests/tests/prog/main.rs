@@ -5,7 +5,6 @@
 //! over a connection in a map, and held against the host's.
 
 mod allowed;
-mod believed;
 mod contention;
 mod engine;
 mod frames;
@@ -18,4 +17,5 @@ mod routes;
 mod sample;
 mod sockets;
 mod trial;
+mod trusted;
 mod verifier;

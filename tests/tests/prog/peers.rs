@@ -85,7 +85,7 @@ fn one_service_cannot_take_the_room_of_another() {
     };
     for number in 1..=30 {
         talk(&mut trial, 1, address(number), &[200, 500]);
-        // The reasons begin at zero with each connection.
+        // The reasons restart at zero with each connection.
         let turned_away = trial.counts().unmeasured.get(&Reason::PeersFull).copied().unwrap_or_default();
         assert_eq!(turned_away, if number > 10 { 2 } else { 0 }, "peer {number}");
     }

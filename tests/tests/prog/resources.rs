@@ -84,7 +84,7 @@ fn stands_still(process: &Process) -> Result<bool> {
     Ok(status.contains("\nState:\tT"))
 }
 
-/// What docs/metrics.md says of it.
+/// What docs/reference/metrics.md says of it.
 #[test]
 #[ignore = "a measurement"]
 fn cost_of_a_reading() -> Result<()> {

@@ -135,7 +135,7 @@ fn ask_again(trial: &mut Trial, service: u32, paths: &[String]) {
     assert_eq!(trial.by_route(), counted(service, &expected));
 }
 
-/// What a request costs in the receiving program, with routes and without: figures for docs/cost.md, no bounds. To be run by
+/// What a request costs in the receiving program, with routes and without: figures for docs/reference/cost.md, no bounds. To be run by
 /// `cargo xtask test prog -- --ignored --nocapture cost_of_a_route`.
 #[test]
 #[ignore = "tells figures, and judges none"]

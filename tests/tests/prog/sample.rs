@@ -16,7 +16,7 @@ const PROGRAM: &str = "trial_client";
 const COMES: u8 = 255;
 const SERVICE: u32 = 1;
 
-/// Four times the standard error that `docs/metrics.md` states, by the largest number of clients that there were: each run
+/// Four times the standard error that `docs/reference/metrics.md` states, by the largest number of clients that there were: each run
 /// chooses other members, and with three times it one in a thousand would fail.
 const BOUND: f64 = 0.08;
 
@@ -66,7 +66,7 @@ impl Trial {
         map.iter().map(|entry| entry.expect("it can be read").1).collect()
     }
 
-    /// Who is connected, and how many members the programs believe there are.
+    /// Who is connected, and how many members the programs count.
     fn connected(&mut self) -> u64 {
         let members = self.members();
         let known: HashMap<_, ClientKey, Client> = self.loaded.map_mut("CLIENTS");

@@ -75,7 +75,7 @@ impl Certificate<'_> {
     }
 }
 
-/// Runs openssl, which tells of every dot; what it says is shown if it fails.
+/// Runs openssl, which prints every dot; what it says is shown if it fails.
 fn quietly(command: &mut Command) -> Result<()> {
     let output = command.output().with_context(|| format!("could not start `{}`", exec::quoted(command)))?;
     if output.status.success() {

@@ -20,6 +20,7 @@ mod nightly;
 mod packagers;
 mod python;
 mod schemas;
+mod spelling;
 mod step;
 mod system;
 mod toolchain;
@@ -37,6 +38,7 @@ pub(crate) use self::{
     newman::newman,
     packagers::packagers,
     schemas::{bill_schema, schemas},
+    spelling::typos,
     system::SystemChanges,
     toolchain::Toolchain,
 };

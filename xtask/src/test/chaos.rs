@@ -17,7 +17,7 @@ pub(super) const FAULTS: [(&str, &str, &str); 29] = [
     ),
     (
         "nobody empties the pipe of the log",
-        "the same; how many lines are lost is told once",
+        "the same; how many lines are lost is logged once",
         "independence::a_log_that_nobody_empties_holds_nobody_up_and_what_is_lost_is_told",
     ),
     (
@@ -27,7 +27,7 @@ pub(super) const FAULTS: [(&str, &str, &str); 29] = [
     ),
     (
         "a hard limit of 256 open files, 101 interfaces, 300 clients",
-        "sockets are counted exactly; interfaces left out are told",
+        "sockets are counted exactly; interfaces left out are reported",
         "independence::interfaces_for_which_no_descriptors_are_left_are_told_and_all_else_is_counted",
     ),
     (
@@ -37,7 +37,7 @@ pub(super) const FAULTS: [(&str, &str, &str); 29] = [
     ),
     (
         "an interface whose name is not UTF-8",
-        "told once; others are counted",
+        "logged once; others are counted",
         "independence::an_interface_without_a_name_that_can_be_read_is_told_once",
     ),
     (
@@ -60,7 +60,7 @@ pub(super) const FAULTS: [(&str, &str, &str); 29] = [
         "TLS, passwords and clients' certificates are still asked for",
         "web_config::no_file_takes_protection_away",
     ),
-    ("the certificate has expired", "told once", "web_config::a_certificate_that_has_expired_is_told_once"),
+    ("the certificate has expired", "logged once", "web_config::a_certificate_that_has_expired_is_told_once"),
     (
         "processes and units with hostile names, and a restart",
         "the name is one label, before and after",
@@ -68,7 +68,7 @@ pub(super) const FAULTS: [(&str, &str, &str); 29] = [
     ),
     (
         "programs are detached from the cgroup",
-        "attached again within 10 s, told, and exact from there on",
+        "attached again within 10 s, reported, and exact from there on",
         "hooks_lost::programs_that_somebody_takes_from_sockets_are_attached_again",
     ),
     (
@@ -78,7 +78,7 @@ pub(super) const FAULTS: [(&str, &str, &str); 29] = [
     ),
     (
         "programs are detached from an interface",
-        "attached again within 10 s, and told",
+        "attached again within 10 s, and reported",
         "hooks_lost::programs_that_somebody_takes_off_an_interface_are_attached_again",
     ),
     (
@@ -93,7 +93,7 @@ pub(super) const FAULTS: [(&str, &str, &str); 29] = [
     ),
     (
         "what is pinned is deleted, all or a part of it",
-        "told; at the end it says that it is detached, and it is",
+        "reported; at the end it says that it is detached, and it is",
         "hooks_lost::of_pins_that_are_deleted_it_says_what_is_true",
     ),
     (
@@ -108,7 +108,7 @@ pub(super) const FAULTS: [(&str, &str, &str); 29] = [
     ),
     (
         "what is pinned is damaged",
-        "it is replaced, and told",
+        "it is replaced, and reported",
         "survival::replacement::a_damaged_state_is_replaced",
     ),
     (
@@ -162,11 +162,11 @@ mod tests {
 
     #[test]
     fn the_docs_have_every_fault() {
-        let docs = fs::read_to_string(workspace::root().join("docs/chaos.md")).unwrap();
+        let docs = fs::read_to_string(workspace::root().join("docs/internals/chaos.md")).unwrap();
         for (fault, holds, test) in FAULTS {
             let (row, end) = (format!("| {fault} | {holds} | "), format!(" s | `{test}` |"));
             let is_there = docs.lines().any(|line| line.starts_with(&row) && line.ends_with(&end));
-            assert!(is_there, "docs/chaos.md has no row for {test}: `cargo xtask chaos` shows it");
+            assert!(is_there, "docs/internals/chaos.md has no row for {test}: `cargo xtask chaos` shows it");
         }
     }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::proxied::Counting;
 
-/// The peer, and a network of proxies that are believed.
+/// The peer, and a network of trusted proxies.
 const PEER: &str = "10.0.0.1";
 
 fn bytes(address: &str) -> [u8; 16] {
@@ -18,11 +18,11 @@ fn bytes(address: &str) -> [u8; 16] {
 }
 
 /// Whether it is in 10.0.0.0/8.
-fn believed(address: &[u8; 16]) -> bool {
+fn trusted(address: &[u8; 16]) -> bool {
     address[..13] == bytes("10.0.0.0")[..13]
 }
 
-/// A connection from a proxy that is believed, and what it told.
+/// A connection from a trusted proxy, and what it told.
 struct Proxy {
     talk: Conversation,
     clients: Vec<[u8; 16]>,
@@ -68,7 +68,7 @@ impl Proxy {
             let step = talk.connection.step(&segment, talk.now, &mut talk.window, bytes);
             more = step.more;
             if talk.connection.counting == Counting::ByRequest {
-                let told = talk.connection.tell_client(&mut talk.window, believed);
+                let told = talk.connection.tell_client(&mut talk.window, trusted);
                 self.clients.extend(told.client);
                 talk.unmeasured.extend(told.unmeasured);
             }
@@ -277,7 +277,7 @@ fn a_connection_has_a_client_for_each_of_its_requests() {
     let ask = |client: &str| format!("GET / HTTP/1.1\r\nX-Forwarded-For: {client}\r\n\r\n");
     let said = [ask("203.0.113.7"), GET.into(), ask("2001:db8::7")].concat();
     assert_eq!(proxy.clients(&said), [bytes("203.0.113.7"), bytes(PEER), bytes("2001:db8::7")]);
-    // Whom a header names, it is no proxy, and what it says of itself is not believed.
+    // Whom a header names, it is no proxy, and what it says of itself is not trusted.
     let mut proxy = Proxy::new();
     proxy.say(&ipv4(0), &[usize::MAX]);
     assert_eq!(proxy.clients(&said), [[0; 16]; 0]);

@@ -128,7 +128,7 @@ fn so_many_may_follow_and_a_place_is_given_back() {
         let mut followers: Vec<_> = (0..MAX_SUBSCRIBERS).map(|_| Follower::new(address)).collect();
         let (status, error) = refused(address, "/api/v1/stream");
         assert_eq!(status, 503);
-        assert!(error.starts_with("16 subscribers follow the stream already"), "{error}");
+        assert!(error.starts_with("16 clients follow the stream already"), "{error}");
         followers.pop();
         let limit = Instant::now() + Duration::from_secs(10);
         loop {

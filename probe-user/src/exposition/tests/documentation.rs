@@ -1,4 +1,4 @@
-//! Keeps `docs/metrics.md` true: it, the table of names and what is rendered list the same metrics.
+//! Keeps `docs/reference/metrics.md` true: it, the table of names and what is rendered list the same metrics.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use probe_common::reason::Reason;
 use super::{names, rendered, sample};
 use crate::feature::{self, Feature};
 
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/metrics.md");
 
 /// A row of the reference: type and labels.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ struct Row {
 
 /// The rows of the reference's tables, by metric. A row is `| name | type | labels | meaning | source |`.
 fn documented() -> BTreeMap<String, Row> {
-    let text = fs::read_to_string(DOCUMENT).expect("docs/metrics.md");
+    let text = fs::read_to_string(DOCUMENT).expect("docs/reference/metrics.md");
     let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
     // Those of `traffic-probe monitor` are its own: see `monitor/metrics/tests.rs`.
     let of_agent = |line: &&str| line.starts_with("| `") && !line.starts_with("| `traffic_probe_monitor_");
@@ -75,17 +75,17 @@ fn the_table_of_names_is_documented_and_the_other_way_round() {
 
 #[test]
 fn every_feature_is_documented_in_its_own_words() {
-    let text = fs::read_to_string(DOCUMENT).expect("docs/metrics.md");
+    let text = fs::read_to_string(DOCUMENT).expect("docs/reference/metrics.md");
     for feature in Feature::ALL {
         let feature::Row { name, lost, mend, .. } = feature.row();
         let row = format!("\n| {name} | {lost} | {mend} |\n");
-        assert!(text.contains(&row), "docs/metrics.md lacks the row{row}");
+        assert!(text.contains(&row), "docs/reference/metrics.md lacks the row{row}");
     }
 }
 
 #[test]
 fn every_reason_is_documented() {
-    let text = fs::read_to_string(DOCUMENT).expect("docs/metrics.md");
+    let text = fs::read_to_string(DOCUMENT).expect("docs/reference/metrics.md");
     for reason in Reason::ALL {
         assert!(text.contains(&format!("\n| {} | ", reason.label())), "{} is not explained", reason.label());
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use probe_common::{
     counters::ServiceCounters,
     exchange::{LatencyCell, LatencyKey},
-    order::{Deed, Order},
+    order::{Action, Order},
     service::OTHER,
 };
 
@@ -94,11 +94,11 @@ fn counters(index: u32, heir: u32, last: &ServiceCounters) -> Vec<Order> {
         entry: of(heir),
         count,
         number,
-        deed: Deed::Count as u32,
+        action: Action::Count as u32,
         ..Order::default()
     };
     let added = numbers.filter(|(_, count)| *count > 0).map(count);
-    let gone = Order { entry: of(index), deed: Deed::LetGo as u32, ..Order::default() };
+    let gone = Order { entry: of(index), action: Action::LetGo as u32, ..Order::default() };
     added.chain([gone]).collect()
 }
 
@@ -133,7 +133,7 @@ mod tests {
         let last = ServiceCounters { opened: 2, closed: 2, retransmitted: 7, ..ServiceCounters::default() };
         let orders = counters(1, 4, &last);
         let (gone, added) = orders.split_last().unwrap();
-        assert_eq!((gone.deed, gone.entry.service), (Deed::LetGo as u32, 1));
+        assert_eq!((gone.action, gone.entry.service), (Action::LetGo as u32, 1));
         let added: Vec<_> =
             added.iter().map(|order| (order.entry.service, order.number, order.count)).collect();
         assert_eq!(added, [(4, 6, 7), (4, 7, 2), (4, 9, 2)]);

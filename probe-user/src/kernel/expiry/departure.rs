@@ -135,7 +135,7 @@ impl Expiry {
         }
         self.diversion.carry_out(gone.iter().flat_map(Leaver::orders).collect::<Vec<_>>())?;
         self.diversion.close(&self.grace)?;
-        tracing::debug!("{} series were idle, and have left the kernel's tables", gone.len());
+        tracing::debug!("dropped {} idle series", gone.len());
         Ok(gone)
     }
 }

@@ -6,7 +6,7 @@ use aya::{
 };
 use probe_common::{
     exchange::{LatencyCell, LatencyKey},
-    order::{DIVERTED, Deed, Order, STRAIGHT},
+    order::{Action, DIVERTED, Order, STRAIGHT},
 };
 
 use crate::kernel::{
@@ -104,7 +104,7 @@ impl Diversion {
         grace.wait()?;
         let entries = self.leaving.keys().collect::<Result<Vec<_>, _>>();
         let entries = entries.map_err(CollectError::of_map(LEAVING))?;
-        let settle = |entry| Order { entry, deed: Deed::Settle as u32, ..Order::default() };
+        let settle = |entry| Order { entry, action: Action::Settle as u32, ..Order::default() };
         self.carry_out(entries.into_iter().map(settle))?;
         self.broken = false;
         Ok(())

@@ -2,7 +2,7 @@
 
 use probe_common::{
     exchange::{LatencyCell, LatencyKey, Span},
-    order::{Deed, Order},
+    order::{Action, Order},
 };
 
 use super::series::Series;
@@ -41,15 +41,15 @@ impl Leaver {
             }
             (None, _) => None,
         };
-        let order = Order { entry: *key, deed: Deed::Delete as u32, ..Order::default() };
+        let order = Order { entry: *key, action: Action::Delete as u32, ..Order::default() };
         to.map_or(order, |to| moved(key, to, cell))
     }
 }
 
 /// An order to add what an entry has to another, and to delete it.
 pub(super) fn moved(entry: &LatencyKey, to: LatencyKey, cell: &LatencyCell) -> Order {
-    let deed = Deed::Move as u32;
-    Order { entry: *entry, to, count: cell.count, sum: cell.sum, deed, ..Order::default() }
+    let action = Action::Move as u32;
+    Order { entry: *entry, to, count: cell.count, sum: cell.sum, action, ..Order::default() }
 }
 
 /// Whether an entry is one of requests, and no sign.
@@ -79,11 +79,11 @@ mod tests {
         assert_eq!(leaver.count(), 3, "a sign is no request");
         let orders: Vec<_> = leaver.orders().collect();
         let [both, duration, sign] = &orders[..] else { panic!("{orders:?}") };
-        assert_eq!((both.deed, both.count, both.sum), (Deed::Move as u32, 2, 200));
+        assert_eq!((both.action, both.count, both.sum), (Action::Move as u32, 2, 200));
         assert_eq!(both.to, leaver.series.rest(3));
         let elsewhere = Leaver { rest: 2, ..leaver.clone() }.orders().next().unwrap();
         assert_eq!(elsewhere.to, LatencyKey { service: 2, ..both.to }, "its service leaves as well");
-        assert!(duration.deed == Deed::Delete as u32 && sign.deed == Deed::Delete as u32);
+        assert!(duration.action == Action::Delete as u32 && sign.action == Action::Delete as u32);
     }
 
     #[test]
@@ -93,6 +93,6 @@ mod tests {
         let orders: Vec<_> = leaver.orders().collect();
         assert_eq!(orders[0].to, key(2, Span::Both, 200, 3));
         assert_eq!((orders[1].to, orders[1].count), (key(2, Span::Duration, 200, 4), 1));
-        assert_eq!(orders[2].deed, Deed::Delete as u32);
+        assert_eq!(orders[2].action, Action::Delete as u32);
     }
 }

@@ -67,7 +67,7 @@ impl Parked {
         self.write(entry.index, ParkedService { key, process: entry.process, going: 0 })
     }
 
-    /// Notes that nothing of what was counted is to be believed from now on.
+    /// Notes that nothing that was counted can be trusted from now on.
     pub(super) fn let_go(&mut self, index: u32) -> Result<(), CollectError> {
         match self.services.get(&index) {
             Some(parked) => self.write(index, ParkedService { going: 1, ..*parked }),

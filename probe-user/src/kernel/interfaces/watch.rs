@@ -30,15 +30,16 @@ impl Interfaces {
             match self.attach_hooks(ebpf, features, index, &link) {
                 Ok(hooks) => {
                     tracing::warn!(
-                        "somebody had taken the probe's programs off the interface {name}; attached again: what it carried in up to \
-                         {} s before this is not counted",
+                        "another process detached our programs from the interface {name}; attached again: its \
+                         traffic in up to {} s before this is not counted",
                         EVERY.as_secs()
                     );
                     self.attached.insert(index, Attached { name, before, share, hooks });
                 }
                 Err(error) => {
                     tracing::warn!(
-                        "somebody has taken the probe's programs off the interface {name}, which is not counted any more: {error}"
+                        "another process detached our programs from the interface {name}, which is no longer \
+                         counted: {error}"
                     );
                     self.counters.remove(index);
                     self.refused.insert(index, Refused { name, reason: error.to_string() });

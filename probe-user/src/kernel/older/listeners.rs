@@ -41,11 +41,14 @@ pub(super) fn name_owners(ebpf: &mut Ebpf, listening: &[u64], holders: &HashMap<
         match written {
             Ok(()) => named += 1,
             Err(error) => {
-                tracing::debug!("{}: a socket older than the probe is not told: {error}", holder.name);
+                tracing::debug!(
+                    "{}: cannot write the owner of a socket older than the probe: {error}",
+                    holder.name
+                );
             }
         }
     }
-    tracing::debug!("{named} of {} listening sockets are older than the probe and known", listening.len());
+    tracing::debug!("named {named} of {} listening sockets older than the probe", listening.len());
 }
 
 /// The state of a socket that listens and has had no packet. All else is zero: nothing is known of it.

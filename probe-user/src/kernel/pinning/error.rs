@@ -22,7 +22,7 @@ pub enum PinError {
     )]
     ReadOnly(PathBuf),
     /// A name that a bpffs refuses.
-    #[error("--pin {} has a dot in a name, which a bpffs does not allow: choose a name without", .0.display())]
+    #[error("--pin {} contains a dot, which bpffs does not allow in names: choose another name", .0.display())]
     Dot(PathBuf),
     /// An agent has it.
     #[error(transparent)]

@@ -36,7 +36,7 @@ pub(in crate::kernel) struct Making {
     pub(in crate::kernel) tc: TcAttachment,
     /// The network namespace: interfaces are numbered by it.
     pub(in crate::kernel) namespace: u64,
-    /// Proxies that are believed: a connection is judged once, when it is established.
+    /// Trusted proxies: a connection is judged once, when it is established.
     pub(in crate::kernel) proxies: Proxies,
     /// Networks that are one peer: what they are numbered by.
     pub(in crate::kernel) peer_networks: PeerNetworks,

@@ -186,7 +186,7 @@ impl Pin {
         field(&self.account(), "ifindex").filter(|&index| index != 0)
     }
 
-    /// Whether the link was at a cgroup and somebody has detached it.
+    /// Whether the link was at a cgroup and another process has detached it.
     pub(in crate::kernel) fn is_off_its_cgroup(&self) -> bool {
         field::<u64>(&self.account(), "cgroup_id") == Some(0)
     }

@@ -8,7 +8,7 @@ use probe_common::{
 
 use super::*;
 
-/// Three times the standard error that `docs/metrics.md` states, by the largest number of clients that there were.
+/// Three times the standard error that `docs/reference/metrics.md` states, by the largest number of clients that there were.
 const BOUND: f64 = 0.06;
 
 /// How often each case is run, each time with another choice of members.

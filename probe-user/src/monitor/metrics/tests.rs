@@ -1,11 +1,11 @@
-//! What is shown of runs, and that docs/metrics.md lists it.
+//! What is shown of runs, and that docs/reference/metrics.md lists it.
 
 use std::{collections::BTreeSet, fs};
 
 use super::{super::results::Failure, *};
 use crate::exposition::names::Kind;
 
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/metrics.md");
 
 fn request(name: &str, status: Option<u16>, failures: &[&str]) -> Request {
     let failure = |name: &&str| Failure { name: (*name).to_owned(), message: String::new() };
@@ -84,7 +84,7 @@ fn names_that_are_made_up_anew_each_time_do_not_become_series() {
     assert!(text.lines().all(|line| line.len() < 500), "a name is cut");
 }
 
-/// The rows of docs/metrics.md about the monitor: name, type and labels.
+/// The rows of docs/reference/metrics.md about the monitor: name, type and labels.
 fn documented() -> Vec<(String, String, BTreeSet<String>)> {
     let text = fs::read_to_string(DOCUMENT).unwrap();
     let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();

@@ -38,7 +38,7 @@ fn damage_is_told_with_its_place() {
     file[second + 8..][..4].fill(0xff);
     let (report, error) = damaged(file);
     assert!(
-        error.starts_with(&format!("at byte {second}, behind 1 packets: a record says that it is larger")),
+        error.starts_with(&format!("at byte {second}, behind 1 packets: a record claims to be larger")),
         "{error}"
     );
     assert!(!report.capture.truncated);
@@ -60,16 +60,13 @@ fn what_is_no_capture_is_told_in_a_sentence() {
         count(Cursor::new(file.to_vec()), "test", 1_000, Routes::Counted).unwrap_err().to_string()
     };
     assert!(refused(b"").starts_with("it is empty"));
-    assert!(
-        refused(b"<html><body>It works!</body></html>")
-            .starts_with("it begins neither as pcap nor as pcapng")
-    );
+    assert!(refused(b"<html><body>It works!</body></html>").starts_with("it is neither pcap nor pcapng"));
     assert!(refused(&[0x1f, 0x8b, 8, 0, 0, 0]).contains("gzip -dc FILE | traffic-probe replay -"));
     for format in Format::ALL {
         let file = file(format, Link::Ethernet, &[]);
         for length in 1..24 {
             let refusal = refused(&file[..length]);
-            let expected = ["it ends within its first header", "it begins neither"];
+            let expected = ["it ends within its first header", "it is neither"];
             assert!(
                 expected.iter().any(|start| refusal.starts_with(start)),
                 "{format:?} {length}: {refusal}"

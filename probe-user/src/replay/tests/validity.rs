@@ -58,7 +58,7 @@ fn one_absurd_number_is_no_traffic() {
 
 /// Where the handshake is in the capture, the window is known to the byte.
 #[test]
-fn what_lies_beyond_the_window_is_not_believed() {
+fn what_lies_beyond_the_window_is_not_accepted() {
     let at = |ahead| disturbed(Wire::open(), Client, ACK, [ahead, 0], b"GET / HTTP/1.1\r\n\r\n");
     let report = replayed(&at(65_536));
     assert_eq!((only(&report).bytes.received, kinds(only(&report))), (2 * 27, vec!["GET 200: 2".to_owned()]));
@@ -70,7 +70,7 @@ fn what_lies_beyond_the_window_is_not_believed() {
 
 /// A capture lacks what its machine could not keep up with: megabytes, of both directions or of one.
 #[test]
-fn what_goes_on_behind_a_gap_is_believed() {
+fn what_goes_on_behind_a_gap_is_accepted() {
     for lost in [[100_000, 0], [0, 3_000_000], [50_000_000, 70_000_000]] {
         for wire in beginnings() {
             let mut wire = wire;

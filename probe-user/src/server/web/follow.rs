@@ -66,13 +66,16 @@ impl Follower {
             Ok(reception) => {
                 web.replace(reception);
                 if !first {
-                    tracing::info!("{} or a file of its has changed, and is in force", self.path.display());
+                    tracing::info!(
+                        "{} or a file it names has changed, and is now in force",
+                        self.path.display()
+                    );
                 }
                 self.complaint = None;
             }
             Err(complaint) => {
                 if self.complaint.as_ref() != Some(&complaint) {
-                    tracing::warn!("what was in force before stays so: {complaint}");
+                    tracing::warn!("keeping the previous web configuration: {complaint}");
                 }
                 self.complaint = Some(complaint);
             }

@@ -18,11 +18,11 @@ pub(super) struct Validity {
 /// What is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Invalid {
-    #[error("the certificate of the listener has expired, on {}: clients refuse it; put a new one in its place", day(*.0))]
+    #[error("the listener's certificate expired on {}: clients refuse it; replace it", day(*.0))]
     Expired(i64),
-    #[error("the certificate of the listener expires on {}: put a new one in its place before that", day(*.0))]
+    #[error("the listener's certificate expires on {}: replace it before then", day(*.0))]
     Expires(i64),
-    #[error("the certificate of the listener is valid from {} on: until then clients refuse it; is the clock right?", day(*.0))]
+    #[error("the listener's certificate is not valid before {}: clients refuse it until then; check the clock", day(*.0))]
     NotYet(i64),
 }
 
@@ -65,9 +65,9 @@ mod tests {
             let seconds = u64::try_from(days * day).unwrap();
             validity.at(UNIX_EPOCH + Duration::from_secs(seconds + 1)).map(|invalid| invalid.to_string())
         };
-        assert!(at(99).unwrap().contains("is valid from 1970-04-11T00:00:00Z on"));
+        assert!(at(99).unwrap().contains("is not valid before 1970-04-11T00:00:00Z"));
         assert_eq!((at(100), at(150), at(182)), (None, None, None));
         assert!(at(183).unwrap().contains("expires on 1970-07-10T00:00:00Z"));
-        assert!(at(190).unwrap().contains("has expired, on 1970-07-10T00:00:00Z"));
+        assert!(at(190).unwrap().contains("expired on 1970-07-10T00:00:00Z"));
     }
 }

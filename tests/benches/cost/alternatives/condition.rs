@@ -24,7 +24,7 @@ pub(crate) enum Condition {
     Log,
     /// All packets into a file.
     Capture,
-    /// A script that tells of every reply.
+    /// A script that writes a line per reply.
     Stream,
     /// A script that counts them in the kernel.
     Map,

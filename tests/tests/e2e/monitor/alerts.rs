@@ -30,9 +30,12 @@ fn the_rules_are_what_their_tests_say() -> Result<()> {
     ensure!(said.contains("SUCCESS"), "{said}");
     let rules = rules()?;
     for alert in rules.split("- alert: ").skip(1).filter_map(|rest| rest.lines().next()) {
-        let runbook = format!("{DEPLOY}/../docs/runbooks/{alert}.md");
+        let runbook = format!("{DEPLOY}/../docs/operations/runbooks/{alert}.md");
         ensure!(fs::metadata(&runbook).is_ok(), "{alert} has no runbook");
-        ensure!(rules.contains(&format!("/docs/runbooks/{alert}.md")), "{alert} does not name its runbook");
+        ensure!(
+            rules.contains(&format!("/docs/operations/runbooks/{alert}.md")),
+            "{alert} does not name its runbook"
+        );
     }
     Ok(())
 }

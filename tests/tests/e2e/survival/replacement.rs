@@ -24,14 +24,17 @@ use probe_user::{
     settings::Capacities,
 };
 
-use super::{TOOK_UP, steady::Steady};
+use super::{TOOK_OVER, steady::Steady};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Makes sure that an agent has begun anew, that nothing of the one before is left, and that it counts.
 fn replaces(agent: &Agent<'_>, before: &bpf::Footprint, pins: &PinDirectory) -> Result<()> {
     let log = agent.log()?;
-    ensure!(log.contains("replaced") && !log.contains(TOOK_UP), "it did not replace what was pinned: {log}");
+    ensure!(
+        log.contains("replaced") && !log.contains(TOOK_OVER),
+        "it did not replace what was pinned: {log}"
+    );
     ensure!(pins.layouts()?.len() == 1, "there are several layouts: {:?}", pins.layouts()?);
     before.is_gone()?;
     let nginx = Nginx::start()?;
@@ -109,7 +112,7 @@ fn a_start_that_was_cut_short_leaves_nothing_for_long() -> Result<()> {
     fs::remove_dir(layout.join("whole"))?;
     let agent = Setup::default().pinned(&pins).start()?;
     let log = agent.log()?;
-    ensure!(!log.contains(TOOK_UP), "it took up a state that was not whole: {log}");
+    ensure!(!log.contains(TOOK_OVER), "it took over a state that was not whole: {log}");
     held.is_gone()
 }
 
