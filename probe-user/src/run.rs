@@ -15,7 +15,7 @@ use crate::{
     attribution::{Attribution, cgroup2_root},
     check::privileges,
     descriptors,
-    exposition::Exposition,
+    export::Exposition,
     feature::Feature,
     heap,
     instance::Instance,

@@ -1,6 +1,6 @@
 //! The monitor's metrics: docs/metrics.md is tested against this table.
 
-use crate::exposition::names::{Kind, Metric, Unit};
+use crate::export::names::{Kind, Metric, Unit};
 
 const REQUEST: &[&str] = &["collection", "request"];
 const COLLECTION: &[&str] = &["collection"];

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{Service, connection::Peer, gate::Turn};
 use crate::{
-    exposition::{CONTENT_TYPE as TEXT, Exposition, Gone},
+    export::{CONTENT_TYPE as TEXT, Exposition, Gone},
     scrapers::Scrapers,
 };
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::*;
-use crate::{exposition::Exposition, latest::Latest, report::Report, snapshot::Snapshot};
+use crate::{export::Exposition, latest::Latest, report::Report, snapshot::Snapshot};
 
 /// Runs a server while `scrape` runs against it.
 pub(crate) fn with_server(latest: Arc<Latest>, scrape: impl FnOnce(SocketAddr)) {

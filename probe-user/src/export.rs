@@ -1,4 +1,4 @@
-//! The Prometheus exposition: what a [`crate::report::Report`] looks like at `/metrics`.
+//! What leaves the node: what a [`crate::report::Report`] looks like at `/metrics`.
 //!
 //! The text is written here, and not by the `prometheus` crate's encoder: that one takes every bucket of every series as
 //! an object of its own, which for 10,000 histograms was 135 ms and 200 MB a scrape. The crate has the agent's `process_*`.

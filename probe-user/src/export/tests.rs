@@ -1,6 +1,8 @@
 //! What a report looks like at `/metrics`.
 
+mod arrows;
 mod documentation;
+mod golden;
 pub(crate) mod hostile_names;
 pub(crate) mod sample;
 
