@@ -1,76 +1,77 @@
 //! What leaves the node: what a [`crate::report::Report`] looks like at `/metrics`.
 //!
-//! The text is written here, and not by the `prometheus` crate's encoder: that one takes every bucket of every series as
-//! an object of its own, which for 10,000 histograms was 135 ms and 200 MB a scrape. The crate has the agent's `process_*`.
+//! [`walk`] shows every figure once to a [`sink::Sink`], with what the table of [`names`] says of it; the encoders are sinks.
 
-mod agent;
-mod family;
-mod identity_labels;
-mod interfaces;
+mod edges;
+mod encode;
 pub mod names;
-mod page;
-mod peers;
-mod requests;
-mod resources;
-mod services;
-mod tiers;
+mod sink;
+mod walk;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
-use prometheus::{Registry, TextEncoder, process_collector::ProcessCollector};
+use prometheus::Registry;
 
-pub use page::Gone;
+pub use edges::{BadEdges, Edges};
+pub use encode::{Format, Gone, Histograms, Options};
 
-use crate::{latest::Latest, report::Report};
-use page::Page;
-
-/// The content type of the text format.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+use crate::latest::Latest;
+use encode::Starts;
+use walk::Process;
 
 /// Writes the latest report and the agent's own process metrics.
 #[derive(Clone, Debug)]
 pub struct Exposition {
     latest: Arc<Latest>,
     process: Registry,
+    options: Options,
+    /// When the kernel side began to count, and when the machine started.
+    counting: Option<SystemTime>,
+    boot: Option<u64>,
 }
 
 impl Exposition {
     /// An exposition of what `latest` holds at each scrape.
     pub fn new(latest: Arc<Latest>) -> Result<Self, prometheus::Error> {
-        let process = Registry::new();
-        process.register(Box::new(ProcessCollector::for_self()))?;
-        Ok(Self { latest, process })
+        let process = Process::registry()?;
+        let boot = procfs::boot_time_secs().ok();
+        Ok(Self { latest, process, options: Options::default(), counting: None, boot })
     }
 
-    /// Writes the metrics in Prometheus' text format, in pieces of some 64 KiB, each of whole lines.
+    /// The same with other options.
+    #[must_use]
+    pub fn with(self, options: Options) -> Self {
+        Self { options, ..self }
+    }
+
+    /// The same of counters that were zero then.
+    #[must_use]
+    pub fn counting_since(self, counting: SystemTime) -> Self {
+        Self { counting: Some(counting), ..self }
+    }
+
+    /// Writes the metrics in a format, in pieces of some 64 KiB.
     ///
     /// Returns when the figures were taken; none if there are none yet. The error is that of `send`: whoever asked has gone.
-    pub fn write(&self, send: &mut dyn FnMut(String) -> Result<(), Gone>) -> Result<Option<Instant>, Gone> {
-        let mut page = Page::new(send);
-        agent::build_info(&mut page);
+    pub fn write(
+        &self,
+        format: Format,
+        send: &mut dyn FnMut(Vec<u8>) -> Result<(), Gone>,
+    ) -> Result<Option<Instant>, Gone> {
         let report = self.latest.get();
-        if let Some(report) = &report {
-            write(&mut page, report);
-        }
-        match TextEncoder::new().encode_to_string(&self.process.gather()) {
-            Ok(text) => page.append(&text),
-            Err(error) => tracing::error!("cannot tell the metrics of the agent's own process: {error}"),
-        }
-        page.finish()?;
+        let process = Process::read(&self.process);
+        let starts = Starts {
+            counting: self
+                .counting
+                .and_then(|time| Some(time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64())),
+            boot: self.boot.map(|seconds| seconds as f64),
+            process: process.started(),
+        };
+        encode::write(format, &self.options, starts, report.as_deref(), &process, send)?;
         Ok(report.map(|report| report.snapshot.taken))
-    }
-}
-
-fn write(page: &mut Page<'_>, report: &Report) {
-    agent::write(page, &report.snapshot);
-    services::totals(page, &report.snapshot);
-    services::endings(page, &report.endings);
-    interfaces::totals(page, &report.snapshot);
-    resources::write(page, &report.resources);
-    if let Some(rates) = &report.rates {
-        services::rates(page, rates);
-        interfaces::rates(page, &report.snapshot, rates);
-        tiers::write(page, report);
     }
 }
 
