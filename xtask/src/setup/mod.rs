@@ -36,7 +36,7 @@ pub(crate) use self::{
     machine::{Machine, machine, possible as machine_possible},
     newman::newman,
     packagers::packagers,
-    schemas::{bill_schema, schemas},
+    schemas::{bill_schema, openmetrics_parser, schemas},
     system::SystemChanges,
     toolchain::Toolchain,
 };
