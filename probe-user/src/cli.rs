@@ -8,6 +8,7 @@ mod detach_args;
 mod duration;
 mod layers;
 mod listener_args;
+mod metrics_args;
 mod monitor_args;
 mod peer_args;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use cluster_args::ClusterArgs;
 pub use detach_args::{DetachArgs, InstanceArgs};
 pub use layers::{BadCommand, Setting};
 use listener_args::ListenerArgs;
+use metrics_args::MetricsArgs;
 pub use monitor_args::MonitorArgs;
 use peer_args::PeerArgs;
 pub use replay_args::ReplayArgs;

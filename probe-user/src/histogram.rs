@@ -1,6 +1,6 @@
 //! A histogram as the kernel keeps it, in user space: exponential, sparse.
 
-use probe_common::bucket::{PER_DOUBLING, UNIT_EXPONENT};
+use probe_common::bucket::{LAST, PER_DOUBLING, UNIT_EXPONENT};
 use smallvec::SmallVec;
 
 /// Durations by bucket: see [`probe_common::bucket`].
@@ -19,6 +19,20 @@ pub struct Histogram {
 #[must_use]
 pub fn upper_edge(bucket: u16) -> f64 {
     (f64::from(bucket) / f64::from(PER_DOUBLING) + f64::from(UNIT_EXPONENT)).exp2()
+}
+
+/// The bucket whose upper edge is nearest to a duration, in seconds, by their ratio; none if no bucket's is near.
+#[must_use]
+pub fn bucket_at(seconds: f64) -> Option<u16> {
+    let place = (seconds.log2() - f64::from(UNIT_EXPONENT)) * f64::from(PER_DOUBLING);
+    let nearest = place.round();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within the range of buckets"
+    )]
+    let bucket = (0.0..=f64::from(LAST)).contains(&nearest).then_some(nearest as u16);
+    bucket
 }
 
 /// The lower edge of a bucket, in seconds, which does not belong to it; 0 for the first, which holds all that is shorter.
@@ -115,17 +129,12 @@ impl Histogram {
         self.buckets.iter().map(move |&(bucket, count)| (bucket, count - u64::from(bucket == of)))
     }
 
-    /// How many durations were at most `2^exponent` seconds, which is the edge of a bucket, for each of some exponents
-    /// that grow.
-    pub fn at_most_powers_of_two(
-        &self,
-        exponents: impl IntoIterator<Item = i32>,
-    ) -> impl Iterator<Item = u64> {
+    /// How many durations were at most at the upper edge of each of some buckets that grow.
+    pub fn at_most(&self, edges: impl IntoIterator<Item = u16>) -> impl Iterator<Item = u64> {
         let mut buckets = self.buckets.iter().peekable();
         let mut below = 0;
-        exponents.into_iter().map(move |exponent| {
-            let edge = (exponent - UNIT_EXPONENT) * i32::from(PER_DOUBLING);
-            while let Some((_, count)) = buckets.next_if(|(bucket, _)| i32::from(*bucket) <= edge) {
+        edges.into_iter().map(move |edge| {
+            while let Some((_, count)) = buckets.next_if(|(bucket, _)| *bucket <= edge) {
                 below += count;
             }
             below
@@ -217,7 +226,11 @@ mod tests {
     fn powers_of_two_are_edges() {
         let histogram = histogram([1 << 20, 1_953_125, 1_953_126]);
         // 2^-9 s is 1,953,125 ns.
-        let cumulative: Vec<_> = histogram.at_most_powers_of_two([-40, -10, -9, -8, 5]).collect();
+        let cumulative: Vec<_> = histogram
+            .at_most(
+                [-30, -10, -9, -8, 5].map(|exponent: i32| bucket_at(f64::from(exponent).exp2()).unwrap()),
+            )
+            .collect();
         assert_eq!(cumulative, [0, 0, 2, 3, 3]);
     }
 }

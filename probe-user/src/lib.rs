@@ -9,7 +9,7 @@ mod condition;
 pub mod config;
 pub mod descriptors;
 pub mod detach;
-pub mod exposition;
+pub mod export;
 pub mod feature;
 pub mod figures;
 mod heap;

@@ -2,7 +2,12 @@
 
 mod ticker;
 
-use std::{net::TcpListener, sync::Arc, thread, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context, anyhow};
 use tokio::{
@@ -15,7 +20,7 @@ use crate::{
     attribution::{Attribution, cgroup2_root},
     check::privileges,
     descriptors,
-    exposition::Exposition,
+    export::Exposition,
     feature::Feature,
     heap,
     instance::Instance,
@@ -55,6 +60,7 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     // Signals are caught before anything is attached: one that comes in between must detach too.
     let stop = runtime.block_on(async { Stop::catch() }).context("cannot catch signals")?;
     let mut probe = Probe::start(settings, &cgroup)?;
+    let since = counting_since(&probe, settings);
     least_privilege::keep_for_counting();
     tracing::info!("{confined}");
     web.follow(least_privilege::keep_for_reading)
@@ -71,6 +77,8 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     heap::give_back();
     let latest = Arc::new(Latest::default());
     let scrapers = Arc::new(Scrapers::default());
+    let exposition = Exposition::new(Arc::clone(&latest)).context("the table of metrics is malformed")?;
+    let exposition = exposition.with(settings.metrics.clone()).counting_since(since);
     let ticker = Ticker {
         attribution,
         probe,
@@ -80,7 +88,8 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
     };
     let ticking = Ticking::start(ticker, settings).context("cannot start the thread that collects")?;
     announce(&listener, settings, &web, screen);
-    let ended = runtime.block_on(serve(listener, latest, scrapers, settings, web, stop, ticking.ended));
+    let service = Service { latest, exposition, scrapers, interval: settings.interval };
+    let ended = runtime.block_on(serve(listener, service, settings, web, stop, ticking.ended));
     ticking.stop.shut();
     let joined = ticking.thread.join().map_err(|_| {
         anyhow!("the thread that collects failed: this is a bug, please report it with the log")
@@ -105,6 +114,12 @@ pub fn run(settings: &Settings, screen: &Screen) -> anyhow::Result<()> {
         ),
     }
     Ok(())
+}
+
+/// When the counters were zero: now, or when an earlier agent made those that are pinned.
+fn counting_since(probe: &Probe, settings: &Settings) -> SystemTime {
+    let pinned = settings.pin.as_deref().filter(|_| probe.is_pinned());
+    pinned.and_then(kernel::pinned_since).unwrap_or_else(SystemTime::now)
 }
 
 /// Who tells what peers are called.
@@ -134,17 +149,15 @@ fn announce(listener: &TcpListener, settings: &Settings, web: &Web, screen: &Scr
 
 async fn serve(
     listener: TcpListener,
-    latest: Arc<Latest>,
-    scrapers: Arc<Scrapers>,
+    service: Service,
     settings: &Settings,
     web: Arc<Web>,
     mut stop: Stop,
     ticks_ended: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
-    let exposition = Exposition::new(Arc::clone(&latest)).context("the table of metrics is malformed")?;
     let limits = settings.limits.within(descriptors::for_clients());
-    let known = Arc::clone(&scrapers);
-    let routes = server::router(Service { latest, exposition, scrapers, interval: settings.interval });
+    let known = Arc::clone(&service.scrapers);
+    let routes = server::router(service);
     tokio::select! {
         served = server::serve(listener, routes, limits, web, known) => served.context("cannot serve the metrics"),
         () = stop.wait() => Ok(()),

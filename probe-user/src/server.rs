@@ -1,5 +1,7 @@
 //! The agent's HTTP server: `/metrics`, `/healthz`, `/readyz` and an index, behind limits, TLS and authentication.
 
+mod accept;
+mod coding;
 mod connection;
 mod gate;
 mod guarded;

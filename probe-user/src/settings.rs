@@ -3,8 +3,8 @@
 use std::{fmt, net::SocketAddr, num::NonZeroU8, path::PathBuf, time::Duration};
 
 use crate::{
-    interface_filter::InterfaceFilter, peer_networks::PeerNetworks, proxies::Proxies, server::Limits,
-    tier::Policy,
+    export::Options, interface_filter::InterfaceFilter, peer_networks::PeerNetworks, proxies::Proxies,
+    server::Limits, tier::Policy,
 };
 
 /// The settings of the agent.
@@ -16,6 +16,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The file that says how to serve TLS and whom to admit.
     pub web_config: Option<PathBuf>,
+    /// What metrics look like there.
+    pub metrics: Options,
     /// Time between two passes over the kernel's tables.
     pub interval: Duration,
     /// Time over which rates and quantiles are taken.

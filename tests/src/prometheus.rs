@@ -28,19 +28,26 @@ pub struct Setup<'a> {
     agent: SocketAddr,
     alertmanager: Option<SocketAddr>,
     every: &'a str,
+    native_histograms: bool,
 }
 
 impl<'a> Setup<'a> {
     /// To scrape an agent each second.
     #[must_use]
     pub fn of(agent: &Agent<'_>) -> Self {
-        Self { agent: agent.address(), alertmanager: None, every: "1s" }
+        Self { agent: agent.address(), alertmanager: None, every: "1s", native_histograms: false }
     }
 
     /// To scrape and evaluate this often.
     #[must_use]
     pub fn every(self, every: &'a str) -> Self {
         Self { every, ..self }
+    }
+
+    /// To ask for native histograms, which it does by protobuf.
+    #[must_use]
+    pub fn with_native_histograms(self) -> Self {
+        Self { native_histograms: true, ..self }
     }
 
     /// To tell an Alertmanager.
@@ -71,18 +78,20 @@ impl<'a> Setup<'a> {
         }
         let file = root.join("prometheus.yml");
         fs::write(&file, config)?;
-        start(&file, directory)
+        let features = self.native_histograms.then_some("--enable-feature=native-histograms");
+        start(&file, directory, features)
     }
 }
 
-fn start(config: &Path, directory: TempDir) -> Result<Prometheus> {
+fn start(config: &Path, directory: TempDir, features: Option<&str>) -> Result<Prometheus> {
     let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
-    let arguments = [
+    let mut arguments = vec![
         format!("--config.file={}", config.display()),
         format!("--storage.tsdb.path={}", directory.path().join("data").display()),
         format!("--web.listen-address={address}"),
         "--log.level=warn".into(),
     ];
+    arguments.extend(features.map(str::to_owned));
     Prometheus::run(&arguments, address, directory)
 }
 

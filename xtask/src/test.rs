@@ -131,6 +131,7 @@ fn prepare(options: &Options, rings: &[Ring]) -> Result<Prepared> {
     if has(Ring::E2e) || has(Ring::Long) || has(Ring::Chaos) {
         variables.push(named("TRAFFIC_PROBE_GRAFANA_SCHEMA", &setup::grafana_schema()?));
         variables.push(named("TRAFFIC_PROBE_NEWMAN", &setup::newman()?));
+        variables.push(named("TRAFFIC_PROBE_OPENMETRICS", &setup::openmetrics_parser()?));
     }
     if has(Ring::Packages) {
         package::for_tests(&packages)?;

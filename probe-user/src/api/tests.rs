@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Interfaces, Kubernetes, Problem, Services, Tiers, documents::Documents};
 use crate::{
-    exposition::tests::{hostile_names::name, sample},
+    export::tests::{hostile_names::name, sample},
     identity::Identity,
     latest::Latest,
     place::Place,

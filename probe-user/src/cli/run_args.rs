@@ -8,8 +8,9 @@ use clap::{
     value_parser,
 };
 
-use super::{ClusterArgs, InstanceArgs, ListenerArgs, PeerArgs, Setting, duration, layers};
+use super::{ClusterArgs, InstanceArgs, ListenerArgs, MetricsArgs, PeerArgs, Setting, duration, layers};
 use crate::{
+    export::BadEdges,
     interface_filter::InterfaceGlob,
     proxies::ProxyNetwork,
     settings::{Capacities, ErrorClass, RouteLimits, Settings, TcAttachment, TcHook, TcxOrder},
@@ -120,6 +121,8 @@ pub struct RunArgs {
     cluster: ClusterArgs,
     #[command(flatten)]
     listener: ListenerArgs,
+    #[command(flatten)]
+    metrics: MetricsArgs,
 }
 
 /// Settings that contradict each other.
@@ -156,6 +159,9 @@ pub enum BadSettings {
     /// Tiers that make no sense.
     #[error(transparent)]
     Tiers(#[from] BadTiers),
+    /// Buckets that nothing can be counted in.
+    #[error(transparent)]
+    Buckets(#[from] BadEdges),
 }
 
 impl RunArgs {
@@ -182,6 +188,7 @@ impl RunArgs {
             listen: self.listen,
             limits: self.listener.limits(),
             web_config: self.listener.web_config,
+            metrics: self.metrics.options()?,
             interval,
             window,
             users_window,

@@ -59,7 +59,7 @@ pub use self::{
     grace::Grace,
     interfaces::interfaces_in_vain,
     object::{Cgroups, Networks, load},
-    pinning::{PinError, Removed},
+    pinning::{PinError, Removed, pinned_since},
     removal::{RemoveError, remove_filters, remove_pinned},
     trial::Trial,
 };

@@ -16,10 +16,11 @@ mod directory;
 mod error;
 mod layout;
 mod pins;
+mod since;
 
 pub(super) use self::{
     directory::PinDirectory,
     layout::{Layout, Making},
     pins::{Pin, Pins},
 };
-pub use self::{directory::Removed, error::PinError};
+pub use self::{directory::Removed, error::PinError, since::pinned_since};

@@ -11,7 +11,7 @@ use super::{
     names,
     results::{Request, Run},
 };
-use crate::exposition::names::Metric;
+use crate::export::names::Metric;
 
 /// How many requests, and how many failing tests, have series of their own; the others are `other`.
 const MOST_NAMES: usize = 500;

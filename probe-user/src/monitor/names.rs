@@ -1,6 +1,6 @@
 //! The monitor's metrics: docs/reference/metrics.md is tested against this table.
 
-use crate::exposition::names::{Kind, Metric, Unit};
+use crate::export::names::{Kind, Metric, Since, Unit};
 
 const REQUEST: &[&str] = &["collection", "request"];
 const COLLECTION: &[&str] = &["collection"];
@@ -8,7 +8,7 @@ const COLLECTION: &[&str] = &["collection"];
 macro_rules! metrics {
     ($($constant:ident = $name:literal, $kind:ident, $labels:expr, $unit:ident, $help:literal;)*) => {
         $(pub(super) const $constant: Metric =
-            Metric { name: $name, kind: Kind::$kind, labels: $labels, unit: Unit::$unit, help: $help };)*
+            Metric { name: $name, kind: Kind::$kind, labels: $labels, unit: Unit::$unit, since: Since::Process, help: $help };)*
         /// All of them.
         #[cfg(test)]
         pub(super) const ALL: &[Metric] = &[$($constant),*];

@@ -11,7 +11,7 @@ use axum::{
 };
 
 use super::history::History;
-use crate::exposition;
+use crate::export::Format;
 
 /// However short the period, a busy machine may be this late without being ill.
 const LATE_AT_LEAST: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ pub(super) fn router(history: Arc<History>, every: Duration, timeout: Duration) 
 
 async fn metrics(State(served): State<Served>) -> Response {
     match served.history.metrics() {
-        Ok(text) => ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
+        Ok(text) => ([(CONTENT_TYPE, Format::Text.content_type())], text).into_response(),
         Err(error) => failure(&error),
     }
 }

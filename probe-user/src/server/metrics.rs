@@ -1,4 +1,4 @@
-//! `/metrics`: the page is sent while it is written.
+//! `/metrics`: the page is sent, and compressed, while it is written.
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
@@ -6,7 +6,10 @@ use axum::{
     Extension,
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, HeaderValue, Method,
+        header::{CONTENT_ENCODING, CONTENT_TYPE, VARY},
+    },
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
@@ -17,9 +20,14 @@ use tokio::{
     time::{self, Instant},
 };
 
-use super::{Service, connection::Peer, gate::Turn};
+use super::{
+    Service, accept,
+    coding::{Coder, Coding},
+    connection::Peer,
+    gate::Turn,
+};
 use crate::{
-    exposition::{CONTENT_TYPE as TEXT, Exposition, Gone},
+    export::{Exposition, Format, Gone},
     scrapers::Scrapers,
 };
 
@@ -44,8 +52,15 @@ pub(super) async fn metrics(
     State(service): State<Service>,
     peer: Option<Extension<Peer>>,
     turn: Option<Extension<Turn>>,
+    method: Method,
     headers: HeaderMap,
 ) -> Response {
+    let form = Form { format: accept::format(&headers), coding: accept::coding(&headers) };
+    if method == Method::HEAD {
+        // Nothing is written for who asks only what it would be; and they have not had the figures.
+        let nothing = stream::empty::<io::Result<Bytes>>();
+        return form.response(Body::from_stream(nothing));
+    }
     let asked = peer.map(|Extension(Peer(who))| Asked {
         who,
         announced: headers.contains_key(SCRAPE_TIMEOUT),
@@ -55,7 +70,7 @@ pub(super) async fn metrics(
     let runtime = Handle::current();
     // Writing for a large node takes a while: not on a thread that others wait for.
     task::spawn_blocking(move || {
-        write(&service.exposition, &sender, turn.map(|Extension(turn)| turn), &runtime);
+        write(&service.exposition, form, &sender, turn.map(|Extension(turn)| turn), &runtime);
     });
     let pieces = stream::try_unfold((receiver, asked), async |(mut receiver, asked): (_, Option<Asked>)| {
         match mpsc::Receiver::recv(&mut receiver).await {
@@ -70,7 +85,27 @@ pub(super) async fn metrics(
             None => Err(io::Error::other("the page of metrics was not finished")),
         }
     });
-    ([(CONTENT_TYPE, TEXT)], Body::from_stream(pieces)).into_response()
+    form.response(Body::from_stream(pieces))
+}
+
+/// What a client's page is like.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    format: Format,
+    coding: Coding,
+}
+
+impl Form {
+    fn response(self, body: Body) -> Response {
+        let mut response = body.into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.format.content_type()));
+        headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+        if let Some(coding) = self.coding.label() {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+        }
+        response
+    }
 }
 
 /// Who asked.
@@ -89,7 +124,13 @@ impl Asked {
 
 /// Writes the page, until the client has gone or takes nothing more: then there is nobody to tell. While the client has not taken
 /// what is there, others have the turn.
-fn write(exposition: &Exposition, sender: &mpsc::Sender<Part>, mut turn: Option<Turn>, runtime: &Handle) {
+fn write(
+    exposition: &Exposition,
+    Form { format, coding }: Form,
+    sender: &mpsc::Sender<Part>,
+    mut turn: Option<Turn>,
+    runtime: &Handle,
+) {
     let deadline = Instant::now() + PATIENCE;
     let mut send = |part| match sender.try_send(part) {
         Ok(()) => Ok(()),
@@ -108,7 +149,26 @@ fn write(exposition: &Exposition, sender: &mpsc::Sender<Part>, mut turn: Option<
             runtime.block_on(time::timeout_at(deadline, send_and_go_on)).map_err(|_| Gone)?
         }
     };
-    if let Ok(taken) = exposition.write(&mut |piece| send(Part::Piece(piece.into()))) {
-        _ = send(Part::End(taken));
+    let written = Coder::new(coding).map_err(|error| no_coding(&error)).and_then(|mut coder| {
+        let taken = exposition.write(format, &mut |piece| {
+            coder
+                .code(piece)
+                .map_err(|error| no_coding(&error))?
+                .map_or(Ok(()), |coded| send(Part::Piece(coded.into())))
+        })?;
+        let rest = coder.finish().map_err(|error| no_coding(&error))?;
+        if !rest.is_empty() {
+            send(Part::Piece(rest.into()))?;
+        }
+        send(Part::End(taken))
+    });
+    if written.is_err() {
+        tracing::debug!("a client of /metrics left before it had all of it");
     }
+}
+
+/// Compressing fails for want of memory alone; the client sees a page without an end.
+fn no_coding(error: &io::Error) -> Gone {
+    tracing::warn!("cannot compress the page of metrics: {error}");
+    Gone
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, extract::State, http::StatusCode, response::Html, routing::get};
 
 use super::metrics::metrics;
-use crate::{api, exposition::Exposition, latest::Latest, scrapers::Scrapers};
+use crate::{api, export::Exposition, latest::Latest, scrapers::Scrapers};
 
 /// However short the interval, a busy machine may be this late without being ill.
 const LATE_AT_LEAST: Duration = Duration::from_secs(5);

@@ -1,7 +1,7 @@
 //! Over a real socket, as a scraper sees it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::Arc,
@@ -9,7 +9,12 @@ use std::{
 };
 
 use super::*;
-use crate::{exposition::Exposition, latest::Latest, report::Report, snapshot::Snapshot};
+use crate::{
+    export::{Exposition, tests::sample},
+    latest::Latest,
+    report::Report,
+    snapshot::Snapshot,
+};
 
 /// Runs a server while `scrape` runs against it.
 pub(crate) fn with_server(latest: Arc<Latest>, scrape: impl FnOnce(SocketAddr)) {
@@ -65,6 +70,74 @@ fn metrics_come_as_prometheus_wants_them() {
         );
         assert!(response.contains("\ntraffic_probe_collection_seconds 0.001\n"), "{response}");
         assert!(response.contains("\nprocess_resident_memory_bytes "), "{response}");
+    });
+}
+
+/// What a client that speaks HTTP/1.0 gets, so that no chunks are in between: the head, and the content.
+fn ask(address: SocketAddr, method: &str, headers: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{method} /metrics HTTP/1.0\r\nHost: probe\r\n{headers}\r\n").unwrap();
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).unwrap();
+    let end = response.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+    let content = response.split_off(end + 4);
+    (String::from_utf8(response).unwrap(), content)
+}
+
+/// The lines of a page, but for what the agent's process took, which is more each time.
+fn lines(page: &[u8]) -> Vec<String> {
+    let lines = std::str::from_utf8(page).unwrap().lines();
+    lines.filter(|line| !line.starts_with("process_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_page_is_the_same_however_it_is_coded() {
+    let latest = Arc::new(Latest::default());
+    latest.publish(Arc::new(sample::report_by_routes(300)));
+    with_server(latest, |address| {
+        let (head, plain) = ask(address, "GET", "");
+        assert!(!head.contains("content-encoding"), "{head}");
+        assert!(head.contains("vary: accept, accept-encoding\r\n"), "{head}");
+        assert!(plain.len() > 1 << 20, "{}", plain.len());
+        let (head, gzip) = ask(address, "GET", "Accept-Encoding: gzip\r\n");
+        assert!(head.contains("content-encoding: gzip\r\n"), "{head}");
+        let mut decoded = Vec::new();
+        flate2::read::GzDecoder::new(&*gzip).read_to_end(&mut decoded).unwrap();
+        assert!(lines(&decoded) == lines(&plain));
+        let (head, zstd) = ask(address, "GET", "Accept-Encoding: gzip, zstd\r\n");
+        assert!(head.contains("content-encoding: zstd\r\n"), "{head}");
+        assert!(lines(&zstd::stream::decode_all(&*zstd).unwrap()) == lines(&plain));
+        for coded in [gzip.len(), zstd.len()] {
+            assert!(coded * 10 < plain.len(), "{coded} of {}", plain.len());
+        }
+    });
+}
+
+#[test]
+fn a_format_is_asked_for_and_a_head_is_that_of_the_page() {
+    const PROTOBUF: &str =
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+    let latest = Arc::new(Latest::default());
+    latest.publish(report(Instant::now()));
+    with_server(latest, |address| {
+        for (accept, content_type) in [
+            ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
+            ("application/openmetrics-text", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+            (
+                PROTOBUF,
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+            ),
+        ] {
+            let headers = format!("Accept: {accept}\r\nAccept-Encoding: gzip\r\n");
+            let [(head, none), (of_get, page)] = ["HEAD", "GET"].map(|method| ask(address, method, &headers));
+            assert!(head.contains(&format!("\r\ncontent-type: {content_type}\r\n")), "{head}");
+            assert!(none.is_empty() && !page.is_empty(), "{accept}: {} and {}", none.len(), page.len());
+            let fields = |head: &str| {
+                let lines = head.lines().filter(|line| !line.starts_with("date:")).map(str::to_owned);
+                lines.collect::<BTreeSet<_>>()
+            };
+            assert_eq!(fields(&head), fields(&of_get), "{accept}");
+        }
     });
 }
 

@@ -230,6 +230,15 @@ fn many_series(agent: &Agent<'_>) -> Result<Nginx> {
 
 #[test]
 fn clients_that_ask_and_do_not_read_keep_no_scraper_waiting() -> Result<()> {
+    those_who_do_not_read("identity")
+}
+
+#[test]
+fn nor_do_those_that_ask_for_it_compressed() -> Result<()> {
+    those_who_do_not_read("zstd")
+}
+
+fn those_who_do_not_read(coding: &str) -> Result<()> {
     const SLOW: usize = 300;
     let agent = Setup::default().flags(&["--routes"]).start()?;
     let _nginx = many_series(&agent)?;
@@ -237,7 +246,7 @@ fn clients_that_ask_and_do_not_read_keep_no_scraper_waiting() -> Result<()> {
     let mut slow = Vec::new();
     for _ in 0..SLOW {
         let mut client = Client::connect_with_buffer(4096, agent.address())?;
-        client.send(&Request::new("GET", "/metrics"))?;
+        client.send(&Request::new("GET", "/metrics").header(&format!("Accept-Encoding: {coding}")))?;
         slow.push(client);
     }
     let (began, mut longest) = (Instant::now(), Duration::ZERO);

@@ -49,6 +49,7 @@
 //! | `dashboards` | every query of every panel, and figures that are those of the load |
 //! | `compose` | the compose file, and the command lines in it |
 //! | `exposition` | what promtool says of its metrics |
+//! | `formats` | `OpenMetrics`, protobuf and native histograms in a real Prometheus; gzip and zstd |
 //! | `api` | what the JSON API is described to be, and the metrics |
 //! | `postman` | the Postman collection of that API, by newman |
 //! | `report` | what a client of it tells people |
@@ -85,6 +86,7 @@ mod errors;
 mod expiry;
 mod exposition;
 mod floods;
+mod formats;
 mod grafana_alerts;
 mod handshakes;
 mod hooks_lost;

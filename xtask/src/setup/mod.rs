@@ -37,7 +37,7 @@ pub(crate) use self::{
     machine::{Machine, machine, possible as machine_possible},
     newman::newman,
     packagers::packagers,
-    schemas::{bill_schema, schemas},
+    schemas::{bill_schema, openmetrics_parser, schemas},
     spelling::typos,
     system::SystemChanges,
     toolchain::Toolchain,

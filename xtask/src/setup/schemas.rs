@@ -25,6 +25,15 @@ const BILL: Package = Package {
     why: "the image's bill of materials is held to its schema; some seconds, once for this user",
 };
 
+/// Of `OpenMetrics`: the parser of those who wrote the specification.
+const OPENMETRICS: Package = Package {
+    name: "prometheus-client",
+    extras: "",
+    version: "0.26.0",
+    file: "prometheus_client/openmetrics/parser.py",
+    why: "what the agent serves as OpenMetrics is read by the reference parser; a second, once for this user",
+};
+
 /// Where that of Kubernetes' objects is, as Python looks for modules.
 pub(crate) fn schemas() -> Result<PathBuf> {
     KUBERNETES.ensure()
@@ -33,4 +42,9 @@ pub(crate) fn schemas() -> Result<PathBuf> {
 /// Where that of bills of materials is, likewise.
 pub(crate) fn bill_schema() -> Result<PathBuf> {
     BILL.ensure()
+}
+
+/// Where the parser of `OpenMetrics` is, likewise.
+pub(crate) fn openmetrics_parser() -> Result<PathBuf> {
+    OPENMETRICS.ensure()
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use super::{super::results::Failure, *};
-use crate::exposition::names::Kind;
+use crate::export::names::Kind;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/metrics.md");
 

@@ -1,6 +1,7 @@
 //! What the agent takes, by the number of series that it has to show: CPU time and memory at its ticks, and what a scrape
 //! takes, while nothing else happens and at full load.
 
+mod forms;
 mod series;
 
 use std::{fs, thread, time::Duration};
@@ -14,7 +15,7 @@ use probe_tests::{
 };
 use serde_json::{Value, json};
 
-use self::series::Services;
+use self::{forms::Form, series::Services};
 use crate::{
     Measured,
     application::{Load, Server},
@@ -50,6 +51,8 @@ struct Taken {
     scrape_cpu: f64,
     /// Bytes of a scrape.
     bytes: usize,
+    /// What it is in each format and coding.
+    forms: Vec<Form>,
 }
 
 /// Measures each number of series.
@@ -63,12 +66,13 @@ pub(crate) fn measure(options: &Options) -> Result<Measured> {
         let taken = once(series, options).with_context(|| format!("with {series} series"))?;
         all.push(taken);
     }
-    Ok(Measured { tables: vec![table(&all)], rounds: json(&all) })
+    let forms = all.iter().map(|taken| (taken.series, &*taken.forms));
+    Ok(Measured { tables: vec![table(&all), forms::table(forms)], rounds: json(&all) })
 }
 
 fn once(series: u32, options: &Options) -> Result<Taken> {
     let _alone = machine::take(Use::Alone)?;
-    let setup = Setup::default().ticking_every("1s").in_our_turn();
+    let setup = Setup::default().ticking_every("1s").in_our_turn().flags(&["--histograms", "native"]);
     // What the table has room for by default is left as it is where it does.
     let setup = if series > 50_000 { setup.flags(&["--max-series", "262144"]) } else { setup };
     let agent = setup.start()?;
@@ -90,6 +94,7 @@ fn once(series: u32, options: &Options) -> Result<Taken> {
     }
     // A tick in between is a part of this, and at most one part in five.
     let scrape_cpu = cpu::of_process(agent.id())?.saturating_sub(before).as_secs_f64() / SCRAPES as f64;
+    let forms = forms::measure(&agent)?;
     let server = Server::start(Load::Small)?;
     let rate = Load::Small.warm_up(&server)?;
     let busy = ticks(&agent, || {
@@ -105,6 +110,7 @@ fn once(series: u32, options: &Options) -> Result<Taken> {
         scrapes,
         scrape_cpu,
         bytes,
+        forms,
     })
 }
 
@@ -179,6 +185,7 @@ fn json(all: &[Taken]) -> Value {
             "scrapes_seconds": taken.scrapes,
             "scrape_cpu_seconds": taken.scrape_cpu,
             "scrape_bytes": taken.bytes,
+            "forms": forms::json(&taken.forms),
         })
     };
     all.iter().map(one).collect()

@@ -1,9 +1,12 @@
 //! With whom services talk.
 
-use super::{names, page::Page, services::Labelled};
+use super::{
+    super::{names, sink::Sink},
+    services::Labelled,
+};
 use crate::snapshot::{PeerTotals, Service};
 
-pub(super) fn totals(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
+pub(super) fn totals(sink: &mut impl Sink, services: &[Labelled<'_, Service>]) {
     type Of = fn(&PeerTotals) -> f64;
     let counters: [(_, Of); 4] = [
         (&names::PEER_REQUESTS, |totals| totals.requests as f64),
@@ -12,7 +15,7 @@ pub(super) fn totals(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
         (&names::PEER_CONNECTIONS, |totals| totals.connections as f64),
     ];
     for (metric, of) in counters {
-        let mut family = page.family(metric);
+        let mut family = sink.family(metric);
         for (identity, service) in services {
             let [name, port, role] = identity.labels();
             for (peer, totals) in &service.peers {

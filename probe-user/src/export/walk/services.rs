@@ -8,7 +8,11 @@ use probe_common::{
     service::Role,
 };
 
-use super::{identity_labels::IdentityLabels, names, page::Page, peers, requests};
+use super::{
+    super::{names, sink::Sink},
+    identity_labels::IdentityLabels,
+    peers, requests,
+};
 use crate::{
     report::{Endings, Rates, ServiceRates},
     snapshot::{Service, ServiceId, Snapshot},
@@ -21,26 +25,26 @@ fn labelled<T>(services: &BTreeMap<ServiceId, T>) -> Vec<Labelled<'_, T>> {
     services.iter().map(|(id, of_it)| (IdentityLabels::new(id), of_it)).collect()
 }
 
-pub(super) fn totals(page: &mut Page<'_>, snapshot: &Snapshot) {
+pub(super) fn totals(sink: &mut impl Sink, snapshot: &Snapshot) {
     let services = labelled(&snapshot.services);
-    requests::totals(page, &services);
-    volumes(page, &services);
-    users(page, &services);
-    connections(page, &services);
-    peers::totals(page, &services);
+    requests::totals(sink, &services);
+    volumes(sink, &services);
+    users(sink, &services);
+    connections(sink, &services);
+    peers::totals(sink, &services);
 }
 
-pub(super) fn endings(page: &mut Page<'_>, endings: &BTreeMap<ServiceId, BTreeMap<Protocol, Endings>>) {
-    requests::endings(page, &labelled(endings));
+pub(super) fn endings(sink: &mut impl Sink, endings: &BTreeMap<ServiceId, BTreeMap<Protocol, Endings>>) {
+    requests::endings(sink, &labelled(endings));
 }
 
-pub(super) fn rates(page: &mut Page<'_>, rates: &Rates) {
+pub(super) fn rates(sink: &mut impl Sink, rates: &Rates) {
     let services = labelled(&rates.services);
-    bandwidth(page, &services);
-    requests::rates(page, &services);
+    bandwidth(sink, &services);
+    requests::rates(sink, &services);
 }
 
-fn volumes(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
+fn volumes(sink: &mut impl Sink, services: &[Labelled<'_, Service>]) {
     type Of = fn(&Service, Way) -> u64;
     let counters: [(_, Of); 3] = [
         (&names::BYTES, |service, way| service.volume(way).bytes),
@@ -48,7 +52,7 @@ fn volumes(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
         (&names::PACKETS, |service, way| service.volume(way).packets),
     ];
     for (metric, of) in counters {
-        let mut family = page.family(metric);
+        let mut family = sink.family(metric);
         for (identity, service) in services {
             let [name, port, role] = identity.labels();
             for way in Way::ALL {
@@ -60,15 +64,15 @@ fn volumes(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
 }
 
 /// Users are those of a service; a caller has none.
-fn users(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
-    let mut users = page.family(&names::CONCURRENT_USERS);
+fn users(sink: &mut impl Sink, services: &[Labelled<'_, Service>]) {
+    let mut users = sink.family(&names::CONCURRENT_USERS);
     for (identity, service) in services.iter().filter(|(identity, _)| identity.role == Role::Server) {
         let labels = [identity.service, &identity.port, identity.transport()];
         users.add_at(identity.place, &labels, service.users as f64);
     }
 }
 
-fn connections(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
+fn connections(sink: &mut impl Sink, services: &[Labelled<'_, Service>]) {
     type Of = fn(&Service) -> u64;
     let counts: [(_, Of); 6] = [
         (&names::CONNECTIONS_OPEN, |service| service.connections.open),
@@ -80,19 +84,19 @@ fn connections(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
     ];
     let connected = || services.iter().filter(|(identity, _)| identity.transport == Transport::Tcp);
     for (metric, of) in counts {
-        let mut family = page.family(metric);
+        let mut family = sink.family(metric);
         for (identity, service) in connected() {
             family.add_at(identity.place, &identity.labels(), of(service) as f64);
         }
     }
-    let mut round_trips = page.family(&names::ROUND_TRIP);
+    let mut round_trips = sink.family(&names::ROUND_TRIP);
     for (identity, service) in connected().filter(|(_, service)| service.round_trips.count > 0) {
         round_trips.add_histogram(identity.place, &identity.labels(), &service.round_trips);
     }
 }
 
-fn bandwidth(page: &mut Page<'_>, services: &[Labelled<'_, ServiceRates>]) {
-    let mut bandwidth = page.family(&names::BANDWIDTH);
+fn bandwidth(sink: &mut impl Sink, services: &[Labelled<'_, ServiceRates>]) {
+    let mut bandwidth = sink.family(&names::BANDWIDTH);
     for (identity, service) in services {
         let [name, port, role] = identity.labels();
         for (way, rate) in [(Way::Receive, service.received), (Way::Transmit, service.sent)] {

@@ -11,8 +11,23 @@ pub struct Metric {
     pub labels: &'static [&'static str],
     /// What one is one of.
     pub unit: Unit,
+    /// Since when it counts, if it is a counter or a histogram.
+    pub since: Since,
     /// What it means: the text of `# HELP`.
     pub help: &'static str,
+}
+
+/// When a counter was zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// When the kernel side began to count.
+    Counting,
+    /// When the machine started.
+    Boot,
+    /// When the agent's process started.
+    Process,
+    /// At a time that is not known: when a cgroup was made.
+    Unknown,
 }
 
 /// The type of a metric.
@@ -58,6 +73,20 @@ pub enum Unit {
     Ratio,
 }
 
+impl Unit {
+    /// Its name, which is the end of the metric's but for a counter's `_total`; none of what is counted.
+    #[must_use]
+    pub const fn label(self) -> Option<&'static str> {
+        match self {
+            Self::Count | Self::PerSecond => None,
+            Self::BytesPerSecond => Some("bytes_per_second"),
+            Self::Bytes => Some("bytes"),
+            Self::Seconds => Some("seconds"),
+            Self::Ratio => Some("ratio"),
+        }
+    }
+}
+
 const SERVICE: &[&str] = &["service", "port", "role"];
 const PROTOCOL: &[&str] = &["service", "port", "role", "protocol"];
 /// The last one is empty without `--routes`.
@@ -71,8 +100,9 @@ const PEER: &[&str] = &["service", "port", "role", "peer", "peer_namespace", "pe
 const NODE: &[&str] = &["direction"];
 const INTERFACE: &[&str] = &["interface", "direction", "family", "transport"];
 
+// Every metric of the probe, and beneath them those of the agent's process.
 macro_rules! metrics {
-    ($($ident:ident = $name:literal, $kind:ident, $labels:expr, $unit:ident, $help:literal;)*) => {
+    ($all:ident: $($ident:ident = $name:literal, $kind:ident $(since $since:ident)?, $labels:expr, $unit:ident, $help:literal;)*) => {
         $(
             #[doc = $help]
             pub const $ident: Metric = Metric {
@@ -80,16 +110,26 @@ macro_rules! metrics {
                 kind: Kind::$kind,
                 labels: $labels,
                 unit: Unit::$unit,
+                since: since!($($since)?),
                 help: $help,
             };
         )*
 
-        /// Every metric of the probe. The agent's `process_*` come from the Prometheus library.
-        pub const ALL: &[Metric] = &[$($ident),*];
+        /// All of these.
+        pub const $all: &[Metric] = &[$($ident),*];
     };
 }
 
-metrics! {
+macro_rules! since {
+    () => {
+        Since::Counting
+    };
+    ($since:ident) => {
+        Since::$since
+    };
+}
+
+metrics! { ALL:
     REQUESTS = "traffic_requests_total", Counter, REQUEST, Count,
         "Requests that were answered, or that ended without a response because the server (status aborted) or the \
          client (cancelled) closed the connection.";
@@ -167,13 +207,13 @@ metrics! {
         "Bytes of the frames that entered and left the node, each counted once however many interfaces it crossed.";
     NODE_BANDWIDTH = "traffic_node_bandwidth_bytes_per_second", Gauge, NODE, BytesPerSecond,
         "Bytes per second that entered and left the node over the window.";
-    SERVICE_CPU = "traffic_service_cpu_seconds_total", Counter, &["service"], Seconds,
+    SERVICE_CPU = "traffic_service_cpu_seconds_total", Counter since Unknown, &["service"], Seconds,
         "CPU time of the service's cgroups. Only for services with cgroups of their own.";
     SERVICE_MEMORY = "traffic_service_memory_bytes", Gauge, &["service"], Bytes,
         "Memory charged to the service's cgroups, including the page cache of its files.";
-    SERVICE_PRESSURE = "traffic_service_pressure_seconds_total", Counter, &["service", "resource", "extent"], Seconds,
+    SERVICE_PRESSURE = "traffic_service_pressure_seconds_total", Counter since Unknown, &["service", "resource", "extent"], Seconds,
         "How long some of the service's tasks (some), or all of them (full), were stalled on a resource.";
-    NODE_CPU = "traffic_node_cpu_seconds_total", Counter, &["mode"], Seconds,
+    NODE_CPU = "traffic_node_cpu_seconds_total", Counter since Boot, &["mode"], Seconds,
         "CPU time of all CPUs since boot, by mode.";
     NODE_CPUS = "traffic_node_cpus", Gauge, &[], Count,
         "CPUs that are online.";
@@ -183,7 +223,7 @@ metrics! {
         "Swap space used and available.";
     NODE_LOAD = "traffic_node_load", Gauge, &["period"], Count,
         "Load average: tasks running, or waiting for a CPU or device.";
-    NODE_PRESSURE = "traffic_node_pressure_seconds_total", Counter, &["resource", "extent"], Seconds,
+    NODE_PRESSURE = "traffic_node_pressure_seconds_total", Counter since Boot, &["resource", "extent"], Seconds,
         "How long some of the node's tasks (some), or all of them (full), were stalled on a resource.";
     FEATURE = "traffic_probe_feature", Gauge, &["feature"], Count,
         "1 for each enabled feature that is in force, 0 for one that the kernel or missing privileges prevent.";
@@ -201,6 +241,24 @@ metrics! {
         "Always 1; the label has the agent's version.";
 }
 
+// In the words of the Prometheus library, which reads them.
+metrics! { OF_PROCESS:
+    PROCESS_CPU = "process_cpu_seconds_total", Counter since Process, &[], Seconds,
+        "Total user and system CPU time spent in seconds.";
+    PROCESS_MAX_FDS = "process_max_fds", Gauge, &[], Count,
+        "Maximum number of open file descriptors.";
+    PROCESS_OPEN_FDS = "process_open_fds", Gauge, &[], Count,
+        "Number of open file descriptors.";
+    PROCESS_RESIDENT = "process_resident_memory_bytes", Gauge, &[], Bytes,
+        "Resident memory size in bytes.";
+    PROCESS_START = "process_start_time_seconds", Gauge, &[], Seconds,
+        "Start time of the process since unix epoch in seconds.";
+    PROCESS_THREADS = "process_threads", Gauge, &[], Count,
+        "Number of OS threads in the process.";
+    PROCESS_VIRTUAL = "process_virtual_memory_bytes", Gauge, &[], Bytes,
+        "Virtual memory size in bytes.";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,15 +270,14 @@ mod tests {
             assert!(name.starts_with("traffic_"), "{name}");
             assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
             assert!(metric.help.ends_with('.'), "{name}: help is a sentence");
-            let suffix = match metric.unit {
+            let unit = match metric.unit {
                 Unit::Count => continue,
-                Unit::PerSecond => "_per_second",
-                Unit::BytesPerSecond => "_bytes_per_second",
-                Unit::Bytes => "_bytes",
-                Unit::Seconds => "_seconds",
-                Unit::Ratio => "_ratio",
+                Unit::PerSecond => "per_second",
+                unit => unit.label().unwrap(),
             };
-            assert!(name.trim_end_matches("_total").ends_with(suffix), "{name}");
+            assert!(name.trim_end_matches("_total").ends_with(&format!("_{unit}")), "{name}");
+            // What a format would have to escape.
+            assert!(!metric.help.contains(['\\', '"', '\n']), "{name}");
         }
     }
 

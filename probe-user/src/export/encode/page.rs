@@ -1,8 +1,6 @@
 //! The page of metrics while it is written: it leaves in pieces, so that what a scrape takes of memory does not grow with
 //! the number of series.
 
-use super::{family::Family, names::Metric};
-
 /// A piece leaves when it has so many bytes. Large enough that handing it on costs nothing beside writing it.
 const PIECE: usize = 64 * 1024;
 
@@ -15,35 +13,24 @@ pub struct Gone;
 
 /// A page that is being written.
 pub(super) struct Page<'a> {
-    text: String,
-    send: &'a mut dyn FnMut(String) -> Result<(), Gone>,
+    bytes: Vec<u8>,
+    send: &'a mut dyn FnMut(Vec<u8>) -> Result<(), Gone>,
     gone: bool,
 }
 
 impl<'a> Page<'a> {
-    pub(super) fn new(send: &'a mut dyn FnMut(String) -> Result<(), Gone>) -> Self {
-        Self { text: String::with_capacity(PIECE + MARGIN), send, gone: false }
-    }
-
-    /// A metric, whose series come next. One without any is not shown.
-    pub(super) fn family(&mut self, metric: &'static Metric) -> Family<'_, 'a> {
-        Family::new(self, metric)
-    }
-
-    /// Adds what is written already.
-    pub(super) fn append(&mut self, text: &str) {
-        self.text.push_str(text);
-        self.send_pieces();
+    pub(super) fn new(send: &'a mut dyn FnMut(Vec<u8>) -> Result<(), Gone>) -> Self {
+        Self { bytes: Vec::with_capacity(PIECE + MARGIN), send, gone: false }
     }
 
     /// What is written of the present piece.
-    pub(super) const fn text(&mut self) -> &mut String {
-        &mut self.text
+    pub(super) const fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
     }
 
     /// Lets the piece go, if it is one.
     pub(super) fn send_pieces(&mut self) {
-        if self.text.len() >= PIECE {
+        if self.bytes.len() >= PIECE {
             self.send(PIECE + MARGIN);
         }
     }
@@ -57,10 +44,10 @@ impl<'a> Page<'a> {
     fn send(&mut self, room_for_next: usize) {
         if self.gone {
             // The rest is written to nobody: cheaper than a way out of every loop.
-            self.text.clear();
+            self.bytes.clear();
             return;
         }
-        let piece = std::mem::replace(&mut self.text, String::with_capacity(room_for_next));
+        let piece = std::mem::replace(&mut self.bytes, Vec::with_capacity(room_for_next));
         self.gone = !piece.is_empty() && (self.send)(piece).is_err();
     }
 }

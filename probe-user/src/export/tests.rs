@@ -1,12 +1,16 @@
 //! What a report looks like at `/metrics`.
 
+mod agreement;
+mod arrows;
 mod documentation;
+mod golden;
 pub(crate) mod hostile_names;
+pub(crate) mod messages;
 pub(crate) mod sample;
 
 use std::sync::Arc;
 
-use super::{Exposition, names};
+use super::{Exposition, Format, names};
 use crate::{latest::Latest, place::Place};
 
 /// What is served when a report is the latest.
@@ -16,13 +20,18 @@ fn rendered(report: crate::report::Report) -> String {
 
 /// All pieces of a page.
 fn whole(exposition: &Exposition) -> String {
-    let mut text = String::new();
-    let mut send = |piece: String| {
-        text.push_str(&piece);
+    String::from_utf8(bytes(exposition, Format::Text)).unwrap()
+}
+
+/// All pieces in a format.
+fn bytes(exposition: &Exposition, format: Format) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut send = |piece: Vec<u8>| {
+        bytes.extend_from_slice(&piece);
         Ok(())
     };
-    exposition.write(&mut send).unwrap();
-    text
+    exposition.write(format, &mut send).unwrap();
+    bytes
 }
 
 /// An exposition of a report.
@@ -207,27 +216,43 @@ fn no_series_comes_twice() {
 #[test]
 fn a_large_page_leaves_in_pieces_of_whole_lines() {
     let exposition = exposition(sample::report_by_routes(500));
+    for format in [Format::Text, Format::OpenMetrics] {
+        let pieces = pieces(&exposition, format);
+        assert!(pieces.len() > 10, "{}", pieces.len());
+        for piece in &pieces {
+            assert!(piece.ends_with(b"\n") && piece.len() <= 72 * 1024, "{}", piece.len());
+        }
+        let last = String::from_utf8_lossy(pieces.last().unwrap());
+        assert!(last.contains("process_resident_memory_bytes"), "{last}");
+    }
+}
+
+#[test]
+fn a_large_page_of_messages_leaves_in_pieces() {
+    let pieces = pieces(&exposition(sample::report_by_routes(500)), Format::Protobuf);
+    assert!(pieces.len() > 10, "{}", pieces.len());
+    assert!(pieces.iter().all(|piece| piece.len() <= 72 * 1024));
+}
+
+fn pieces(exposition: &Exposition, format: Format) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
-    let mut send = |piece: String| {
+    let mut send = |piece| {
         pieces.push(piece);
         Ok(())
     };
-    exposition.write(&mut send).unwrap();
-    assert!(pieces.len() > 10, "{}", pieces.len());
-    for piece in &pieces {
-        assert!(piece.ends_with('\n') && piece.len() <= 72 * 1024, "{}: {piece}", piece.len());
-    }
-    let last = pieces.last().unwrap();
-    assert!(last.contains("process_resident_memory_bytes"), "{last}");
+    exposition.write(format, &mut send).unwrap();
+    pieces
 }
 
 #[test]
 fn nothing_is_sent_to_a_client_that_has_gone() {
-    let mut pieces = 0;
-    let mut send = |_| {
-        pieces += 1;
-        if pieces == 2 { Err(super::Gone) } else { Ok(()) }
-    };
-    let written = exposition(sample::report_by_routes(500)).write(&mut send);
-    assert_eq!((written, pieces), (Err(super::Gone), 2));
+    for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
+        let mut pieces = 0;
+        let mut send = |_| {
+            pieces += 1;
+            if pieces == 2 { Err(super::Gone) } else { Ok(()) }
+        };
+        let written = exposition(sample::report_by_routes(500)).write(format, &mut send);
+        assert_eq!((written, pieces), (Err(super::Gone), 2), "{format:?}");
+    }
 }

@@ -5,36 +5,36 @@ use probe_common::{
     interface::{Family as Network, Transport, Way},
 };
 
-use super::{names, page::Page};
+use super::super::{names, sink::Sink};
 use crate::{report::Rates, snapshot::Snapshot};
 
-pub(super) fn totals(page: &mut Page<'_>, snapshot: &Snapshot) {
+pub(super) fn totals(sink: &mut impl Sink, snapshot: &Snapshot) {
     type Of = fn(&Volume) -> u64;
     let counters: [(_, Of); 2] = [
         (&names::INTERFACE_BYTES, |volume| volume.bytes),
         (&names::INTERFACE_PACKETS, |volume| volume.packets),
     ];
     for (metric, of) in counters {
-        let mut family = page.family(metric);
+        let mut family = sink.family(metric);
         for_each_seen(snapshot, |kind| {
             let volume = &snapshot.interfaces[kind.interface][kind.way][kind.network][kind.transport];
             family.add(&kind.labels(), of(volume) as f64);
         });
     }
-    let mut node = page.family(&names::NODE_BYTES);
+    let mut node = sink.family(&names::NODE_BYTES);
     for (way, bytes) in Way::ALL.iter().zip(snapshot.node.iter().flatten()) {
         node.add(&[way.label()], *bytes as f64);
     }
 }
 
-pub(super) fn rates(page: &mut Page<'_>, snapshot: &Snapshot, rates: &Rates) {
-    let mut bandwidth = page.family(&names::INTERFACE_BANDWIDTH);
+pub(super) fn rates(sink: &mut impl Sink, snapshot: &Snapshot, rates: &Rates) {
+    let mut bandwidth = sink.family(&names::INTERFACE_BANDWIDTH);
     for_each_seen(snapshot, |kind| {
         if let Some(interface) = rates.interfaces.get(kind.interface) {
             bandwidth.add(&kind.labels(), interface[kind.way][kind.network][kind.transport]);
         }
     });
-    let mut node = page.family(&names::NODE_BANDWIDTH);
+    let mut node = sink.family(&names::NODE_BANDWIDTH);
     for way in Way::ALL.into_iter().filter(|_| snapshot.node.is_some()) {
         node.add(&[way.label()], rates.node[way as usize]);
     }

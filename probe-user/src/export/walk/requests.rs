@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use probe_common::protocol::Protocol;
 
-use super::{identity_labels::IdentityLabels, names, page::Page, services::Labelled};
+use super::{
+    super::{names, sink::Sink},
+    identity_labels::IdentityLabels,
+    services::Labelled,
+};
 use crate::{
     report::{Endings, RequestRates, ServiceRates},
     snapshot::{RequestKind, Service},
@@ -13,8 +17,8 @@ use crate::{
 /// The quantiles of `traffic_request_latency_seconds`, with their labels.
 const QUANTILES: [(&str, f64); 3] = [("0.5", 0.5), ("0.95", 0.95), ("0.99", 0.99)];
 
-pub(super) fn totals(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
-    let mut total = page.family(&names::REQUESTS);
+pub(super) fn totals(sink: &mut impl Sink, services: &[Labelled<'_, Service>]) {
+    let mut total = sink.family(&names::REQUESTS);
     for (identity, service) in services {
         for series in service.request_series() {
             let status = series.kind.status_label();
@@ -25,7 +29,7 @@ pub(super) fn totals(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
             );
         }
     }
-    let mut duration = page.family(&names::REQUEST_DURATION);
+    let mut duration = sink.family(&names::REQUEST_DURATION);
     for (identity, service) in services {
         for series in service.request_series() {
             let status = series.kind.status_label();
@@ -35,20 +39,20 @@ pub(super) fn totals(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
             }
         }
     }
-    parts(page, services);
-    waiting(page, services);
+    parts(sink, services);
+    waiting(sink, services);
 }
 
 /// The parts of their time.
-fn parts(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
-    let mut first_byte = page.family(&names::TIME_TO_FIRST_BYTE);
+fn parts(sink: &mut impl Sink, services: &[Labelled<'_, Service>]) {
+    let mut first_byte = sink.family(&names::TIME_TO_FIRST_BYTE);
     for (identity, service) in services {
         let [name, port, role] = identity.labels();
         for (protocol, times) in &service.first_byte {
             first_byte.add_histogram(identity.place, &[name, port, role, protocol.label()], times);
         }
     }
-    let mut phases = page.family(&names::REQUEST_PHASE);
+    let mut phases = sink.family(&names::REQUEST_PHASE);
     for (identity, service) in services {
         let [name, port, role] = identity.labels();
         for ((protocol, phase), times) in &service.phases {
@@ -58,8 +62,8 @@ fn parts(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
     }
 }
 
-fn waiting(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
-    let mut in_flight = page.family(&names::REQUESTS_IN_FLIGHT);
+fn waiting(sink: &mut impl Sink, services: &[Labelled<'_, Service>]) {
+    let mut in_flight = sink.family(&names::REQUESTS_IN_FLIGHT);
     for (identity, service) in services {
         let [name, port, role] = identity.labels();
         for (protocol, waiting) in &service.in_flight {
@@ -67,7 +71,7 @@ fn waiting(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
             in_flight.add_at(identity.place, &labels, waiting.requests as f64);
         }
     }
-    let mut oldest = page.family(&names::OLDEST_REQUEST_AGE);
+    let mut oldest = sink.family(&names::OLDEST_REQUEST_AGE);
     for (identity, service) in services {
         let [name, port, role] = identity.labels();
         for (protocol, waiting) in &service.in_flight {
@@ -80,8 +84,8 @@ fn waiting(page: &mut Page<'_>, services: &[Labelled<'_, Service>]) {
 }
 
 /// How requests ended.
-pub(super) fn endings(page: &mut Page<'_>, services: &[Labelled<'_, BTreeMap<Protocol, Endings>>]) {
-    let mut outcomes = page.family(&names::REQUEST_OUTCOMES);
+pub(super) fn endings(sink: &mut impl Sink, services: &[Labelled<'_, BTreeMap<Protocol, Endings>>]) {
+    let mut outcomes = sink.family(&names::REQUEST_OUTCOMES);
     for (identity, protocols) in services {
         let [name, port, role] = identity.labels();
         for (protocol, endings) in *protocols {
@@ -96,7 +100,7 @@ pub(super) fn endings(page: &mut Page<'_>, services: &[Labelled<'_, BTreeMap<Pro
             }
         }
     }
-    let mut cut = page.family(&names::RESPONSES_CUT_SHORT);
+    let mut cut = sink.family(&names::RESPONSES_CUT_SHORT);
     for (identity, protocols) in services {
         let [name, port, role] = identity.labels();
         for (protocol, endings) in *protocols {
@@ -117,7 +121,7 @@ fn request_labels<'a>(
     [name, port, role, kind.protocol.label(), kind.method.label(), status, route]
 }
 
-pub(super) fn rates(page: &mut Page<'_>, services: &[Labelled<'_, ServiceRates>]) {
+pub(super) fn rates(sink: &mut impl Sink, services: &[Labelled<'_, ServiceRates>]) {
     type Of = fn(&RequestRates) -> Option<f64>;
     let gauges: [(_, Of); 3] = [
         (&names::REQUESTS_PER_SECOND, |rates| Some(rates.requests)),
@@ -125,7 +129,7 @@ pub(super) fn rates(page: &mut Page<'_>, services: &[Labelled<'_, ServiceRates>]
         (&names::ERROR_RATIO, |rates| rates.error_ratio),
     ];
     for (metric, of) in gauges {
-        let mut family = page.family(metric);
+        let mut family = sink.family(metric);
         for (identity, service) in services {
             let [name, port, role] = identity.labels();
             for (protocol, rates) in &service.requests {
@@ -135,7 +139,7 @@ pub(super) fn rates(page: &mut Page<'_>, services: &[Labelled<'_, ServiceRates>]
             }
         }
     }
-    let mut latency = page.family(&names::REQUEST_LATENCY);
+    let mut latency = sink.family(&names::REQUEST_LATENCY);
     for (identity, service) in services {
         let [name, port, role] = identity.labels();
         for (protocol, rates) in &service.requests {
