@@ -48,9 +48,9 @@ fn series(port: u16, counts: &BTreeMap<(String, String), u64>) -> Vec<(Series, u
 
 /// Paths as applications have them, with identifiers that come once.
 fn paths(chance: &mut fastrand::Rng) -> Vec<String> {
+    let token: String = (0..43).map(|_| chance.alphanumeric()).collect();
     let mut hex = |length: usize| -> String { (0..length).map(|_| chance.digit(16)).collect() };
     let uuid = [8, 4, 4, 4, 12].map(&mut hex).join("-");
-    let token: String = (0..43).map(|_| chance.alphanumeric()).collect();
     let (long, digest, number) = (hex(23) + "7", hex(63) + "1", u64::from_str_radix(&hex(9), 16));
     let number = number.unwrap_or_default();
     vec![
