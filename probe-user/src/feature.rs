@@ -11,6 +11,7 @@ use std::{fmt, sync::Arc};
 pub enum Feature {
     Requests,
     States,
+    KernelTypes,
     Reads,
     Oldest,
     Datagrams,
@@ -71,9 +72,10 @@ impl fmt::Display for Missing {
 
 impl Feature {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Requests,
         Self::States,
+        Self::KernelTypes,
         Self::Reads,
         Self::Oldest,
         Self::Datagrams,
@@ -116,6 +118,15 @@ impl Feature {
                 lost: "a sock_ops callback tells of closed connections instead: those older than the probe stay open in the \
                        figures, and servers that no cgroup names go by the process that procfs shows",
                 mend: "run a kernel that has BTF tracepoints with socket storage (since 5.11) and lets the probe attach to them",
+            },
+            Self::KernelTypes => Row {
+                name: "types",
+                programs: &[],
+                maps: &[],
+                needs: None,
+                lost: "a process that ends within a tick goes by the name of the thread that opened its socket, and connects that fail \
+                       before a packet has left are not counted",
+                mend: "run a kernel that describes its types in /sys/kernel/btf/vmlinux and lets programs read a task (since 5.16)",
             },
             Self::Reads => Row {
                 name: "reads",
