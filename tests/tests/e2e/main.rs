@@ -95,6 +95,7 @@ mod independence;
 mod latency;
 mod left;
 mod limits;
+mod log_noise;
 mod lossy;
 mod memory;
 mod monitor;
