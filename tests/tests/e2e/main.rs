@@ -73,6 +73,7 @@ mod any_kernel;
 mod api;
 mod bandwidth;
 mod bodies;
+mod browser;
 mod churn;
 mod compose;
 mod cramped;

@@ -22,7 +22,7 @@ pub(super) const fn tool(program: &'static str, package: &'static str, why: &'st
 }
 
 /// What the tests start.
-pub(crate) const TESTS: [Tool; 25] = [
+pub(crate) const TESTS: [Tool; 26] = [
     tool("nginx", "nginx-light", "the server that real requests go to"),
     tool("wrk", "wrk", "load, as much as the machine bears"),
     tool("h2load", "nghttp2-client", "load of an exact number of requests"),
@@ -43,6 +43,7 @@ pub(crate) const TESTS: [Tool; 25] = [
     tool("npm", "npm", "Grafana's types of a dashboard"),
     tool("docker-compose", "docker-compose", "judges the compose file; needs no daemon for it"),
     tool("curl", "curl", "single requests"),
+    tool("chromium", "chromium", "a browser as people have it"),
     tool("openssl", "openssl", "certificates"),
     tool("systemd-analyze", "systemd", "judges the unit"),
     tool("rpm", "rpm", "reads and installs the package"),
