@@ -95,6 +95,10 @@ pub fn current() -> Owner {
 
 /// The name of the running task's main thread.
 #[inline(always)]
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "fields lie as their types want; the verifier judges each read"
+)]
 fn command_of_leader() -> [u8; 16] {
     let (leader_at, command_at) = (LEADER_AT.load() as usize, COMMAND_AT.load() as usize);
     // SAFETY: the verifier knows the task's type, and that there is a pointer to a task at this offset, or refuses the program. What
@@ -114,6 +118,10 @@ fn command_of_leader() -> [u8; 16] {
 /// Gives a socket that begins to connect the service that its task's cgroup tells, until its SYN gives it the one of its own:
 /// it may fail before a packet has left, and is to be counted then.
 #[inline(always)]
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "fields lie as their types want; the verifier judges each read"
+)]
 fn expect_service(ctx: &BtfTracePointContext, connection: &mut Connection) {
     let at = REMOTE_PORT_AT.load() as usize;
     if at == 0 {
