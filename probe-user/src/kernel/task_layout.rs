@@ -44,7 +44,7 @@ impl TaskLayout {
 
 /// The two sections of a BTF (see `Documentation/bpf/btf.rst`), and where in the first one each type begins.
 struct Types<'a> {
-    types: &'a [u8],
+    entries: &'a [u8],
     strings: &'a [u8],
     /// By number, less one: the type 0 is `void`, which is not there.
     places: Vec<u32>,
@@ -69,13 +69,13 @@ impl<'a> Types<'a> {
             let (from, length) = (word(bytes, at)? as usize, word(bytes, at + 4)? as usize);
             body.get(from..from.checked_add(length)?)
         };
-        let (types, strings) = (section(8)?, section(16)?);
+        let (entries, strings) = (section(8)?, section(16)?);
         let (mut places, mut place) = (Vec::new(), 0);
-        while place < types.len() {
+        while place < entries.len() {
             places.push(u32::try_from(place).ok()?);
-            place += ENTRY + length_behind(word(types, place + 4)?)?;
+            place += ENTRY + length_behind(word(entries, place + 4)?)?;
         }
-        (place == types.len()).then_some(Self { types, strings, places })
+        (place == entries.len()).then_some(Self { entries, strings, places })
     }
 
     /// The place of a structure.
@@ -92,7 +92,7 @@ impl<'a> Types<'a> {
         }
         (1..=count(info)).find_map(|number| {
             let member = place + number * ENTRY;
-            let [of_name, of_type, bits] = [0, 4, 8].map(|at| word(self.types, member + at));
+            let [of_name, of_type, bits] = [0, 4, 8].map(|at| word(self.entries, member + at));
             // The offsets share a word with the widths of bit fields, if the structure has any.
             let own = if info >> 31 != 0 { bits? & 0x00ff_ffff } else { bits? } / 8;
             if self.is_named(member, name) {
@@ -105,12 +105,12 @@ impl<'a> Types<'a> {
     }
 
     fn info(&self, place: usize) -> u32 {
-        word(self.types, place + 4).unwrap_or(0)
+        word(self.entries, place + 4).unwrap_or(0)
     }
 
     /// Whether a type or member, which begins with its name, has this one.
     fn is_named(&self, place: usize, name: &str) -> bool {
-        let text = word(self.types, place).and_then(|at| self.strings.get(at as usize..));
+        let text = word(self.entries, place).and_then(|at| self.strings.get(at as usize..));
         text.and_then(|text| text.strip_prefix(name.as_bytes())).is_some_and(|rest| rest.first() == Some(&0))
     }
 }

@@ -15,14 +15,17 @@ use probe_tests::{
 
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/browser/server.js");
 /// A browser starts, and loads the page twice, which takes two seconds each.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long the page keeps its event stream and its WebSocket.
 const STREAMS: f64 = 2.0;
 const OBJECTS: u64 = 50;
 const LOADS: u64 = 2;
 
+/// How many requests had a method and a status.
+type Kinds = BTreeMap<(String, String), u64>;
+
 /// What requests came to by a log whose lines begin with a method and a status, and how many had each path.
-fn counted(log: &str) -> Result<(BTreeMap<(String, String), u64>, BTreeMap<String, u64>)> {
+fn counted(log: &str) -> Result<(Kinds, BTreeMap<String, u64>)> {
     let (mut kinds, mut paths) = (BTreeMap::new(), BTreeMap::new());
     for line in log.lines() {
         let mut words = line.split(' ').map(str::to_owned);
@@ -33,7 +36,7 @@ fn counted(log: &str) -> Result<(BTreeMap<(String, String), u64>, BTreeMap<Strin
     Ok((kinds, paths))
 }
 
-fn expected(port: u16, kinds: &BTreeMap<(String, String), u64>) -> Vec<(Series, u64)> {
+fn expected(port: u16, kinds: &Kinds) -> Vec<(Series, u64)> {
     let mut expected = Vec::new();
     for role in Role::BOTH {
         for ((method, status), count) in kinds {
@@ -76,7 +79,7 @@ fn what_a_browser_asks_for_is_counted_as_the_servers_log_it() -> Result<()> {
     drop(browser);
 
     let (of_node, paths) = counted(&fs::read_to_string(&log)?)?;
-    let of_nginx: BTreeMap<_, _> = nginx
+    let of_nginx: Kinds = nginx
         .answered(usize::try_from(LOADS * OBJECTS)?)?
         .into_iter()
         .map(|((method, status), count)| ((method, status.to_string()), count))

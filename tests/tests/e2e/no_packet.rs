@@ -1,7 +1,7 @@
 //! Connects that fail before a packet leaves: rules of the host's own firewall reject or drop it, as those for a service without
 //! endpoints do.
 
-use std::{io::ErrorKind, net::SocketAddr, time::Duration};
+use std::{fmt::Write, io::ErrorKind, net::SocketAddr, time::Duration};
 
 use anyhow::{Result, ensure};
 use probe_tests::{
@@ -31,7 +31,7 @@ fn connects_that_the_hosts_own_rules_stop_are_failures() -> Result<()> {
     for (rule, told) in RULES {
         for address in ["127.0.0.1", "::1"] {
             let server = SocketAddr::new(address.parse()?, ports::free()?);
-            rules += &format!("  tcp dport {} {rule}\n", server.port());
+            writeln!(rules, "  tcp dport {} {rule}", server.port())?;
             cases.push((server, told));
         }
     }
