@@ -1,7 +1,9 @@
 //! The template of a path, read plainly: segment by segment, with the standard library.
 
+use std::collections::HashSet;
+
 use probe_common::{
-    route::{DEPTH, LONG, LONGEST, RouteKey, STEPS, Template},
+    route::{DEPTH, LONG, LONGEST, RouteKey, STEPS, TOKEN, Template},
     window::Window,
 };
 
@@ -53,15 +55,18 @@ fn of_path(shown: &[u8]) -> Option<String> {
     let path = &shown[..end.unwrap_or(shown.len())];
     let segments: Vec<_> = path.split(|byte| *byte == b'/').skip(1).collect();
     let mut text = String::new();
-    for (number, segment) in segments.iter().enumerate() {
+    for (number, whole) in segments.iter().enumerate() {
         text.push('/');
         if number == DEPTH as usize {
             return Some(text + "**");
         }
         let room = LONGEST as usize - text.len().min(LONGEST as usize);
+        let parameters = whole.iter().position(|byte| *byte == b';');
+        let segment = &whole[..parameters.unwrap_or(whole.len())];
         // What has outgrown the text and is no identifier is not read to its end, which may not be shown.
         let outgrown = (8..=segment.len()).step_by(8).map(|length| &segment[..length]).find(|start| {
-            start.len() > room && start.len() > UUID && !start.iter().all(u8::is_ascii_hexdigit)
+            let stays = !start.iter().all(u8::is_ascii_hexdigit) && !looks_like_no_word(start);
+            start.len() > room && start.len() > UUID && stays
         });
         if let Some(start) = outgrown {
             return start.iter().all(u8::is_ascii_graphic).then(|| text + "**");
@@ -79,7 +84,7 @@ fn of_path(shown: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// Whether a segment is a number, a UUID, or long hexadecimal.
+/// Whether a segment is a number, a UUID, long hexadecimal, or a token.
 fn is_one_among_many(segment: &[u8]) -> bool {
     let hexadecimal = |text: &[u8]| text.iter().all(u8::is_ascii_hexdigit);
     let number = !segment.is_empty() && segment.iter().all(u8::is_ascii_digit);
@@ -88,5 +93,19 @@ fn is_one_among_many(segment: &[u8]) -> bool {
     let groups: Vec<_> = segment.split(|byte| *byte == b'-').collect();
     let uuid = groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
         && groups.iter().all(|group| hexadecimal(group));
-    number || long || uuid
+    number || long || uuid || (segment.len() >= TOKEN as usize && looks_like_no_word(segment))
+}
+
+/// Whether three places of a segment or more have four letters or digits in a row that are no vowels.
+fn looks_like_no_word(segment: &[u8]) -> bool {
+    let is_no_vowel =
+        |byte: &u8| byte.is_ascii_alphanumeric() && !b"aeiouy".contains(&byte.to_ascii_lowercase());
+    let clusters: HashSet<_> = segment
+        .windows(4)
+        .enumerate()
+        .filter(|(_, four)| four.iter().all(is_no_vowel))
+        // The probe has a bit for each of 64 places.
+        .map(|(place, _)| (place + 3) % 64)
+        .collect();
+    clusters.len() >= 3
 }

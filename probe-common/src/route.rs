@@ -5,7 +5,10 @@
 //!
 //! - a number: decimal digits only;
 //! - a UUID (RFC 9562): 8, 4, 4, 4 and 12 hexadecimal digits with hyphens between them;
-//! - long hexadecimal: [`LONG`] digits or more, one of them a decimal one, or it would be a word.
+//! - long hexadecimal: [`LONG`] digits or more, one of them a decimal one, or it would be a word;
+//! - a long token: text that looks like no word, as session identifiers and reset tokens do (see [`segment::TOKEN`]).
+//!
+//! The parameters of a segment, `;jsessionid=...` (RFC 3986, section 3.3), are cut.
 //!
 //! A template ends in `/**` behind its first [`DEPTH`] segments, or behind the last one with which it has no more than
 //! [`LONGEST`] bytes. There is none of a path that is not of printable ASCII, of which the end was not seen, or of a target
@@ -15,12 +18,16 @@
 //! the caller's, as with [`crate::connection::Connection::step`].
 
 use crate::{
-    swar::{HIGHS, LOWER, all, bytes_below, zeros},
+    swar::{LOWER, all, bytes_below, zeros},
     window::Window,
 };
 
+pub mod segment;
 #[cfg(test)]
 mod tests;
+
+use segment::Segment;
+pub use segment::{LONG, TOKEN};
 
 /// Bytes of a template, with zeros behind the text.
 pub const SIZE: usize = 64;
@@ -31,14 +38,11 @@ pub const DEPTH: u32 = 8;
 /// Bytes of a template before the `/**` of one that was cut.
 pub const LONGEST: u32 = SIZE as u32 - 3;
 
-/// From so many digits on hexadecimal is long.
-pub const LONG: u32 = 8;
-
 /// Index of the route `other`: of requests without a template, and of those whose route found no room.
 pub const OTHER: u8 = 0;
 
-/// The most steps that a template takes: eight bytes each of all that a window holds, one for the end of each segment,
-/// and those before the path.
+/// The most steps that a template takes: eight bytes each of all that a window holds, one for the end of each segment and
+/// one for that of its parameters, and those before the path.
 pub const STEPS: u32 = 96;
 
 /// The route of a request, under which the kernel keeps its index.
@@ -80,6 +84,8 @@ enum Place {
     Behind = 3,
     /// There is no template.
     Nowhere = 4,
+    /// The parameters of a segment.
+    Parameters = 5,
 }
 
 /// A template in the making. All zero is one that has not begun.
@@ -88,14 +94,8 @@ enum Place {
 pub struct Template {
     /// The text, zeros behind it. Twice as long as it gets, so that an index below [`SIZE`] and a word more is in bounds.
     words: [u64; SIZE / 4],
-    /// Which bytes of the segment in progress are no decimal digits: a bit each, those 64 bytes apart share one.
-    nondecimal: u64,
-    /// Which are no hexadecimal digits.
-    nonhex: u64,
-    /// Which are hyphens.
-    hyphens: u64,
-    /// Not 0 if one is a decimal digit.
-    decimal: u64,
+    /// What the bytes of the segment in progress are.
+    seen: Segment,
     /// Not 0 if one is not to be printed.
     unprintable: u64,
     /// Index in the window of the next byte.
@@ -111,11 +111,6 @@ pub struct Template {
     place: Place,
 }
 
-/// Where the hyphens of a UUID are.
-const UUID: u64 = 1 << 8 | 1 << 13 | 1 << 18 | 1 << 23;
-/// How long it is.
-const UUID_LENGTH: u32 = 36;
-
 impl Template {
     /// Begins with the request line in a window: see [`Window::note_line`].
     #[inline(always)]
@@ -125,7 +120,7 @@ impl Template {
         for word in &mut self.words[..=SIZE / 8] {
             *word = zero;
         }
-        self.begin_segment(zero);
+        self.seen.begin(zero);
         self.unprintable = zero;
         (self.at, self.end) = window.line();
         self.length = zero as u32;
@@ -142,8 +137,11 @@ impl Template {
         }
         let word = window.word(self.at as usize);
         // A method may have any other byte.
-        let ends =
-            if matches!(self.place, Place::Method) { zeros(word ^ all(b' ')) } else { delimiters(word) };
+        let ends = match self.place {
+            Place::Method => zeros(word ^ all(b' ')),
+            Place::Path => delimiters(word) | zeros(word ^ all(b';')),
+            _ => delimiters(word),
+        };
         let found = ends | behind(self.end - self.at);
         // The bytes before the first delimiter.
         let (kept, count) = if found == 0 {
@@ -177,6 +175,10 @@ impl Template {
                 // RFC 9110, section 4.2.3: an empty path is the root.
                 self.push(b'/');
                 self.stop(Place::Behind)
+            }
+            _ if delimiter == b';' => {
+                self.place = Place::Parameters;
+                true
             }
             _ => self.end_of_segment(delimiter),
         }
@@ -227,22 +229,8 @@ impl Template {
     /// Adds bytes of a segment, of which the higher ones are zero.
     #[inline(always)]
     fn append(&mut self, word: u64, count: u32) {
-        // All of them are in one word, so that the bits of what is not there are those of zeros: masked away.
-        let there = if count >= 8 { 0xff } else { (1 << count) - 1 };
-        let (low, high) = (word & !HIGHS, word & HIGHS);
-        let from = |byte: u8| low + all(0x80 - byte);
-        let above = |byte: u8| low + all(0x7f - byte);
-        let small = low | LOWER;
-        let decimal = from(b'0') & !above(b'9') & !high;
-        let letter = (small + all(0x80 - b'a')) & !(small + all(0x7f - b'f')) & !high;
-        let hyphen = !((low ^ all(b'-')) + all(0x7f)) & !high;
-        let printable = from(b'!') & !above(b'~') & !high;
-        let seen = self.length.wrapping_sub(self.segment) & 63;
-        self.nondecimal |= (!bits(decimal) & there) << seen;
-        self.nonhex |= (!bits(decimal | letter) & there) << seen;
-        self.hyphens |= (bits(hyphen) & there) << seen;
-        self.decimal |= bits(decimal) & there;
-        self.unprintable |= !bits(printable) & there;
+        let length = self.length.wrapping_sub(self.segment);
+        self.unprintable |= self.seen.note(word, count, length);
         self.write(word, count);
     }
 
@@ -268,8 +256,8 @@ impl Template {
     /// follows makes no difference then.
     #[inline(always)]
     fn has_outgrown(&self) -> bool {
-        let seen = self.length.wrapping_sub(self.segment);
-        matches!(self.place, Place::Path) && self.length > LONGEST && seen > UUID_LENGTH && self.nonhex != 0
+        let length = self.length.wrapping_sub(self.segment);
+        matches!(self.place, Place::Path) && self.length > LONGEST && self.seen.stays(length)
     }
 
     /// A segment has ended.
@@ -278,7 +266,7 @@ impl Template {
         if self.unprintable != 0 {
             return self.stop(Place::Nowhere);
         }
-        if self.is_one_among_many() {
+        if self.seen.is_one_among_many(self.length.wrapping_sub(self.segment)) {
             self.truncate();
             self.push(b'*');
         }
@@ -299,25 +287,9 @@ impl Template {
         self.at += 1;
         self.depth += 1;
         self.segment = self.length;
-        self.begin_segment(core::hint::black_box(0));
+        self.place = Place::Path;
+        self.seen.begin(core::hint::black_box(0));
         true
-    }
-
-    #[inline(always)]
-    fn begin_segment(&mut self, zero: u64) {
-        self.nondecimal = zero;
-        self.nonhex = zero;
-        self.hyphens = zero;
-        self.decimal = zero;
-    }
-
-    /// Whether the segment in progress becomes `*`.
-    #[inline(always)]
-    fn is_one_among_many(&self) -> bool {
-        let length = self.length.wrapping_sub(self.segment);
-        let number = length > 0 && self.nondecimal == 0;
-        let long = length >= LONG && self.nonhex == 0 && self.decimal != 0;
-        number || long || (length == UUID_LENGTH && self.nonhex == UUID && self.hyphens == UUID)
     }
 
     /// Takes the segment in progress away again.
@@ -345,10 +317,4 @@ fn delimiters(word: u64) -> u64 {
 #[inline(always)]
 fn behind(left: u32) -> u64 {
     if left >= 8 { 0 } else { 0x80 << (8 * left) }
-}
-
-/// The high bits of eight bytes, side by side.
-#[inline(always)]
-fn bits(highs: u64) -> u64 {
-    ((highs & HIGHS) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }

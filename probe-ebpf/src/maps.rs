@@ -285,3 +285,16 @@ pub static PROXIES_CONFIGURED: Global<u8> = Global::new(0);
 /// How many routes a service may have, up to 255; 0 if routes are not counted.
 #[unsafe(no_mangle)]
 pub static ROUTES_PER_SERVICE: Global<u8> = Global::new(0);
+
+/// Where a task has its main thread, in bytes, by the kernel's own description of its types; 0 if that is not known, and then
+/// neither are the two below.
+#[unsafe(no_mangle)]
+pub static LEADER_AT: Global<u32> = Global::new(0);
+
+/// Where a task has its name.
+#[unsafe(no_mangle)]
+pub static COMMAND_AT: Global<u32> = Global::new(0);
+
+/// Where a socket has the port that it connects to.
+#[unsafe(no_mangle)]
+pub static REMOTE_PORT_AT: Global<u32> = Global::new(0);

@@ -11,6 +11,7 @@ use std::{fmt, sync::Arc};
 pub enum Feature {
     Requests,
     States,
+    KernelTypes,
     Reads,
     Oldest,
     Datagrams,
@@ -71,9 +72,10 @@ impl fmt::Display for Missing {
 
 impl Feature {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Requests,
         Self::States,
+        Self::KernelTypes,
         Self::Reads,
         Self::Oldest,
         Self::Datagrams,
@@ -118,6 +120,15 @@ impl Feature {
                      count as closed, and servers without a cgroup name are named after the process in procfs",
                 mend: "run a kernel with BTF tracepoints that reach socket storage (5.11 or later) and that lets the \
                      probe attach to them",
+            },
+            Self::KernelTypes => Row {
+                name: "types",
+                programs: &[],
+                maps: &[],
+                needs: None,
+                lost: "a process that ends within a tick is named after the thread that opened its socket, and connects that fail before \
+                       a packet leaves are not counted",
+                mend: "run a kernel that describes its types in /sys/kernel/btf/vmlinux and lets programs read a task (5.16 or later)",
             },
             Self::Reads => Row {
                 name: "reads",

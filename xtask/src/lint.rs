@@ -1,4 +1,4 @@
-//! Format, prose, clippy on both sides, and no machine's path in a file.
+//! Format, prose, clippy on both sides, no machine's path in a file, and crates whose licences and sources are as `deny.toml` has them.
 
 use std::process::Command;
 
@@ -23,6 +23,8 @@ pub(crate) fn lint() -> Result<()> {
     machine_paths()?;
     say("prose: phrases, links, lengths, spelling");
     prose::prose()?;
+    say("licences, versions and sources of crates");
+    crates()?;
     say("clippy, kernel side");
     exec::run(build::ebpf_cargo(&toolchain, "clippy").args(["--", "-D", "warnings"]))?;
     say("clippy, this machine's side");
@@ -32,6 +34,15 @@ pub(crate) fn lint() -> Result<()> {
     exec::run(clippy.args(["--", "-D", "warnings"]))?;
     say("all is well");
     Ok(())
+}
+
+/// Without advisories: these take a database that is not to be had everywhere, and change what is right while nothing of ours does.
+fn crates() -> Result<()> {
+    let mut deny = Command::new(setup::cargo_deny()?);
+    deny.args(["--locked", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"]);
+    exec::run(deny.current_dir(workspace::root())).context(
+        "a crate is not as deny.toml allows: take another one, or add there what may be, with the reason",
+    )
 }
 
 fn say(what: &str) {

@@ -7,8 +7,9 @@ use aya_ebpf::{
     EbpfContext,
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_loop,
-        generated::bpf_sk_storage_get,
+        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns,
+        bpf_loop,
+        generated::{bpf_get_current_task_btf, bpf_sk_storage_get},
     },
     programs::BtfTracePointContext,
 };
@@ -20,7 +21,11 @@ use probe_common::{
 };
 
 use super::segment::{self, Heads};
-use crate::{ages, atomic, clients, complaint, maps::SOCKETS, services};
+use crate::{
+    ages, atomic, clients, complaint,
+    maps::{COMMAND_AT, LEADER_AT, REMOTE_PORT_AT, SOCKETS},
+    services,
+};
 
 pub const TCP_SYN_SENT: i32 = 2;
 pub const TCP_CLOSE: i32 = 7;
@@ -38,6 +43,7 @@ pub fn observe(ctx: &BtfTracePointContext, heads: Heads) {
             };
             begin_connecting(connection);
             connection.owner = current();
+            expect_service(ctx, connection);
         }
         TCP_LISTEN => {
             let Some(connection) = connection(ctx, BPF_SK_STORAGE_GET_F_CREATE) else {
@@ -50,6 +56,10 @@ pub fn observe(ctx: &BtfTracePointContext, heads: Heads) {
         }
         TCP_CLOSE => {
             if let Some(connection) = connection(ctx, 0) {
+                if matches!(connection.stage, Stage::Connecting) && REMOTE_PORT_AT.load() != 0 {
+                    // No packet may have left, and it has a service all the same: see `expect_service`.
+                    connection.introduced = true;
+                }
                 close(connection, heads);
             }
         }
@@ -75,8 +85,58 @@ pub fn connection<'a>(ctx: &BtfTracePointContext, flags: u32) -> Option<&'a mut 
 #[inline(always)]
 pub fn current() -> Owner {
     let id = bpf_get_current_pid_tgid();
-    let command = bpf_get_current_comm().unwrap_or([0; 16]);
-    Owner { command, process: (id >> 32) as u32, thread: id as u32 }
+    let (process, thread) = ((id >> 32) as u32, id as u32);
+    if process != thread && LEADER_AT.load() != 0 {
+        // A process has its main thread's name, whichever thread of it this is: it may have gone before anybody asks procfs.
+        return Owner { command: command_of_leader(), process, thread: process };
+    }
+    Owner { command: bpf_get_current_comm().unwrap_or([0; 16]), process, thread }
+}
+
+/// The name of the running task's main thread.
+#[inline(always)]
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "fields lie as their types want; the verifier judges each read"
+)]
+fn command_of_leader() -> [u8; 16] {
+    let (leader_at, command_at) = (LEADER_AT.load() as usize, COMMAND_AT.load() as usize);
+    // SAFETY: the verifier knows the task's type, and that there is a pointer to a task at this offset, or refuses the program. What
+    // is read by way of that pointer it reads with faults caught: zeros would come.
+    let words = unsafe {
+        let task = bpf_get_current_task_btf().cast::<u8>();
+        let leader = task.add(leader_at).cast::<*const u8>().read_volatile();
+        let command = leader.add(command_at).cast::<u64>();
+        [command.read_volatile(), command.add(1).read_volatile()]
+    };
+    let mut command = [0; 16];
+    command[..8].copy_from_slice(&words[0].to_ne_bytes());
+    command[8..].copy_from_slice(&words[1].to_ne_bytes());
+    command
+}
+
+/// Gives a socket that begins to connect the service that its task's cgroup tells, until its SYN gives it the one of its own:
+/// it may fail before a packet has left, and is to be counted then.
+#[inline(always)]
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "fields lie as their types want; the verifier judges each read"
+)]
+fn expect_service(ctx: &BtfTracePointContext, connection: &mut Connection) {
+    let at = REMOTE_PORT_AT.load() as usize;
+    if at == 0 {
+        return;
+    }
+    // SAFETY: the first argument is a socket, whose type the verifier knows; there is a port at this offset, or it refuses the program.
+    let port = unsafe {
+        let sk = *ctx.as_ptr().cast::<*const u8>();
+        sk.add(at).cast::<u16>().read_volatile()
+    };
+    // SAFETY: a helper without arguments.
+    let cgroup = unsafe { bpf_get_current_cgroup_id() };
+    // Where there is no room it is `other`, which the SYN tells.
+    let _ = services::assign_to_cgroup(connection, cgroup, u16::from_be(port));
+    connection.introduced = false;
 }
 
 /// A socket begins to connect, perhaps once more after a failure.

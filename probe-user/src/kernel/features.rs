@@ -11,9 +11,10 @@ use crate::{
 
 /// Features that are decided when the object is loaded: by which programs are there, and by constants that they are loaded
 /// with. What an earlier agent pinned can be taken up only by one that has the same of these.
-const LOADED: [Feature; 9] = [
+const LOADED: [Feature; 10] = [
     Feature::Requests,
     Feature::States,
+    Feature::KernelTypes,
     Feature::Reads,
     Feature::Oldest,
     Feature::Datagrams,

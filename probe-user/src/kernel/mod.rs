@@ -10,6 +10,7 @@ mod error;
 mod expiry;
 mod features;
 mod given_ports;
+mod globals;
 mod grace;
 mod histograms;
 mod hook_watch;
@@ -35,6 +36,7 @@ mod run_once;
 mod sharing;
 mod stacking;
 mod syscall;
+mod task_layout;
 mod trial;
 mod users;
 

@@ -1,7 +1,5 @@
 //! The object with the programs and maps: making them, as far as this kernel allows.
 
-use std::hash::{BuildHasher, RandomState};
-
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     maps::{
@@ -15,9 +13,10 @@ use probe_common::peer::DEPARTURES;
 use super::{
     error::{StartError, reason},
     features::{Features, Tracepoint},
-    given_ports::given_ports,
+    globals::Globals,
     pinning::{Layout, Making, Pins},
     room,
+    task_layout::TaskLayout,
 };
 use crate::{
     feature::Feature,
@@ -76,12 +75,41 @@ pub fn load(
     networks: Networks<'_>,
 ) -> Result<Ebpf, StartError> {
     room::demand(features.sizes(capacities))?;
+    if features.has(Feature::KernelTypes)
+        && let Err(why) = TaskLayout::of_this_kernel()
+    {
+        features.lose(Feature::KernelTypes, why);
+    }
     loop {
         match try_load(features, capacities, networks) {
             // Loaded anew, since programs and maps were made for it.
-            Err(StartError::Without { feature, why }) if features.has(feature) => features.lose(feature, why),
+            Err(StartError::Without { feature, why }) if features.has(feature) => {
+                let types_alone = READ_KERNEL_TYPES.contains(&feature)
+                    && features.has(Feature::KernelTypes)
+                    && loads_without_types(features, feature, capacities, networks);
+                features.lose(if types_alone { Feature::KernelTypes } else { feature }, why);
+            }
             loaded => return loaded,
         }
+    }
+}
+
+/// Features whose programs read tasks and sockets of the kernel where [`Feature::KernelTypes`] is in force.
+const READ_KERNEL_TYPES: [Feature; 2] = [Feature::States, Feature::Datagrams];
+
+/// Whether a feature's programs are taken if they read nothing of the kernel's.
+fn loads_without_types(
+    features: &Features,
+    feature: Feature,
+    capacities: Capacities,
+    networks: Networks<'_>,
+) -> bool {
+    let mut fewer = features.clone();
+    fewer.lose(Feature::KernelTypes, "it is tried without");
+    match try_load(&mut fewer, capacities, networks) {
+        Ok(_) => fewer.has(feature),
+        Err(StartError::Without { feature: refused, .. }) => refused != feature,
+        Err(_) => false,
     }
 }
 
@@ -92,7 +120,7 @@ fn try_load(
 ) -> Result<Ebpf, StartError> {
     let capacities = features.sizes(capacities);
     let globals = Globals::of(features, capacities, networks);
-    // No program reads structures of the kernel, so that the object needs none of its types. They are parsed behind it, for
+    // The object needs none of the kernel's types: what is read of them has its place in constants. They are parsed behind it, for
     // tracepoints alone: both side by side are what a start once took most memory for.
     let loaded = loader(&globals, features, capacities, networks).btf(None).load(OBJECT);
     let mut ebpf = loaded.map_err(|error| unmade(features, error))?;
@@ -107,6 +135,9 @@ fn try_load(
         if features.has(feature)
             && let Err(why) = load_all(&mut ebpf, feature.row().programs)?
         {
+            if READ_KERNEL_TYPES.contains(&feature) && features.has(Feature::KernelTypes) {
+                return Err(StartError::Without { feature, why });
+            }
             features.lose(feature, why);
         }
     }
@@ -240,40 +271,6 @@ pub(super) fn layout(how: &Making) -> Layout {
     Layout::of(OBJECT, how)
 }
 
-/// What the programs find set when they are loaded.
-struct Globals {
-    by_sock_ops: u8,
-    reads_are_told: u8,
-    cgroups_of_two_versions: u8,
-    given_ports: [u16; 2],
-    proxies: u8,
-    /// 0: routes are not counted.
-    routes_per_service: u8,
-    series_per_service: u32,
-    /// 0: peers are not counted.
-    peers_per_service: u32,
-    peer_networks: u8,
-    sample_seed: u64,
-}
-
-impl Globals {
-    fn of(features: &Features, capacities: Capacities, networks: Networks<'_>) -> Self {
-        Self {
-            by_sock_ops: u8::from(!features.has(Feature::States)),
-            reads_are_told: u8::from(features.has(Feature::Reads)),
-            cgroups_of_two_versions: u8::from(features.cgroups == Cgroups::Hybrid),
-            given_ports: given_ports(),
-            proxies: u8::from(!networks.proxies.are_none()),
-            routes_per_service: capacities.routes.map_or(0, |limits| limits.per_service.get()),
-            series_per_service: capacities.series_per_service,
-            peers_per_service: capacities.peers.map_or(0, |limits| limits.per_service),
-            peer_networks: u8::from(!networks.peers.are_none()),
-            // What hash tables of the standard library are seeded with is random.
-            sample_seed: RandomState::new().hash_one(()),
-        }
-    }
-}
-
 /// What loads the object, with its settings.
 fn loader<'a>(
     globals: &'a Globals,
@@ -293,18 +290,8 @@ fn loader<'a>(
             .map_max_entries("PEER_COUNTS", capacities.services)
             .map_max_entries("LEAVING_PEERS", DEPARTURES);
     }
+    globals.give(&mut loader);
     loader
-        .override_global("STATES_BY_SOCK_OPS", &globals.by_sock_ops, true)
-        .override_global("READS_ARE_TOLD", &globals.reads_are_told, true)
-        .override_global("CGROUPS_OF_TWO_VERSIONS", &globals.cgroups_of_two_versions, true)
-        .override_global("ROUTES_PER_SERVICE", &globals.routes_per_service, true)
-        .override_global("SERIES_QUOTA", &globals.series_per_service, true)
-        .override_global("PEERS_PER_SERVICE", &globals.peers_per_service, true)
-        .override_global("FIRST_GIVEN_PORT", &globals.given_ports[0], true)
-        .override_global("LAST_GIVEN_PORT", &globals.given_ports[1], true)
-        .override_global("PROXIES_CONFIGURED", &globals.proxies, true)
-        .override_global("PEER_NETWORKS_NAMED", &globals.peer_networks, true)
-        .override_global("SAMPLE_SEED", &globals.sample_seed, true)
         .map_max_entries("PROXIES", entries(networks.proxies.entries().len()))
         .map_max_entries("PEER_NETWORKS", entries(networks.peers.entries().len()))
         .map_max_entries("SERVICES", capacities.services)

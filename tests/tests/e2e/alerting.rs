@@ -86,6 +86,36 @@ fn end_is_told(people: &People, port: u16) -> Result<()> {
     Ok(())
 }
 
+/// A counter of requests by status begins with its first failures, and what a counter begins with is no increase. Rules ask
+/// for one that is there, at 0, from a service's first request on.
+#[test]
+fn the_first_failures_of_a_service_fire_though_they_come_all_at_once() -> Result<()> {
+    let agent = Agent::start()?;
+    let nginx = Nginx::start()?;
+    let prometheus = prometheus::Setup::of(&agent).start()?;
+    let mut client = Client::connect(nginx.ipv4())?;
+    let mut ask = |path, times| -> Result<()> {
+        (0..times).try_for_each(|_| client.exchange(&Request::new("GET", path)).map(drop))
+    };
+    let port = nginx.port();
+    let of = |name: &str, outcome: &str| format!("{name}{{port=\"{port}\",role=\"server\",{outcome}}}");
+    let failed = of("traffic_request_outcomes_total", "outcome=\"failure\"");
+    ask("/ok", 1)?;
+    let there = format!("count({failed} == 0)");
+    poll::until("Prometheus to have the counter of failures at 0", || prometheus.value(&there))?;
+    ask("/ok", 100)?;
+    ask("/broken", 30)?;
+    let firing = || is_firing(&prometheus, "TrafficErrors", port);
+    let alert = poll::until_within(PATIENCE, "the alert to fire", firing)?;
+    ensure!(alert["labels"]["service"] == "nginx", "{alert:#?}");
+    let rise = prometheus.value(&format!("increase({failed}[5m])"))?.context("no increase of failures")?;
+    ensure!(rise > 25.0, "30 failures are an increase of {rise}");
+    let by_status = format!("increase({}[5m])", of("traffic_requests_total", "status=\"500\""));
+    let by_status = prometheus.value(&by_status)?.context("Prometheus has no requests with status 500")?;
+    ensure!(by_status < 1.0, "failures did not come all at once: {by_status} by their status");
+    Ok(())
+}
+
 #[test]
 fn failing_requests_become_a_mail_and_a_message_and_so_does_their_end() -> Result<()> {
     let agent = Agent::start()?;

@@ -1,6 +1,7 @@
 //! One service whose clients make up series as fast as they can takes no room from the others.
 
 use std::{
+    collections::BTreeSet,
     io::{BufReader, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
 };
@@ -8,11 +9,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use probe_tests::{
     agent::Setup,
+    api,
     client::{Client, Request},
     http1,
-    metrics::{Role, Series},
+    metrics::{Role, Scrape, Series},
     server::Server,
 };
+use serde_json::Value;
 
 /// What a service may have.
 const QUOTA: u32 = 512;
@@ -67,6 +70,23 @@ fn flood(server: SocketAddr) -> Result<(u64, u64)> {
     Ok((asked, asked_early))
 }
 
+/// Statuses that were folded into a class are that class for the API's readers too, and no number.
+fn the_api_has_the_same_statuses(document: &Value, scrape: &Scrape, port: u16) -> Result<()> {
+    let mut told = BTreeSet::new();
+    for service in document["services"].as_array().context("services")? {
+        let is_flooded = service["port"] == port && service["role"] == "server";
+        let requests = service["requests"].as_array().context("requests")?.iter().filter(|_| is_flooded);
+        for kind in requests.filter_map(|requests| requests["kinds"].as_array()).flatten() {
+            told.insert(kind["status"].as_str().context("a status")?);
+        }
+    }
+    let exported: BTreeSet<_> =
+        scrape.values(&Series::requests(port, Role::Server), "status").into_iter().collect();
+    ensure!(told.contains("2xx"), "the API has no class: {told:?}");
+    ensure!(told == exported, "the API has {told:?}, the metrics have {exported:?}");
+    Ok(())
+}
+
 #[test]
 fn a_service_whose_clients_make_up_series_takes_no_room_from_others() -> Result<()> {
     const REQUESTS: u64 = 500;
@@ -97,7 +117,9 @@ fn a_service_whose_clients_make_up_series_takes_no_room_from_others() -> Result<
     }
     let reason = |name| Series::named("traffic_probe_unmeasured_total").with("reason", name);
     expected.push((reason("latency_full"), 0));
-    let scrape = mark.rises_by_exactly(&expected)?;
+    mark.rises_by_exactly(&expected)?;
+    let (document, scrape) = api::with_metrics(&agent, "/api/v1/services")?;
+    the_api_has_the_same_statuses(&document, &scrape, there)?;
     let turned_away = mark.rise(&scrape, &reason("service_series_full"));
     let classes: f64 = Role::BOTH
         .iter()

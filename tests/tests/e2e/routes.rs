@@ -48,6 +48,7 @@ fn series(port: u16, counts: &BTreeMap<(String, String), u64>) -> Vec<(Series, u
 
 /// Paths as applications have them, with identifiers that come once.
 fn paths(chance: &mut fastrand::Rng) -> Vec<String> {
+    let token: String = (0..43).map(|_| chance.alphanumeric()).collect();
     let mut hex = |length: usize| -> String { (0..length).map(|_| chance.digit(16)).collect() };
     let uuid = [8, 4, 4, 4, 12].map(&mut hex).join("-");
     let (long, digest, number) = (hex(23) + "7", hex(63) + "1", u64::from_str_radix(&hex(9), 16));
@@ -63,6 +64,8 @@ fn paths(chance: &mut fastrand::Rng) -> Vec<String> {
         format!("/a/{number}/c/{number}/e/{number}/g/{number}/i/{number}"),
         format!("/articles/{}", "a-title-of-some-length-".repeat(8)),
         "/caf%C3%A9/menu;v=1".to_owned(),
+        format!("/carts;jsessionid={long}/items;page={number}"),
+        format!("/reset/{token}/confirm"),
     ]
 }
 

@@ -8,6 +8,7 @@
 mod apt;
 mod archive;
 mod cached;
+mod crate_judge;
 mod emulated;
 mod grafana_schema;
 mod kernel;
@@ -30,6 +31,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 pub(crate) use self::{
+    crate_judge::cargo_deny,
     emulated::{Emulated, emulated},
     grafana_schema::grafana_schema,
     kernel::Kernel,

@@ -22,10 +22,11 @@ pub(super) const fn tool(program: &'static str, package: &'static str, why: &'st
 }
 
 /// What the tests start.
-pub(crate) const TESTS: [Tool; 26] = [
+pub(crate) const TESTS: [Tool; 28] = [
     tool("nginx", "nginx-light", "the server that real requests go to"),
     tool("wrk", "wrk", "load, as much as the machine bears"),
     tool("h2load", "nghttp2-client", "load of an exact number of requests"),
+    tool("nft", "nftables", "rules of a host's own firewall"),
     tool("iperf3", "iperf3", "bandwidth that is known exactly"),
     tool("dnsmasq", "dnsmasq-base", "a server over UDP"),
     tool("dnsperf", "dnsperf", "queries over UDP, an exact number of them"),
@@ -44,6 +45,7 @@ pub(crate) const TESTS: [Tool; 26] = [
     tool("curl", "curl", "single requests"),
     tool("gzip", "gzip", "reads what the agent has compressed"),
     tool("zstd", "zstd", "the same of the other kind"),
+    tool("chromium", "chromium", "a browser as people have it"),
     tool("openssl", "openssl", "certificates"),
     tool("systemd-analyze", "systemd", "judges the unit"),
     tool("rpm", "rpm", "reads and installs the package"),
