@@ -1,4 +1,4 @@
-//! What the log says of traffic that escapes, again and again: nothing where that is by design, and a line for a state where it is not.
+//! What the log says of traffic that escapes, repeatedly: nothing where that is by design, and a line for a state where it is not.
 
 use std::{
     io::{Read, Write},
