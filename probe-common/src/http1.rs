@@ -47,6 +47,23 @@ pub fn request_line(window: &mut Window, start: usize, end: usize, extent: Exten
     if accepted { Some(method.method) } else { None }
 }
 
+/// What [`request_line`] says of the whole lines that most are: a `GET` or `POST` that ends in its version.
+#[inline(always)]
+#[must_use]
+pub(crate) fn usual_request(window: &Window, start: usize, end: usize) -> Option<Method> {
+    let first = window.word(start);
+    let method = if first as u32 == u32::from_le_bytes(*b"GET ") {
+        Method::Get
+    } else if first & (u64::MAX >> 24) == word(*b"POST \0\0\0") {
+        Method::Post
+    } else {
+        return None;
+    };
+    let named = window.word(end.wrapping_sub(9)) == word(*b" HTTP/1.");
+    let numbered = window.byte(end.wrapping_sub(1)).is_ascii_digit();
+    ((end >= start + 12) & named & numbered).then_some(method)
+}
+
 /// Whether a line of which only the start is there looks like a request's.
 #[inline(always)]
 #[must_use]
@@ -204,6 +221,14 @@ pub enum Field {
     Unfinished(usize, usize),
     /// A length that cannot be: the framing is not to be trusted (RFC 9112, section 6.3).
     Bad,
+}
+
+/// Whether a field line, given by its first eight bytes, may be one that [`field`] reads.
+#[inline(always)]
+#[must_use]
+pub(crate) const fn may_frame(first: u64) -> bool {
+    let first = first | LOWER;
+    first == word(*b"content-") || first == word(*b"transfer") || is_expect(first)
 }
 
 /// Reads a field line (RFC 9112, section 5).

@@ -13,14 +13,11 @@ use crate::{
 /// than that is the next step's from there on.
 const LOOKS: usize = READ / LOOK + 32;
 
-/// Index of the first line, from the one that starts at `first` on, that may matter to [`crate::http1::field`], or that
-/// the window does not have to its end.
+/// Index of the first line behind the one that starts at `first` that may matter to [`crate::http1::field`]; of one before it, if
+/// that is the last one that the window does not have to its end.
 #[inline(always)]
 #[must_use]
-pub fn fields(window: &mut Window, first: usize) -> usize {
-    if matters(window, first) {
-        return first;
-    }
+pub fn behind(window: &mut Window, first: usize) -> usize {
     let end = window.end();
     let (mut line, mut at) = (first, first);
     for _ in 0..LOOKS {
@@ -56,7 +53,8 @@ pub fn empty_line(window: &Window, at: usize) -> (bool, usize) {
 /// Whether a line may be one that frames the message. Of a line that the window has in part, what lies behind its end is
 /// older bytes, which can at worst make it be read.
 #[inline(always)]
-fn matters(window: &Window, line: usize) -> bool {
+#[must_use]
+pub fn matters(window: &Window, line: usize) -> bool {
     let first = window.word(line);
     // The empty line that ends the head.
     if matches!(first as u8, b'\r' | b'\n') {
@@ -73,12 +71,12 @@ mod tests {
     extern crate std;
 
     use super::*;
-    use crate::window::CARRY;
+    use crate::{apart, window::CARRY};
 
     fn lands_on(text: &[u8]) -> usize {
         let mut window = Window::default();
         window.load(text, 0, text.len() as u32).unwrap();
-        fields(&mut window, CARRY) - CARRY
+        apart::fields(&mut window, CARRY) - CARRY
     }
 
     fn line(text: &str) -> &str {
