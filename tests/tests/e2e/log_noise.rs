@@ -71,8 +71,7 @@ fn what_escapes_each_second_is_told_once_by_name_and_what_is_by_design_not_at_al
     let told = |words: &str| log.lines().filter(|line| line.contains("WARN") && line.contains(words)).count();
     ensure!(told("opaque_protocol") == 0, "what is by design is a warning:\n{log}");
     let behind = behind.port();
-    let by_role = ["server", "client"]
-        .map(|role| told(&format!(":{behind} ({role}) escaped measurement: bad_framing")));
+    let by_role = ["server", "client"].map(|role| told(&format!(":{behind} ({role}): bad_framing")));
     ensure!(by_role.iter().sum::<usize>() > 0, "nothing is told of a service by its name:\n{log}");
     ensure!(by_role.iter().all(|lines| *lines <= 1), "{by_role:?} lines for two states:\n{log}");
     Ok(())
