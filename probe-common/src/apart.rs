@@ -78,49 +78,34 @@ fn field_of(window: &mut Window, start: u64, end: u64, extent: u64) -> u64 {
     rest << KIND_BITS | kind
 }
 
-#[cfg(target_arch = "bpf")]
-#[expect(unsafe_code, reason = "a global function has a name of its own, and checks its pointers")]
-mod call {
-    use super::{Window, field_of, request_line_of, skim};
+/// Makes functions of a window and numbers that return a number: global ones in the kernel, and plain ones elsewhere.
+macro_rules! apart {
+    ($(fn $name:ident($window:ident, $($number:ident),*) $body:expr;)*) => {
+        mod call {
+            use super::*;
 
-    #[unsafe(no_mangle)]
-    #[inline(never)]
-    pub(super) extern "C" fn fields(window: *mut Window, first: u64) -> u64 {
-        // SAFETY: what the caller has a reference to; that it is not null is for the verifier to see.
-        let Some(window) = (unsafe { window.as_mut() }) else { return 0 };
-        skim::behind(window, first as usize) as u64
-    }
+            $(
+                #[cfg(target_arch = "bpf")]
+                #[expect(unsafe_code, reason = "a global function has a name of its own, and checks its pointers")]
+                #[unsafe(no_mangle)]
+                #[inline(never)]
+                pub(super) extern "C" fn $name($window: *mut Window, $($number: u64),*) -> u64 {
+                    // SAFETY: what the caller has a reference to; that it is not null is for the verifier to see.
+                    let Some($window) = (unsafe { $window.as_mut() }) else { return 0 };
+                    $body
+                }
 
-    #[unsafe(no_mangle)]
-    #[inline(never)]
-    pub(super) extern "C" fn request_line(window: *mut Window, start: u64, end: u64, extent: u64) -> u64 {
-        // SAFETY: as above.
-        let Some(window) = (unsafe { window.as_mut() }) else { return 0 };
-        request_line_of(window, start, end, extent)
-    }
-
-    #[unsafe(no_mangle)]
-    #[inline(never)]
-    pub(super) extern "C" fn field(window: *mut Window, start: u64, end: u64, extent: u64) -> u64 {
-        // SAFETY: as above.
-        let Some(window) = (unsafe { window.as_mut() }) else { return 0 };
-        field_of(window, start, end, extent)
-    }
+                #[cfg(not(target_arch = "bpf"))]
+                pub(super) fn $name($window: &mut Window, $($number: u64),*) -> u64 {
+                    $body
+                }
+            )*
+        }
+    };
 }
 
-#[cfg(not(target_arch = "bpf"))]
-mod call {
-    use super::{Window, field_of, request_line_of, skim};
-
-    pub(super) fn fields(window: &mut Window, first: u64) -> u64 {
-        skim::behind(window, first as usize) as u64
-    }
-
-    pub(super) fn request_line(window: &mut Window, start: u64, end: u64, extent: u64) -> u64 {
-        request_line_of(window, start, end, extent)
-    }
-
-    pub(super) fn field(window: &mut Window, start: u64, end: u64, extent: u64) -> u64 {
-        field_of(window, start, end, extent)
-    }
+apart! {
+    fn fields(window, first) skim::behind(window, first as usize) as u64;
+    fn request_line(window, start, end, extent) request_line_of(window, start, end, extent);
+    fn field(window, start, end, extent) field_of(window, start, end, extent);
 }

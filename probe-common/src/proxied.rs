@@ -147,7 +147,7 @@ impl Proxied {
         }
     }
 
-    /// Whoever was named before cannot be trusted.
+    /// Forgets the client: what was said of it before cannot be trusted.
     #[inline(always)]
     pub fn lose_client(&mut self) {
         self.known = false;

@@ -55,7 +55,7 @@ impl Exposition {
 
     /// Writes the metrics in a format, in pieces of some 64 KiB.
     ///
-    /// Returns when the figures were taken; none if there are none yet. The error is that of `send`: whoever asked has gone.
+    /// Returns when the figures were taken; none if there are none yet. The error is that of `send`: the client has disconnected.
     pub fn write(
         &self,
         format: Format,

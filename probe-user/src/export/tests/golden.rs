@@ -1,4 +1,4 @@
-//! Holds the text format to what it was, byte for byte: whoever reads it by other means than Prometheus' parser must not notice how it is
+//! Holds the text format to what it was, byte for byte: readers other than Prometheus' parser must not notice how it is
 //! written.
 
 use std::{env, fs};
